@@ -1,0 +1,23 @@
+//! Evenkeel keeps gRPC backends evenly loaded by DNS-based client-side balancing, and proves it.
+//!
+//! ```text
+//!   api ─────────── what a user writes and reads
+//!   names ───────── every name that the operator gives
+//!   observed ────── one backend's world as plain values
+//!      │
+//!      ├─ services ─────── the pair of Services, the strings to dial
+//!      ├─ connection_age ─ the age into somebody's workload, and out again
+//!      ├─ endpoint_watch ─ ServiceAccount, Role, RoleBinding
+//!      ├─ findings ─────── rules of hygiene
+//!      │      └─ child ─── what is to become of an object of ours
+//!      ├─ balance ──────── counters → rates → indices → verdict (knows no Kubernetes)
+//!      ▼
+//!   status ──────── all of that as what a user reads
+//!
+//!   operator, cli ─ the two doors to the outside: only they know a client, a clock or a file
+//! ```
+
+pub mod api;
+pub mod child;
+pub mod names;
+pub mod observed;

@@ -1,0 +1,84 @@
+//! Every name that the operator gives: objects, labels, annotations, field managers, the finalizer.
+
+use crate::api::{GrpcBackend, GrpcBackendSpec};
+use kube::ResourceExt as _;
+
+/// Field manager of the objects that the operator owns.
+pub const MANAGER: &str = "evenkeel";
+/// Field manager of the status.
+pub const STATUS_MANAGER: &str = "evenkeel-status";
+/// Field manager of the moment between a write to a workload and the release of it.
+pub const WORKLOAD_MANAGER: &str = "evenkeel-connection-age";
+/// On a GrpcBackend only while an age is, or may be, set on a workload.
+pub const FINALIZER: &str = "evenkeel.dev/connection-age";
+
+/// Who keeps an object.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY_LABEL`].
+pub const MANAGED_BY: &str = "evenkeel";
+/// Which GrpcBackend an object belongs to.
+pub const BACKEND_LABEL: &str = "evenkeel.dev/backend";
+/// Which Service of the pair: [`CLUSTER_IP`] or [`HEADLESS`].
+pub const SERVICE_LABEL: &str = "evenkeel.dev/service";
+/// Value of [`SERVICE_LABEL`].
+pub const CLUSTER_IP: &str = "clusterip";
+/// Value of [`SERVICE_LABEL`].
+pub const HEADLESS: &str = "headless";
+
+/// Name of the container port that is taken for metrics, in the order of preference.
+pub const METRICS_PORT_NAMES: [&str; 3] = ["metrics", "http-metrics", "prometheus"];
+
+/// Prefix of [`record_annotation`].
+pub const RECORD_PREFIX: &str = "connection-age.evenkeel.dev/";
+
+/// The annotation of a workload in which a backend records what it wrote there.
+pub fn record_annotation(backend: &str) -> String {
+    format!("{RECORD_PREFIX}{backend}")
+}
+
+/// The Service with a virtual address.
+pub fn cluster_ip_service(backend: &GrpcBackend) -> String {
+    options(&backend.spec, |services| services.cluster_ip.as_ref())
+        .unwrap_or_else(|| backend.name_any())
+}
+
+/// The headless Service.
+pub fn headless_service(backend: &GrpcBackend) -> String {
+    options(&backend.spec, |services| services.headless.as_ref())
+        .unwrap_or_else(|| format!("{}-headless", backend.name_any()))
+}
+
+fn options(
+    spec: &GrpcBackendSpec,
+    pick: fn(&crate::api::Services) -> Option<&crate::api::ServiceOptions>,
+) -> Option<String> {
+    pick(spec.services.as_ref()?)?.name.clone()
+}
+
+/// The ServiceAccount of watching clients in the backend's own namespace.
+pub fn watch_service_account(backend: &GrpcBackend) -> String {
+    backend
+        .spec
+        .endpoint_watch
+        .as_ref()
+        .and_then(|watch| watch.service_account.as_ref()?.name.clone())
+        .unwrap_or_else(|| format!("{}-client", backend.name_any()))
+}
+
+/// The Role, and the RoleBinding too: after the backend, never after a ServiceAccount, which somebody else may have named.
+pub fn watch_role(backend: &GrpcBackend) -> String {
+    backend.name_any()
+}
+
+/// What a backend is known by in every map: a resource that is deleted and made anew takes its predecessor's place.
+pub fn key(namespace: Option<&str>, name: &str) -> String {
+    format!("{}/{name}", namespace.unwrap_or_default())
+}
+
+/// [`key`] of a backend.
+pub fn key_of(backend: &GrpcBackend) -> String {
+    key(
+        backend.metadata.namespace.as_deref(),
+        backend.metadata.name.as_deref().unwrap_or_default(),
+    )
+}

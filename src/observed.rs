@@ -1,0 +1,106 @@
+//! One backend's world as plain values: what every decision is made from, in the cluster or from files.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::ResourceExt as _;
+
+use crate::api::GrpcBackend;
+
+/// Everything that is known of one backend at one moment.
+///
+/// The children and the workloads are read live in each pass; pods come from the watch, since only their readiness and
+/// their spec matter and the next change starts the next pass.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The resource itself.
+    pub backend: GrpcBackend,
+    /// What stands under the name of the ClusterIP Service, whoever made it.
+    pub cluster_ip: Option<Service>,
+    /// What stands under the name of the headless Service, whoever made it.
+    pub headless: Option<Service>,
+    /// Services that carry this backend's label, whatever their name: those no longer asked for are among them.
+    pub labelled_services: Vec<Service>,
+    /// ServiceAccounts that carry this backend's label, whatever their name.
+    pub labelled_service_accounts: Vec<ServiceAccount>,
+    /// What stands under the name of the watching clients' ServiceAccount, whoever made it.
+    pub service_account: Option<ServiceAccount>,
+    /// What stands under the name of the Role, whoever made it.
+    pub role: Option<Role>,
+    /// What stands under the name of the RoleBinding, whoever made it.
+    pub role_binding: Option<RoleBinding>,
+    /// Deployments of the namespace that match the selector, or that carry a record of this backend. Sorted by name.
+    pub deployments: Vec<Deployment>,
+    /// Pods of the namespace that carry the selector's labels. Sorted by name.
+    pub pods: Vec<Pod>,
+    /// Of the labelled ServiceAccounts those that pods run under, each with one of those pods.
+    pub service_accounts_in_use: Vec<(String, String)>,
+    /// The other GrpcBackends of the namespace. Sorted by name.
+    pub siblings: Vec<GrpcBackend>,
+    /// Whether the namespace is being deleted: nothing may be created in it and nothing needs to be restored.
+    pub namespace_terminating: bool,
+}
+
+impl Observed {
+    /// The backend's name.
+    pub fn name(&self) -> String {
+        self.backend.name_any()
+    }
+
+    /// The backend's namespace.
+    pub fn namespace(&self) -> String {
+        self.backend.namespace().unwrap_or_default()
+    }
+
+    /// Whether the resource is being deleted.
+    pub fn terminating(&self) -> bool {
+        self.backend.metadata.deletion_timestamp.is_some()
+    }
+}
+
+impl Observed {
+    /// Whether a workload that serves is replacing its pods.
+    pub fn rolling_out(&self) -> bool {
+        self.deployments.iter().any(|deployment| {
+            deployment
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.template.metadata.as_ref()?.labels.as_ref())
+                .is_some_and(|labels| selects(&self.backend.spec.selector, labels))
+                && is_rolling_out(deployment)
+        })
+    }
+}
+
+/// Whether some pods of a Deployment are not of its newest template yet. Scaling is no rollout.
+pub fn is_rolling_out(deployment: &Deployment) -> bool {
+    let status = deployment.status.clone().unwrap_or_default();
+    let (replicas, updated) = (
+        status.replicas.unwrap_or(0),
+        status.updated_replicas.unwrap_or(0),
+    );
+    status.observed_generation < deployment.metadata.generation || updated < replicas
+}
+
+/// Whether `labels` carry all of `selector`.
+pub fn selects(
+    selector: &std::collections::BTreeMap<String, String>,
+    labels: &std::collections::BTreeMap<String, String>,
+) -> bool {
+    !selector.is_empty()
+        && selector
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Whether a pod is ready, running and not on its way out.
+pub fn is_serving(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+        && pod.status.as_ref().is_some_and(|status| {
+            status
+                .conditions
+                .iter()
+                .flatten()
+                .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        })
+}
