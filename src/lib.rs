@@ -18,6 +18,7 @@
 //! ```
 
 pub mod api;
+pub mod balance;
 pub mod child;
 pub mod names;
 pub mod observed;

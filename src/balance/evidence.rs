@@ -1,0 +1,268 @@
+//! Evidence adds up over windows: one bad window is chance, three in a row are not.
+//!
+//! | said now | the window says | then |
+//! |---|---|---|
+//! | anything | a circumstance (no pods, a rollout, …) | that, at once |
+//! | a finding | the same | it stays; other evidence is forgotten |
+//! | nothing yet, or a circumstance | no trouble | that, at once |
+//! | nothing yet, or a circumstance | trouble | `WarmingUp` until it has lasted three windows |
+//! | a finding | another one | the old one until the other has lasted three windows |
+//! | restored after a restart | `WarmingUp` | the restored one, until the first full window |
+//!
+//! Kinds of trouble add up to each other while none of them is said yet: it is the imbalance that lasts, its shape may vary.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::verdict::{Held, Verdict};
+use super::window::elapsed;
+
+/// Windows that a finding must last before it is said, one way and the other.
+pub const WINDOWS: u32 = 3;
+
+/// What a round came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// A matter of fact: said at once.
+    Circumstance(Verdict),
+    /// What a window's numbers say: has to last.
+    Finding {
+        /// The verdict of this window alone.
+        verdict: Verdict,
+        /// Since when it has been so, where that is known beyond this window: a counter that is still at
+        /// zero proves that the pod was idle all its life.
+        since: Option<Timestamp>,
+    },
+}
+
+/// The verdict that is said, and the evidence against it.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    settled: Option<Verdict>,
+    restored: bool,
+    pending: Option<(Verdict, Timestamp)>,
+}
+
+impl Evidence {
+    /// Begins with what was said before a restart, if that was a finding.
+    pub fn restored(verdict: Option<Verdict>) -> Self {
+        let settled = verdict.filter(|verdict| is_finding(*verdict));
+        Self {
+            settled,
+            restored: settled.is_some(),
+            ..Self::default()
+        }
+    }
+
+    /// What the next window is held against: what is said, not what the last window alone came to, so
+    /// that one lucky window does not lower the bar for the next.
+    pub fn held(&self) -> Held {
+        Held(self.settled)
+    }
+
+    /// Whether what is said was only taken over from before a restart.
+    pub fn is_restored(&self) -> bool {
+        self.restored
+    }
+
+    /// Forgets evidence, not what was said: the rules have changed.
+    pub fn restart(&mut self) {
+        self.pending = None;
+    }
+
+    /// Weighs one more round, and says the verdict.
+    pub fn weigh(&mut self, observation: Observation, now: Timestamp, window: Duration) -> Verdict {
+        match observation {
+            Observation::Circumstance(verdict) => self.accept(verdict),
+            Observation::Finding { verdict, since } => {
+                self.restored = false;
+                self.find(
+                    verdict,
+                    since.map_or(now, |since| since.min(now)),
+                    now,
+                    window,
+                )
+            }
+        }
+    }
+
+    fn accept(&mut self, verdict: Verdict) -> Verdict {
+        self.restart();
+        match self.settled {
+            Some(settled) if self.restored && verdict == Verdict::WarmingUp => settled,
+            _ => {
+                self.restored = false;
+                self.settled = None;
+                verdict
+            }
+        }
+    }
+
+    fn find(
+        &mut self,
+        verdict: Verdict,
+        since: Timestamp,
+        now: Timestamp,
+        window: Duration,
+    ) -> Verdict {
+        if self.settled == Some(verdict) || (self.settled.is_none() && !verdict.is_trouble()) {
+            self.pending = None;
+            self.settled = Some(verdict);
+            return verdict;
+        }
+        let since = match self.pending {
+            Some((pending, began)) if self.adds_up(pending, verdict) => began.min(since),
+            _ => since,
+        };
+        self.pending = Some((verdict, since));
+        // A window that says so for the first time is itself one window of evidence.
+        if elapsed(since, now) >= window * (WINDOWS - 1) {
+            self.pending = None;
+            self.settled = Some(verdict);
+        }
+        self.settled.unwrap_or(Verdict::WarmingUp)
+    }
+
+    fn adds_up(&self, pending: Verdict, verdict: Verdict) -> bool {
+        let in_trouble = self.settled.is_some_and(Verdict::is_trouble);
+        pending == verdict || (!in_trouble && pending.is_trouble() && verdict.is_trouble())
+    }
+}
+
+/// Whether it rests on the numbers of a window, and so outlives a restart of the operator.
+fn is_finding(verdict: Verdict) -> bool {
+    use Verdict::{InsufficientData, NoTraffic, SinglePod, StreamsOnly};
+    verdict == Verdict::Balanced
+        || verdict.is_trouble()
+        || matches!(
+            verdict,
+            InsufficientData | NoTraffic | SinglePod | StreamsOnly
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Verdict::{
+        Balanced, FewClients, HotPod, InsufficientData, NoPods, RollingOut, SinglePod, Skewed,
+        WarmingUp,
+    };
+
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    /// Weighs a finding every 5 s and returns what was said each time.
+    fn say(evidence: &mut Evidence, begin: i64, verdicts: &[Verdict]) -> Vec<Verdict> {
+        let rounds = verdicts.iter().zip((begin..).step_by(5));
+        rounds
+            .map(|(verdict, second)| {
+                let finding = Observation::Finding {
+                    verdict: *verdict,
+                    since: None,
+                };
+                evidence.weigh(finding, at(second), WINDOW)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_first_finding_without_trouble_is_said_at_once() {
+        for verdict in [
+            Balanced,
+            InsufficientData,
+            Verdict::NoTraffic,
+            Verdict::StreamsOnly,
+        ] {
+            assert_eq!(say(&mut Evidence::default(), 0, &[verdict]), [verdict]);
+        }
+    }
+
+    #[test]
+    fn trouble_has_to_last_three_windows() {
+        let mut evidence = Evidence::default();
+        assert_eq!(
+            say(&mut evidence, 0, &[Skewed; 5]),
+            [WarmingUp, WarmingUp, WarmingUp, WarmingUp, Skewed]
+        );
+        assert_eq!(
+            say(&mut evidence, 25, &[Balanced; 5]),
+            [Skewed, Skewed, Skewed, Skewed, Balanced]
+        );
+        let interrupted = [
+            Skewed, Skewed, Skewed, Skewed, Balanced, Skewed, Skewed, Skewed, Skewed,
+        ];
+        assert_eq!(say(&mut evidence, 50, &interrupted), [Balanced; 9]);
+    }
+
+    #[test]
+    fn kinds_of_trouble_add_up_until_one_is_said() {
+        let mut evidence = Evidence::default();
+        assert_eq!(
+            say(&mut evidence, 0, &[Skewed, HotPod, Skewed, HotPod, HotPod]).last(),
+            Some(&HotPod)
+        );
+        assert_eq!(
+            say(
+                &mut evidence,
+                25,
+                &[Skewed, FewClients, Skewed, FewClients, Skewed]
+            ),
+            [HotPod; 5]
+        );
+    }
+
+    #[test]
+    fn evidence_known_from_before_counts() {
+        let mut evidence = Evidence::default();
+        let starved = Observation::Finding {
+            verdict: Verdict::NewPodsStarved,
+            since: Some(at(0)),
+        };
+        assert_eq!(evidence.weigh(starved, at(15), WINDOW), WarmingUp);
+        assert_eq!(
+            evidence.weigh(starved, at(20), WINDOW),
+            Verdict::NewPodsStarved
+        );
+    }
+
+    #[test]
+    fn circumstances_are_said_at_once_and_end_what_was_known() {
+        let mut evidence = Evidence::default();
+        say(&mut evidence, 0, &[Skewed; 5]);
+        for verdict in [RollingOut, WarmingUp, SinglePod, NoPods] {
+            assert_eq!(
+                evidence.weigh(Observation::Circumstance(verdict), at(30), WINDOW),
+                verdict
+            );
+        }
+        assert_eq!(say(&mut evidence, 40, &[Skewed]), [WarmingUp]);
+    }
+
+    #[test]
+    fn a_restart_keeps_what_was_said_until_the_first_full_window() {
+        let warming = Observation::Circumstance(WarmingUp);
+        let mut evidence = Evidence::restored(Some(HotPod));
+        assert_eq!(evidence.weigh(warming, at(0), WINDOW), HotPod);
+        assert!(evidence.is_restored());
+        assert_eq!(
+            say(&mut evidence, 10, &[Balanced; 5]),
+            [HotPod, HotPod, HotPod, HotPod, Balanced]
+        );
+        assert!(!evidence.is_restored());
+        assert_eq!(evidence.weigh(warming, at(60), WINDOW), WarmingUp);
+
+        assert_eq!(
+            Evidence::restored(Some(RollingOut)).weigh(warming, at(0), WINDOW),
+            WarmingUp
+        );
+        let rolling = Observation::Circumstance(RollingOut);
+        assert_eq!(
+            Evidence::restored(Some(HotPod)).weigh(rolling, at(0), WINDOW),
+            RollingOut
+        );
+    }
+}

@@ -1,0 +1,291 @@
+//! The state machine of one backend: a round of scrapes in, a [`Report`] out.
+//!
+//! What is **not** guaranteed: that two rounds at the same time differ from one (a round that is not later
+//! than the last is ignored), and anything about pods that the caller does not list as targets.
+
+mod compose;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::chance::Dispersion;
+use super::evidence::{Evidence, Observation};
+use super::exposition::{Counters, Family};
+use super::indices::as_f64;
+use super::pod::{Pod, Standing};
+use super::report::{self, Discovery, MetricsReason, MetricsState, Report, Share};
+use super::round::{Mode, RestoredVerdict, Round, Settings, Target};
+use super::verdict::{Assessment, Load, Verdict, assess};
+use super::window::{count, elapsed};
+
+/// Pods that are judged at most; further ones are left out.
+pub const MAX_PODS: usize = 5000;
+/// Pods that a list of a report names at most.
+pub const MAX_NAMED: usize = 10;
+/// Mean from which on a backend counts as busy: idle pods can be told from it.
+const BUSY: f64 = 10.0;
+
+/// Judges one backend.
+#[derive(Debug)]
+pub struct Judge {
+    settings: Settings,
+    pods: BTreeMap<String, Pod>,
+    evidence: Evidence,
+    dispersion: Dispersion,
+    /// When the last window ended that the dispersion was learnt from.
+    learnt: Option<Timestamp>,
+    /// Since when there is traffic enough to tell idle pods.
+    busy_since: Option<Timestamp>,
+    discovered: VecDeque<(Timestamp, Duration)>,
+    last: Option<Timestamp>,
+    restored: String,
+    report: Report,
+}
+
+/// The judged pods of one round.
+#[derive(Default)]
+struct Census {
+    judged: Vec<(String, f64)>,
+    warming: u32,
+    failing: u32,
+    scraped: u32,
+}
+
+impl Census {
+    fn total(&self) -> f64 {
+        self.judged.iter().map(|(_, requests)| requests).sum()
+    }
+}
+
+impl Judge {
+    /// Begins, with what the status said before a restart of the operator.
+    pub fn new(settings: Settings, restored: Option<RestoredVerdict>) -> Self {
+        let (verdict, message) =
+            restored.map_or((None, String::new()), |r| (Some(r.verdict), r.message));
+        Self {
+            settings,
+            pods: BTreeMap::new(),
+            evidence: Evidence::restored(verdict),
+            dispersion: Dispersion::default(),
+            learnt: None,
+            busy_since: None,
+            discovered: VecDeque::new(),
+            last: None,
+            restored: message,
+            report: Report::default(),
+        }
+    }
+
+    /// Changes the rules from the next round on. Counters that were read stay; evidence under other rules does not.
+    pub fn configure(&mut self, settings: Settings) {
+        if settings != self.settings {
+            self.settings = settings;
+            self.evidence.restart();
+            self.dispersion = Dispersion::default();
+            self.learnt = None;
+        }
+    }
+
+    /// What the last round came to.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Takes one more look.
+    pub fn round(&mut self, round: &Round) -> &Report {
+        if self.last.is_some_and(|last| round.now <= last) {
+            return &self.report;
+        }
+        self.last = Some(round.now);
+        if self.settings.mode == Mode::Off {
+            self.pods.clear();
+            self.evidence.weigh(
+                Observation::Circumstance(Verdict::Off),
+                round.now,
+                self.settings.window,
+            );
+            self.report = Report::off();
+            return &self.report;
+        }
+        self.follow(round);
+        let family = self.family();
+        let census = self.census(round.now, family);
+        self.learn(round, &census);
+        let loads = self.loads(&census);
+        let open_rpcs = self.pods.values().map(Pod::in_flight).sum::<f64>() >= 1.0;
+        let dispersion = self.dispersion.value();
+        let thresholds = &self.settings.thresholds;
+        let assessment = assess(
+            &loads,
+            dispersion,
+            open_rpcs,
+            thresholds,
+            self.evidence.held(),
+        );
+        let observation = self.observe(round, &census, &assessment);
+        let verdict = self
+            .evidence
+            .weigh(observation, round.now, self.settings.window);
+        self.report = self.compose(verdict, family, &census, &assessment);
+        &self.report
+    }
+
+    /// Follows the pods: new ones, changed ones, gone ones, and what they said.
+    fn follow(&mut self, round: &Round) {
+        // Of all pods, the warming ones included: the report's rate is only of those that were judged.
+        let busy = self.pods.values().any(|pod| pod.rising);
+        let targets: BTreeMap<&str, &Target> = round
+            .targets
+            .iter()
+            .take(MAX_PODS)
+            .map(|target| (target.uid.as_str(), target))
+            .collect();
+        self.pods
+            .retain(|uid, _| targets.contains_key(uid.as_str()));
+        for (uid, target) in targets {
+            match self.pods.get_mut(uid) {
+                Some(pod) => pod.update(target, busy),
+                None => {
+                    self.pods.insert(uid.to_owned(), Pod::new(target, busy));
+                }
+            }
+        }
+        for scrape in &round.scrapes {
+            let Some(pod) = self.pods.get_mut(&scrape.uid) else {
+                continue;
+            };
+            if let Some(took) = pod.scraped(scrape, self.settings.window) {
+                self.discovered.push_back((pod.ready_since, took));
+                if self.discovered.len() > MAX_NAMED {
+                    self.discovered.pop_front();
+                }
+            }
+        }
+    }
+
+    /// The family that most pods can be compared by, if any pod has shown one.
+    fn family(&self) -> Option<Family> {
+        let known: Vec<Counters> = self
+            .pods
+            .values()
+            .filter(|pod| pod.known)
+            .filter_map(Pod::newest)
+            .collect();
+        let comparable = |family| {
+            known
+                .iter()
+                .filter(|counters| count(counters, family).is_some())
+                .count()
+        };
+        let (started, handled) = (comparable(Family::Started), comparable(Family::Handled));
+        match (started, handled) {
+            (0, 0) => None,
+            _ if handled > started => Some(Family::Handled),
+            _ => Some(Family::Started),
+        }
+    }
+
+    fn census(&self, now: Timestamp, family: Option<Family>) -> Census {
+        let mut census = Census::default();
+        for (uid, pod) in &self.pods {
+            census.scraped += u32::from(pod.is_scraped(now, self.settings.interval));
+            match pod.standing(now, &self.settings, family) {
+                Standing::Judged(requests) => census.judged.push((uid.clone(), requests)),
+                Standing::Warming => census.warming += 1,
+                Standing::Failing => census.failing += 1,
+            }
+        }
+        census
+    }
+
+    /// Learns the dispersion from windows that do not overlap, and since when there is traffic.
+    fn learn(&mut self, round: &Round, census: &Census) {
+        let busy =
+            !census.judged.is_empty() && census.total() >= BUSY * as_f64(census.judged.len());
+        self.busy_since = if busy {
+            self.busy_since.or(Some(round.now))
+        } else {
+            None
+        };
+        if round.rolling_out || census.judged.is_empty() {
+            self.dispersion.interrupt();
+            self.learnt = None;
+            return;
+        }
+        let needed = self
+            .settings
+            .window
+            .saturating_sub(self.settings.interval / 2);
+        if self
+            .learnt
+            .is_none_or(|learnt| elapsed(learnt, round.now) >= needed)
+        {
+            self.learnt = Some(round.now);
+            self.dispersion
+                .observe(census.judged.iter().cloned().collect());
+        }
+    }
+
+    fn loads(&self, census: &Census) -> Vec<Load> {
+        let load = |(uid, requests): &(String, f64)| Load {
+            requests: *requests,
+            ever_served: self.pods.get(uid).is_some_and(Pod::ever_served),
+        };
+        census.judged.iter().map(load).collect()
+    }
+
+    /// Rows 1 to 8 of the table in [`verdict`](super::verdict); the others are in the assessment.
+    fn observe(&self, round: &Round, census: &Census, assessment: &Assessment) -> Observation {
+        let judged = census.judged.len();
+        let failing = usize::try_from(census.failing).unwrap_or(usize::MAX);
+        let circumstance = if self.settings.mode == Mode::Observe {
+            Verdict::Observed
+        } else if self.pods.is_empty() {
+            Verdict::NoPods
+        } else if round.rolling_out {
+            Verdict::RollingOut
+        } else if judged == 0 && failing > 0 {
+            Verdict::NoMetrics
+        } else if judged == 0 {
+            Verdict::WarmingUp
+        } else if failing > 0 && (judged < 2 || judged < failing) {
+            return Observation::Finding {
+                verdict: Verdict::InsufficientData,
+                since: None,
+            };
+        } else if judged == 1 {
+            Verdict::SinglePod
+        } else {
+            let since = self.idle_since(census, assessment);
+            return Observation::Finding {
+                verdict: assessment.verdict,
+                since,
+            };
+        };
+        Observation::Circumstance(circumstance)
+    }
+
+    /// Since when a pod that never served is known to be idle while others had traffic: since its first
+    /// full window, because its counter is still at zero.
+    fn idle_since(&self, census: &Census, assessment: &Assessment) -> Option<Timestamp> {
+        let busy_since = self
+            .busy_since
+            .filter(|_| assessment.verdict.is_trouble())?;
+        let idle = assessment
+            .idle
+            .iter()
+            .filter_map(|index| self.pods.get(&census.judged[*index].0));
+        let ready = idle
+            .filter(|pod| !pod.ever_served())
+            .map(|pod| pod.ready_since)
+            .min()?;
+        let full = ready.checked_add(self.settings.window).ok()?;
+        Some(full.max(busy_since))
+    }
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+//! From the state of the judge to its report.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    Assessment, Census, Discovery, Family, Judge, MAX_NAMED, MetricsReason, MetricsState, Pod,
+    Report, Share, Verdict, elapsed, report,
+};
+
+impl Judge {
+    /// The report of a round.
+    pub(super) fn compose(
+        &self,
+        verdict: Verdict,
+        family: Option<Family>,
+        census: &Census,
+        assessment: &Assessment,
+    ) -> Report {
+        let indices = assessment.indices;
+        let seconds = self.settings.window.as_secs_f64();
+        let total = census.total();
+        let trouble = verdict.is_trouble() && total > 0.0;
+        let mut report = Report {
+            verdict,
+            message: String::new(),
+            restored: self.evidence.is_restored(),
+            pods: u32::try_from(self.pods.len()).unwrap_or(u32::MAX),
+            judged: u32::try_from(census.judged.len()).unwrap_or(u32::MAX),
+            warming: census.warming,
+            scraped: census.scraped,
+            effective_pods: indices.map(|indices| indices.effective_pods),
+            max_over_mean: indices.map(|indices| indices.max_over_mean),
+            min_over_mean: indices.map(|indices| indices.min_over_mean),
+            cv: indices.map(|indices| indices.cv_corrected),
+            noise: indices.map(|indices| (self.dispersion.value() / indices.mean).sqrt()),
+            requests_per_second: (!census.judged.is_empty()).then_some(total / seconds),
+            window: self.settings.window,
+            metric: family.map(Family::name),
+            hottest: self.shares(census, if trouble { &assessment.hot } else { &[] }, true),
+            starved: self.shares(census, if trouble { &assessment.idle } else { &[] }, false),
+            discovery: self.discovery(),
+            metrics: self.metrics_state(census, family),
+        };
+        report.message = if report.restored && !self.restored.is_empty() {
+            self.restored.clone()
+        } else {
+            report::message(&report, &self.settings)
+        };
+        report
+    }
+
+    fn shares(&self, census: &Census, which: &[usize], busiest_first: bool) -> Vec<Share> {
+        let total = census.total();
+        let pods = which.iter().map(|index| &census.judged[*index]);
+        let mut shares: Vec<Share> = pods
+            .map(|(uid, requests)| Share {
+                pod: self.pods[uid].name.clone(),
+                share: requests / total,
+            })
+            .collect();
+        shares.sort_by(|a, b| a.share.total_cmp(&b.share));
+        if busiest_first {
+            shares.reverse();
+        }
+        shares.truncate(MAX_NAMED);
+        shares
+    }
+
+    /// The last pods that came together: those that became ready within a minute of the next.
+    fn discovery(&self) -> Option<Discovery> {
+        const TOGETHER: Duration = Duration::from_mins(1);
+        let mut arrivals: Vec<(Timestamp, Duration)> = self.discovered.iter().copied().collect();
+        arrivals.sort_by_key(|(ready, _)| std::cmp::Reverse(*ready));
+        let mut previous = arrivals.first()?.0;
+        let mut took: Vec<Duration> = Vec::new();
+        for (ready, duration) in arrivals {
+            if elapsed(ready, previous) > TOGETHER {
+                break;
+            }
+            previous = ready;
+            took.push(duration);
+        }
+        took.sort();
+        Some(Discovery {
+            pods: u32::try_from(took.len()).unwrap_or(u32::MAX),
+            median: took[took.len() / 2],
+            max: took[took.len() - 1],
+            promise: self.settings.promise,
+        })
+    }
+
+    fn metrics_state(&self, census: &Census, family: Option<Family>) -> MetricsState {
+        let failing: Vec<&Pod> = self.pods.values().filter(|pod| pod.is_failing()).collect();
+        let without = || {
+            self.pods
+                .values()
+                .filter(|pod| pod.error.is_none() && !pod.known)
+                .count()
+        };
+        if census.scraped == 0 && failing.is_empty() {
+            return MetricsState::new(
+                MetricsReason::WarmingUp,
+                "no pod has been scraped yet".to_owned(),
+            );
+        }
+        if census.scraped > 0 && family.is_none() {
+            return MetricsState::new(
+                MetricsReason::NoKnownMetric,
+                report::no_known_metric(census.scraped),
+            );
+        }
+        let name = family.map_or("", Family::name);
+        match failing.first() {
+            None => MetricsState::new(
+                MetricsReason::Scraped,
+                report::scraped(census.scraped, name, without()),
+            ),
+            Some(pod) => MetricsState::failing(census.scraped, failing.len(), &pod.name, pod.error),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+use std::time::Duration;
+
+use super::super::report::MetricsReason;
+use super::super::round::ScrapeError;
+use super::super::simulation::{World, brisk};
+use super::super::verdict::Verdict;
+use super::*;
+
+fn even(_: usize) -> f64 {
+    100.0
+}
+
+#[test]
+fn the_first_verdict_comes_with_the_first_full_window() {
+    let mut world = World::new(brisk(), 3);
+    let said: Vec<Verdict> = (0..4).map(|_| world.round(even).verdict).collect();
+    assert_eq!(
+        said,
+        [
+            Verdict::WarmingUp,
+            Verdict::WarmingUp,
+            Verdict::Balanced,
+            Verdict::Balanced
+        ]
+    );
+    let report = world.judge.report();
+    assert_eq!(
+        (report.pods, report.judged, report.warming, report.scraped),
+        (3, 3, 0, 3)
+    );
+    assert_eq!(report.effective_pods, Some(3.0));
+    assert_eq!(report.requests_per_second, Some(60.0));
+    assert_eq!(report.metric, Some("grpc_server_started_total"));
+    assert_eq!(report.metrics.reason, MetricsReason::Scraped);
+    assert!(report.hottest.is_empty() && report.starved.is_empty());
+}
+
+#[test]
+fn circumstances() {
+    let mut world = World::new(brisk(), 1);
+    assert_eq!(world.rounds(4, even), Verdict::SinglePod);
+    assert_eq!(world.rounds(1, |_| 0.0), Verdict::SinglePod);
+    world.rolling_out = true;
+    assert_eq!(world.rounds(1, even), Verdict::RollingOut);
+    world.scale(0);
+    assert_eq!(world.rounds(1, even), Verdict::NoPods);
+    world.rolling_out = false;
+    world.scale(3);
+    assert_eq!(world.rounds(3, even), Verdict::WarmingUp);
+    assert_eq!(world.rounds(1, even), Verdict::Balanced);
+}
+
+#[test]
+fn traffic_that_stops_and_comes_back() {
+    let mut world = World::new(brisk(), 3);
+    world.rounds(4, even);
+    assert!(world.rounds_until(Verdict::NoTraffic, |_| 0.0) <= 7);
+    assert!(world.rounds_until(Verdict::Balanced, even) <= 7);
+    assert!(world.rounds_until(Verdict::InsufficientData, |_| 3.0) <= 7);
+}
+
+#[test]
+fn long_streams_are_not_silence() {
+    let mut world = World::new(brisk(), 2);
+    world.pods[0].open = 1.0;
+    assert_eq!(world.rounds(3, |_| 0.0), Verdict::StreamsOnly);
+    assert_eq!(world.rounds(10, even), Verdict::Balanced);
+}
+
+#[test]
+fn off_and_observe() {
+    let mut world = World::new(
+        Settings {
+            mode: Mode::Off,
+            ..brisk()
+        },
+        2,
+    );
+    assert_eq!(world.rounds(4, even), Verdict::Off);
+    assert_eq!(world.judge.report().metrics.reason, MetricsReason::Off);
+    world.judge.configure(Settings {
+        mode: Mode::Observe,
+        ..brisk()
+    });
+    let pinned = |pod| if pod == 0 { 100.0 } else { 0.0 };
+    assert_eq!(world.rounds(10, pinned), Verdict::Observed);
+    assert_eq!(world.judge.report().max_over_mean, Some(2.0));
+    world.judge.configure(brisk());
+    assert_eq!(world.rounds(8, pinned), Verdict::FewClients);
+}
+
+#[test]
+fn one_lost_scrape_changes_nothing_two_are_told() {
+    let mut world = World::new(brisk(), 3);
+    world.rounds(5, even);
+    let before = world.judge.report().clone();
+    world.pods[2].error = Some(ScrapeError::Timeout);
+    assert_eq!(world.round(even), &before);
+    let report = world.round(even);
+    assert_eq!(
+        (report.verdict, report.judged, report.scraped),
+        (Verdict::Balanced, 2, 2)
+    );
+    assert_eq!(report.metrics.reason, MetricsReason::PartlyScraped);
+    assert!(
+        report
+            .metrics
+            .message
+            .starts_with("pod pod-3 did not answer"),
+        "{}",
+        report.metrics.message
+    );
+}
+
+#[test]
+fn a_minority_of_pods_is_not_judged_for_all() {
+    let mut world = World::new(brisk(), 5);
+    world.rounds(5, even);
+    for pod in &mut world.pods[1..] {
+        pod.error = Some(ScrapeError::Refused);
+    }
+    assert_eq!(world.rounds(8, even), Verdict::InsufficientData);
+    world.pods[0].error = Some(ScrapeError::Refused);
+    assert_eq!(world.rounds(2, even), Verdict::NoMetrics);
+    assert_eq!(world.judge.report().metrics.reason, MetricsReason::Refused);
+}
+
+#[test]
+fn each_reason_of_no_metrics() {
+    for (error, reason) in [
+        (ScrapeError::NoMetricsPort, MetricsReason::NoMetricsPort),
+        (ScrapeError::NoKnownMetric, MetricsReason::NoKnownMetric),
+        (ScrapeError::HttpStatus(403), MetricsReason::Refused),
+        (ScrapeError::HttpStatus(500), MetricsReason::ScrapeFailed),
+        (ScrapeError::Malformed, MetricsReason::ScrapeFailed),
+    ] {
+        let mut world = World::new(brisk(), 2);
+        for pod in &mut world.pods {
+            pod.error = Some(error);
+        }
+        assert_eq!(world.rounds(5, even), Verdict::NoMetrics, "{error:?}");
+        assert_eq!(world.judge.report().metrics.reason, reason, "{error:?}");
+    }
+}
+
+#[test]
+fn a_pod_that_does_not_show_the_family_yet_counts_as_idle() {
+    let mut world = World::new(brisk(), 2);
+    world.rounds(4, even);
+    world.scale(3);
+    world.pods[2].error = Some(ScrapeError::NoKnownMetric);
+    let rounds = world.rounds_until(
+        Verdict::NewPodsStarved,
+        |pod| if pod < 2 { 100.0 } else { 0.0 },
+    );
+    assert!(rounds <= 6, "{rounds}");
+    let report = world.judge.report();
+    assert_eq!(report.metrics.reason, MetricsReason::Scraped);
+    assert!(
+        report.metrics.message.contains("1 of them"),
+        "{}",
+        report.metrics.message
+    );
+}
+
+#[test]
+fn a_restarted_container_is_not_judged_for_a_window() {
+    let mut world = World::new(brisk(), 3);
+    world.rounds(5, even);
+    world.pods[0].count = 0.0;
+    world.pods[0].target.restarts = 1;
+    for judged in [2, 2, 3] {
+        assert_eq!(world.round(even).judged, judged);
+    }
+    // The counter alone tells it too.
+    world.pods[1].count = 0.0;
+    assert_eq!(world.round(even).judged, 2);
+    assert_eq!(world.judge.report().verdict, Verdict::Balanced);
+}
+
+#[test]
+fn a_pod_that_becomes_ready_again_is_new() {
+    let mut world = World::new(brisk(), 3);
+    world.rounds(5, even);
+    world.pods[2].target.ready_since = world.now;
+    let rounds = world.rounds_until(
+        Verdict::NewPodsStarved,
+        |pod| if pod < 2 { 100.0 } else { 0.0 },
+    );
+    assert!(rounds <= 6, "{rounds}");
+    // One that only stopped being used is not.
+    let mut world = World::new(brisk(), 3);
+    world.rounds(5, even);
+    world.rounds_until(Verdict::FewClients, |pod| if pod < 2 { 100.0 } else { 0.0 });
+}
+
+#[test]
+fn a_restart_of_the_operator_keeps_the_verdict_until_it_can_judge() {
+    let mut world = World::new(brisk(), 2);
+    let pinned = |pod| if pod == 0 { 100.0 } else { 0.0 };
+    world.rounds(8, pinned);
+    let before = world.published.clone().unwrap();
+    world.changes = 0;
+    let restored = RestoredVerdict {
+        verdict: before.verdict,
+        message: before.message.clone(),
+    };
+    world.judge = Judge::new(world.settings, Some(restored));
+    for _ in 0..20 {
+        let report = world.round(pinned);
+        assert_eq!(
+            (report.verdict, &report.message),
+            (Verdict::FewClients, &before.message)
+        );
+    }
+    assert_eq!((world.changes, world.published), (0, Some(before)));
+}
+
+#[test]
+fn rounds_that_are_not_later_are_ignored() {
+    let mut world = World::new(brisk(), 2);
+    world.rounds(4, even);
+    let before = world.judge.report().clone();
+    let stale = Round {
+        now: world.now,
+        targets: Vec::new(),
+        scrapes: Vec::new(),
+        rolling_out: true,
+    };
+    assert_eq!(world.judge.round(&stale), &before);
+}
+
+#[test]
+fn the_age_from_which_a_pod_is_judged() {
+    let promise = |promise| Settings { promise, ..brisk() }.promise().as_secs();
+    assert_eq!(promise(None), 20);
+    assert_eq!(promise(Some(Duration::from_secs(101))), 101);
+    assert_eq!(promise(Some(Duration::from_secs(1))), 10);
+}

@@ -1,0 +1,41 @@
+//! Is the load even? Exposition text → counters → rates → indices → verdict.
+//!
+//! ```text
+//! metrics page ── exposition ──▶ Counters ──┐ (one per pod and scrape)
+//!                                           ▼
+//!   judge ── pod, window ──▶ requests of each pod in the window
+//!     │                                     │
+//!     │     chance: what noise alone gives  ▼
+//!     │              └──────▶ indices ──▶ verdict: what this window says
+//!     │                                     │
+//!     └── evidence: does it last? ◀─────────┘
+//!                  │
+//!                  ▼
+//!     report ──▶ publish: what the status shows, and when it changes
+//! ```
+//!
+//! Everything here is a function of its arguments: time is passed in, and nothing knows of Kubernetes.
+
+// A test may fail by panicking; the product may not.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod chance;
+pub mod evidence;
+pub mod exposition;
+pub mod indices;
+pub mod judge;
+mod pod;
+pub mod publish;
+pub mod report;
+pub mod round;
+pub mod verdict;
+pub mod window;
+
+#[cfg(test)]
+mod simulation;
+pub use exposition::{Counters, Family, Limits, ReadError, Reader};
+pub use judge::Judge;
+pub use publish::{Published, PublishedDiscovery, PublishedShare, publish};
+pub use report::{Discovery, MetricsReason, MetricsState, Report, Share};
+pub use round::{Mode, RestoredVerdict, Round, Scrape, ScrapeError, Settings, Target};
+pub use verdict::{Thresholds, Verdict};

@@ -1,0 +1,228 @@
+//! What is remembered of one pod between rounds.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::exposition::{Counters, Family};
+use super::round::{Scrape, ScrapeError, Settings, Target};
+use super::window::{Pushed, Series, elapsed};
+
+/// Scrapes in a row that must fail before it is said: one is lost now and then.
+const FAILURES: u32 = 2;
+
+/// Where a pod stands in a round.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Standing {
+    /// Requests within the window.
+    Judged(f64),
+    /// Too young, or its samples do not cover a window yet.
+    Warming,
+    /// No usable number.
+    Failing,
+}
+
+/// How far a new pod is on the way to its first request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum FirstRequest {
+    /// Not new: it was there before, or there was no traffic that could have come.
+    Untold,
+    /// None until then.
+    Waiting { since: Timestamp },
+    /// Between the two times; the next sample tells the rate, and so the moment.
+    Seen {
+        after: Timestamp,
+        by: Timestamp,
+        count: f64,
+    },
+}
+
+/// One pod.
+#[derive(Clone, Debug)]
+pub(super) struct Pod {
+    pub name: String,
+    pub ready_since: Timestamp,
+    restarts: u32,
+    series: Series,
+    /// The count when the pod became ready: not zero where it was ready before.
+    baseline: f64,
+    first: FirstRequest,
+    failures: u32,
+    pub error: Option<ScrapeError>,
+    /// Whether it has ever shown a known family.
+    pub known: bool,
+    /// Whether it was asked for anything between its last two samples.
+    pub rising: bool,
+}
+
+impl Pod {
+    /// A pod that appears. `busy`: the backend has traffic, so the time to the first request means something.
+    pub fn new(target: &Target, busy: bool) -> Self {
+        let waiting = FirstRequest::Waiting {
+            since: target.ready_since,
+        };
+        Self {
+            name: target.name.clone(),
+            ready_since: target.ready_since,
+            restarts: target.restarts,
+            series: Series::default(),
+            baseline: 0.0,
+            first: if busy { waiting } else { FirstRequest::Untold },
+            failures: 0,
+            error: None,
+            known: false,
+            rising: false,
+        }
+    }
+
+    /// Takes over what the cluster says of a pod that is known.
+    pub fn update(&mut self, target: &Target, busy: bool) {
+        if target.restarts != self.restarts {
+            self.restarts = target.restarts;
+            self.series.clear();
+            self.baseline = 0.0;
+        } else if target.ready_since != self.ready_since {
+            self.baseline = self
+                .series
+                .newest()
+                .map_or(0.0, |(_, counters)| served(&counters));
+        }
+        if target.ready_since != self.ready_since {
+            self.ready_since = target.ready_since;
+            if busy {
+                self.first = FirstRequest::Waiting {
+                    since: target.ready_since,
+                };
+            }
+        }
+    }
+
+    /// Takes a scrape; answers how long the first request took to come after Ready, once that is known.
+    pub fn scraped(&mut self, scrape: &Scrape, window: Duration) -> Option<Duration> {
+        let counters = match scrape.outcome {
+            Ok(counters) => counters,
+            Err(ScrapeError::NoKnownMetric) => Counters::default(),
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                self.error = Some(error);
+                return None;
+            }
+        };
+        self.failures = 0;
+        self.error = None;
+        self.known |= counters.preferred().is_some();
+        let before = self.series.newest().map(|(_, counters)| served(&counters));
+        match self.series.push(scrape.at, counters, window) {
+            Pushed::Stale => return None,
+            Pushed::Reset => self.baseline = 0.0,
+            Pushed::Taken => {}
+        }
+        self.rising = before.is_some_and(|before| served(&counters) > before);
+        self.first_request(scrape.at, served(&counters) - self.baseline)
+    }
+
+    fn first_request(&mut self, at: Timestamp, count: f64) -> Option<Duration> {
+        match self.first {
+            FirstRequest::Waiting { since } if count > 0.0 => {
+                self.first = FirstRequest::Seen {
+                    after: since,
+                    by: at.max(since),
+                    count,
+                };
+                None
+            }
+            FirstRequest::Waiting { .. } => {
+                self.first = FirstRequest::Waiting {
+                    since: at.max(self.ready_since),
+                };
+                None
+            }
+            FirstRequest::Seen {
+                after,
+                by,
+                count: first,
+            } => {
+                self.first = FirstRequest::Untold;
+                let rate = (count - first) / elapsed(by, at).as_secs_f64();
+                let before = if rate > 0.0 { first / rate } else { 0.0 };
+                let latest = elapsed(self.ready_since, by);
+                let earliest = elapsed(self.ready_since, after);
+                let back = Duration::try_from_secs_f64(before).unwrap_or(Duration::MAX);
+                Some(latest.saturating_sub(back).max(earliest))
+            }
+            FirstRequest::Untold => None,
+        }
+    }
+
+    /// Whether it has served since it became ready.
+    pub fn ever_served(&self) -> bool {
+        self.series
+            .newest()
+            .is_some_and(|(_, counters)| served(&counters) > self.baseline)
+    }
+
+    /// RPCs that are open now, where the pod tells.
+    pub fn in_flight(&self) -> f64 {
+        self.series
+            .newest()
+            .and_then(|(_, counters)| counters.in_flight())
+            .unwrap_or(0.0)
+    }
+
+    /// The newest counters, if recent.
+    pub fn newest(&self) -> Option<Counters> {
+        self.series.newest().map(|(_, counters)| counters)
+    }
+
+    /// Whether its newest number is recent; one scrape may have been missed.
+    pub fn is_scraped(&self, now: Timestamp, interval: Duration) -> bool {
+        let recent = interval * 7 / 4;
+        self.failures < FAILURES
+            && self
+                .series
+                .newest()
+                .is_some_and(|(at, _)| elapsed(at, now) <= recent)
+    }
+
+    /// Whether it is known to give no number, as opposed to not having been asked yet.
+    pub fn is_failing(&self) -> bool {
+        self.failures >= FAILURES
+    }
+
+    /// Where it stands.
+    pub fn standing(
+        &self,
+        now: Timestamp,
+        settings: &Settings,
+        family: Option<Family>,
+    ) -> Standing {
+        let young = elapsed(self.ready_since, now) < settings.promise();
+        if !self.is_scraped(now, settings.interval) {
+            let unasked = !self.is_failing() && self.series.newest().is_none();
+            return if young || unasked {
+                Standing::Warming
+            } else {
+                Standing::Failing
+            };
+        }
+        let Some(family) = family else {
+            return Standing::Failing;
+        };
+        let comparable = self
+            .newest()
+            .and_then(|counters| super::window::count(&counters, family));
+        match self
+            .series
+            .increase(family, settings.window, settings.interval / 2)
+        {
+            _ if young => Standing::Warming,
+            Some(requests) => Standing::Judged(requests),
+            None if comparable.is_some() => Standing::Warming,
+            None => Standing::Failing,
+        }
+    }
+}
+
+fn served(counters: &Counters) -> f64 {
+    counters.started.or(counters.handled).unwrap_or(0.0)
+}

@@ -1,0 +1,252 @@
+//! From a report to what the status shows, so that steady traffic writes nothing.
+//!
+//! Every window's figures differ by chance. What is published stays as it is until something has
+//! happened: another verdict, other pods, or a figure that moved by more than chance moves it (the bands
+//! below, five standard deviations wide and never less than what a reader would care about). Then everything
+//! is taken from the same report, so that the figures belong together. So they are at most ten minutes old,
+//! because the time of evaluation is refreshed that often.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::report::{MetricsState, Report, Share};
+use super::verdict::Verdict;
+use super::window::elapsed;
+
+/// How old what is published may become.
+pub const REFRESH: Duration = Duration::from_mins(10);
+
+/// Standard deviations that a figure must move by.
+const SIGMAS: f64 = 5.0;
+
+/// A pod's part of all requests, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedShare {
+    /// Its name.
+    pub pod: String,
+    /// 0 … 1, two decimals.
+    pub share: String,
+}
+
+/// How new pods were found, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedDiscovery {
+    /// How many pods came together.
+    pub pods: u32,
+    /// Seconds, one decimal.
+    pub median_seconds: String,
+    /// Seconds, one decimal.
+    pub max_seconds: String,
+    /// Whole seconds, if anything promises it.
+    pub promise_seconds: Option<u64>,
+}
+
+/// What the status shows. Decimals are strings, as the API conventions ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// In a sentence.
+    pub message: String,
+    /// Ready pods.
+    pub pods: u32,
+    /// Pods the figures are of.
+    pub judged: u32,
+    /// Pods too young to be judged.
+    pub warming: u32,
+    /// Pods that give numbers.
+    pub scraped: u32,
+    /// Two decimals.
+    pub effective_pods: Option<String>,
+    /// Two decimals.
+    pub max_over_mean: Option<String>,
+    /// Two decimals.
+    pub min_over_mean: Option<String>,
+    /// Two decimals.
+    pub cv: Option<String>,
+    /// Two significant digits.
+    pub requests_per_second: Option<String>,
+    /// The family that was counted.
+    pub metric: Option<String>,
+    /// Busiest first.
+    pub hottest: Vec<PublishedShare>,
+    /// Idlest first.
+    pub starved: Vec<PublishedShare>,
+    /// How the last new pods were found.
+    pub discovery: Option<PublishedDiscovery>,
+    /// Whether the pods give numbers.
+    pub metrics: MetricsState,
+    /// When the figures were taken.
+    pub last_evaluated: Timestamp,
+}
+
+/// What to show now: `last` itself where nothing has happened, so that equality means "write nothing".
+pub fn publish(last: Option<&Published>, report: &Report, now: Timestamp) -> Published {
+    match last {
+        // Nothing was judged since the restart: there is nothing to say.
+        Some(last) if report.restored && last.verdict == report.verdict => last.clone(),
+        Some(last) if !is_due(last, now) && !has_happened(last, report) => last.clone(),
+        _ => snapshot(report, now),
+    }
+}
+
+fn is_due(last: &Published, now: Timestamp) -> bool {
+    elapsed(last.last_evaluated, now) >= REFRESH
+}
+
+fn has_happened(last: &Published, report: &Report) -> bool {
+    last.verdict != report.verdict
+        || (last.pods, last.judged, last.warming, last.scraped)
+            != (report.pods, report.judged, report.warming, report.scraped)
+        || last.metric.as_deref() != report.metric
+        || last.metrics.reason != report.metrics.reason
+        || last.discovery != discovery(report)
+        || has_moved(last, report)
+        || names_moved(&last.hottest, &report.hottest, report)
+        || names_moved(&last.starved, &report.starved, report)
+}
+
+/// Whether a figure left its band. A figure that is missing on either side did not move: traffic
+/// that comes or goes is the verdict's business.
+fn has_moved(last: &Published, report: &Report) -> bool {
+    let moved = |published: &Option<String>, figure: Option<f64>, band: f64| {
+        let published = published
+            .as_deref()
+            .and_then(|text| text.parse::<f64>().ok());
+        published
+            .zip(figure)
+            .is_some_and(|(before, after)| (after - before).abs() > band)
+    };
+    let published = |text: &Option<String>| {
+        text.as_deref()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0.0)
+    };
+    let noise = report.noise.unwrap_or(0.0);
+    let pods = f64::from(report.judged.max(1));
+    // A pod with k times the mean has √k times the noise of the others.
+    let peak = report
+        .max_over_mean
+        .unwrap_or(1.0)
+        .max(published(&last.max_over_mean))
+        .max(1.0);
+    let ratio = (SIGMAS * noise * peak.sqrt()).max(0.1);
+    moved(&last.max_over_mean, report.max_over_mean, ratio)
+        || moved(
+            &last.min_over_mean,
+            report.min_over_mean,
+            (SIGMAS * noise).max(0.1),
+        )
+        || moved(&last.cv, report.cv, (SIGMAS * noise).max(0.1))
+        || moved(
+            &last.effective_pods,
+            report.effective_pods,
+            effective_band(report, noise, pods, peak),
+        )
+        || moved(
+            &last.requests_per_second,
+            report.requests_per_second,
+            rate_band(last, report, noise),
+        )
+}
+
+/// Effective pods are N/(1 + CV²). Chance moves CV² by a χ² of its own, and a CV that is there by 2·CV·δ.
+fn effective_band(report: &Report, noise: f64, pods: f64, peak: f64) -> f64 {
+    let effective = report.effective_pods.unwrap_or(pods).max(1.0);
+    let variation = (pods / effective - 1.0).max(0.0).sqrt();
+    let by_chance = 2.0 * SIGMAS * noise * noise * (2.0 / pods).sqrt();
+    let by_skew = 2.0 * variation * SIGMAS * noise * (peak / pods).sqrt();
+    let slope = effective * effective / pods;
+    (slope * (by_chance + by_skew)).max(0.03 * pods).max(0.1)
+}
+
+/// A fifth, or what chance does to so few requests.
+fn rate_band(last: &Published, report: &Report, noise: f64) -> f64 {
+    let before: f64 = last
+        .requests_per_second
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0.0);
+    let after = report.requests_per_second.unwrap_or(0.0);
+    let seconds = report.window.as_secs_f64().max(1.0);
+    let requests = (before.max(after) * seconds).max(1.0);
+    let mean = after * seconds / f64::from(report.judged.max(1));
+    let dispersion = (noise * noise * mean).max(1.0);
+    (0.2 * before.max(after)).max(SIGMAS * (dispersion * requests).sqrt() / seconds)
+}
+
+/// Other pods, or a share that moved. A pod that is no longer over the threshold stays
+/// until another takes its place: on the border it would come and go.
+fn names_moved(last: &[PublishedShare], now: &[Share], report: &Report) -> bool {
+    let noise = report.noise.unwrap_or(0.0) / f64::from(report.judged.max(1)).max(1.0);
+    now.iter().any(|share| {
+        let published = last.iter().find(|published| published.pod == share.pod);
+        let before = published.and_then(|published| published.share.parse::<f64>().ok());
+        let spread = SIGMAS * noise * (share.share * f64::from(report.judged)).max(1.0).sqrt();
+        before.is_none_or(|before| (before - share.share).abs() > spread.max(0.05))
+    })
+}
+
+fn snapshot(report: &Report, now: Timestamp) -> Published {
+    let decimals = |figure: Option<f64>| figure.map(|figure| format!("{figure:.2}"));
+    let shares = |shares: &[Share]| {
+        let written = |share: &Share| PublishedShare {
+            pod: share.pod.clone(),
+            share: format!("{:.2}", share.share),
+        };
+        shares.iter().map(written).collect()
+    };
+    Published {
+        verdict: report.verdict,
+        message: report.message.clone(),
+        pods: report.pods,
+        judged: report.judged,
+        warming: report.warming,
+        scraped: report.scraped,
+        effective_pods: decimals(report.effective_pods),
+        max_over_mean: decimals(report.max_over_mean),
+        min_over_mean: decimals(report.min_over_mean),
+        cv: decimals(report.cv),
+        requests_per_second: report.requests_per_second.map(two_digits),
+        metric: report.metric.map(str::to_owned),
+        hottest: shares(&report.hottest),
+        starved: shares(&report.starved),
+        discovery: discovery(report),
+        metrics: report.metrics.clone(),
+        last_evaluated: now,
+    }
+}
+
+fn discovery(report: &Report) -> Option<PublishedDiscovery> {
+    let seconds = |duration: Duration| format!("{:.1}", duration.as_secs_f64());
+    report.discovery.map(|discovery| PublishedDiscovery {
+        pods: discovery.pods,
+        median_seconds: seconds(discovery.median),
+        max_seconds: seconds(discovery.max),
+        promise_seconds: discovery.promise.map(|promise| promise.as_secs()),
+    })
+}
+
+/// Two significant digits, without an exponent.
+fn two_digits(figure: f64) -> String {
+    if !figure.is_finite() || figure <= 0.0 {
+        return "0".to_owned();
+    }
+    // Through the decimal form, which rounds before it tells the magnitude: 99.9 is 100, not 99.
+    let rounded: f64 = format!("{figure:.1e}").parse().unwrap_or(figure);
+    let decimals = if rounded >= 10.0 {
+        0
+    } else if rounded >= 1.0 {
+        1
+    } else if rounded >= 0.1 {
+        2
+    } else {
+        3
+    };
+    format!("{rounded:.decimals$}")
+}
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod tests;

@@ -1,0 +1,161 @@
+use super::super::report::MetricsReason;
+use super::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn report() -> Report {
+    Report {
+        verdict: Verdict::Balanced,
+        message: "even".to_owned(),
+        pods: 3,
+        judged: 3,
+        scraped: 3,
+        effective_pods: Some(2.984),
+        max_over_mean: Some(1.061),
+        min_over_mean: Some(0.94),
+        cv: Some(0.05),
+        noise: Some(0.02),
+        requests_per_second: Some(123.4),
+        window: Duration::from_secs(10),
+        metric: Some("grpc_server_started_total"),
+        metrics: MetricsState {
+            reason: MetricsReason::Scraped,
+            message: "fine".to_owned(),
+        },
+        ..Report::default()
+    }
+}
+
+fn share(pod: &str, share: f64) -> Share {
+    Share {
+        pod: pod.to_owned(),
+        share,
+    }
+}
+
+/// Whether `change` to the report is published.
+fn moves(change: impl FnOnce(&mut Report)) -> bool {
+    let last = publish(None, &report(), at(0));
+    let mut next = report();
+    change(&mut next);
+    publish(Some(&last), &next, at(5)) != last
+}
+
+#[test]
+fn decimals_are_strings() {
+    let published = publish(None, &report(), at(0));
+    assert_eq!(published.effective_pods.as_deref(), Some("2.98"));
+    assert_eq!(published.max_over_mean.as_deref(), Some("1.06"));
+    assert_eq!(published.requests_per_second.as_deref(), Some("120"));
+    assert_eq!(published.last_evaluated, at(0));
+}
+
+#[test]
+fn what_chance_moves_is_not_published() {
+    assert!(!moves(|_| {}));
+    assert!(!moves(|report| report.max_over_mean = Some(1.12)));
+    assert!(!moves(|report| report.min_over_mean = Some(0.85)));
+    assert!(!moves(|report| report.effective_pods = Some(2.91)));
+    assert!(!moves(|report| report.requests_per_second = Some(101.0)));
+    assert!(!moves(|report| report.message = "even, again".to_owned()));
+    assert!(!moves(|report| report.cv = None));
+    assert!(!moves(
+        |report| (report.noise, report.max_over_mean) = (Some(0.1), Some(1.5))
+    ));
+}
+
+#[test]
+fn what_has_happened_is_published() {
+    assert!(moves(|report| report.max_over_mean = Some(1.2)));
+    assert!(moves(|report| report.min_over_mean = Some(0.8)));
+    assert!(moves(|report| report.effective_pods = Some(2.8)));
+    assert!(moves(|report| report.cv = Some(0.2)));
+    assert!(moves(|report| report.requests_per_second = Some(180.0)));
+    assert!(moves(|report| report.verdict = Verdict::NoTraffic));
+    assert!(moves(|report| report.pods = 4));
+    assert!(moves(|report| report.judged = 2));
+    assert!(moves(
+        |report| report.metrics.reason = MetricsReason::PartlyScraped
+    ));
+    assert!(moves(|report| report.hottest = vec![share("a", 0.5)]));
+    let found = Duration::from_millis(12_340);
+    let found = super::super::report::Discovery {
+        pods: 1,
+        median: found,
+        max: found,
+        promise: None,
+    };
+    assert!(moves(|report| report.discovery = Some(found)));
+}
+
+#[test]
+fn the_time_is_refreshed_every_ten_minutes_and_the_figures_with_it() {
+    let last = publish(None, &report(), at(0));
+    let drifted = Report {
+        max_over_mean: Some(1.1),
+        ..report()
+    };
+    assert_eq!(publish(Some(&last), &drifted, at(599)), last);
+    let refreshed = publish(Some(&last), &drifted, at(600));
+    assert_eq!(
+        (refreshed.last_evaluated, refreshed.max_over_mean.as_deref()),
+        (at(600), Some("1.10"))
+    );
+}
+
+#[test]
+fn lists_follow_other_pods_and_large_moves() {
+    let skewed = |hottest: Vec<Share>| Report {
+        verdict: Verdict::HotPod,
+        hottest,
+        ..report()
+    };
+    let last = publish(None, &skewed(vec![share("a", 0.6)]), at(0));
+    let moved = |hottest| publish(Some(&last), &skewed(hottest), at(5)) != last;
+    assert!(!moved(vec![share("a", 0.63)]));
+    assert!(!moved(vec![]));
+    assert!(moved(vec![share("a", 0.9)]));
+    assert!(moved(vec![share("b", 0.6)]));
+}
+
+#[test]
+fn nothing_is_said_before_something_is_judged_after_a_restart() {
+    let last = publish(None, &report(), at(0));
+    let restored = Report {
+        restored: true,
+        judged: 0,
+        warming: 3,
+        effective_pods: None,
+        ..report()
+    };
+    assert_eq!(publish(Some(&last), &restored, at(5000)), last);
+    assert_ne!(publish(None, &restored, at(5000)), last);
+}
+
+#[test]
+fn two_significant_digits() {
+    for (figure, text) in [
+        (0.0, "0"),
+        (f64::NAN, "0"),
+        (0.0123, "0.012"),
+        (0.126, "0.13"),
+        (0.999, "1.0"),
+        (7.26, "7.3"),
+        (9.96, "10"),
+        (49.6, "50"),
+        (99.9, "100"),
+        (1234.0, "1200"),
+    ] {
+        assert_eq!(two_digits(figure), text);
+    }
+}
+
+#[test]
+fn reasons_of_metrics_read_back() {
+    for reason in MetricsReason::ALL {
+        assert_eq!(MetricsReason::of_name(reason.reason()), Some(*reason));
+    }
+    assert_eq!(MetricsReason::of_name("Fine"), None);
+}

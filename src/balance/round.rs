@@ -1,0 +1,134 @@
+//! What one backend is judged by, and what a round of looking at it brings.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::exposition::{Counters, ReadError};
+use super::verdict::{Thresholds, Verdict};
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Numbers and a verdict.
+    #[default]
+    Judge,
+    /// Numbers without a verdict.
+    Observe,
+    /// Nothing.
+    Off,
+}
+
+/// How a backend is judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// From one scrape to the next.
+    pub interval: Duration,
+    /// How far back requests are counted; at least two intervals.
+    pub window: Duration,
+    /// What is large.
+    pub thresholds: Thresholds,
+    /// What is wanted.
+    pub mode: Mode,
+    /// Within what time clients find a new pod; `None` where nothing promises it: two windows.
+    pub promise: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(15),
+            window: Duration::from_mins(1),
+            thresholds: Thresholds::default(),
+            mode: Mode::Judge,
+            promise: None,
+        }
+    }
+}
+
+impl Settings {
+    /// The age from which on a pod is judged: the promise, and never less than a window.
+    pub fn promise(&self) -> Duration {
+        self.promise
+            .unwrap_or(self.window.saturating_mul(2))
+            .max(self.window)
+    }
+}
+
+/// A ready, selected pod that may be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// What tells it from a later pod of the same name.
+    pub uid: String,
+    /// As people know it.
+    pub name: String,
+    /// Since when it is ready.
+    pub ready_since: Timestamp,
+    /// Restarts of its containers.
+    pub restarts: u32,
+}
+
+/// Why a scrape gave no numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ScrapeError {
+    /// The pod has no declared port for metrics.
+    NoMetricsPort,
+    /// No answer in time.
+    Timeout,
+    /// Nobody listens on the port.
+    Refused,
+    /// The connection broke, or could not be made.
+    Unreachable,
+    /// Another HTTP status than 200.
+    HttpStatus(u16),
+    /// The page is over a limit.
+    TooLarge,
+    /// The page cannot be read.
+    Malformed,
+    /// A page without any metric that counts RPCs.
+    NoKnownMetric,
+}
+
+impl From<ReadError> for ScrapeError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Malformed { .. } => Self::Malformed,
+            ReadError::BodyTooLarge(_)
+            | ReadError::LineTooLong { .. }
+            | ReadError::TooManySeries(_) => Self::TooLarge,
+        }
+    }
+}
+
+/// One attempt to read a pod's counters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scrape {
+    /// The pod's uid.
+    pub uid: String,
+    /// When the answer came.
+    pub at: Timestamp,
+    /// What it said. Counters without any family are the same as [`ScrapeError::NoKnownMetric`].
+    pub outcome: Result<Counters, ScrapeError>,
+}
+
+/// One look at a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Round {
+    /// The time.
+    pub now: Timestamp,
+    /// The pods that count.
+    pub targets: Vec<Target>,
+    /// What was scraped since the last round; scrapes of other pods are ignored.
+    pub scrapes: Vec<Scrape>,
+    /// Whether a server's rollout is under way.
+    pub rolling_out: bool,
+}
+
+/// What the status said before the operator was restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoredVerdict {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Its message.
+    pub message: String,
+}

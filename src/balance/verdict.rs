@@ -1,0 +1,345 @@
+//! From the requests of one window to what they say: pure, and without memory.
+//!
+//! # The decision
+//!
+//! First the circumstances, before any number is looked at:
+//!
+//! | # | circumstance | verdict |
+//! |---|---|---|
+//! | 1 | judging is switched off | `Off` |
+//! | 2 | only observing (weighted, zonal or sharded backends) | `Observed` |
+//! | 3 | no ready pod | `NoPods` |
+//! | 4 | a rollout is under way | `RollingOut` |
+//! | 5 | no pod could be scraped, or none shows a known metric | `NoMetrics` |
+//! | 6 | every pod is younger than the promise, or covers no whole window yet | `WarmingUp` |
+//! | 7 | fewer than half of the grown pods could be scraped, or one of several | `InsufficientData` |
+//! | 8 | one grown pod | `SinglePod` |
+//!
+//! Then the requests x of the judged pods, with mean m over N pods and dispersion φ. The first row that holds decides:
+//!
+//! | # | requests | verdict |
+//! |---|---|---|
+//! | 9 | none, though RPCs are open | `StreamsOnly` |
+//! | 10 | none | `NoTraffic` |
+//! | 11 | m < 10 | `InsufficientData` |
+//! | 12 | a pod is idle, and it once served or one pod has ≥ 90 % | `FewClients` |
+//! | 13 | a pod is idle, and none of the idle ones ever served | `NewPodsStarved` |
+//! | 14 | m < `minRequests` (30) | `InsufficientData` |
+//! | 15 | not significant, or not large | `Balanced` |
+//! | 16 | one pod has ≥ 90 % | `FewClients` |
+//! | 17 | one pod has more than half of the excess over the mean, and stands out more than the idlest does | `HotPod` |
+//! | 18 | else | `Skewed` |
+//!
+//! *Idle*: x < m/10, and chance gives that to one of N pods in less than one window of a thousand.
+//! *Significant*: Σ(x−m)²/m > φ · χ²(0.999, N−1).
+//! *More than half*: by three standard deviations of the busiest pod, unless it alone is above the mean.
+//! *Large*: max/mean > 1.5, or min/mean < 0.5, or CV* > 0.25; the first two move outwards to what chance reaches for small m.
+//! *Held*: what is said counts until it is 20 % better ([`Held`]), so that a backend on the border does not flap.
+//!
+//! Whether a finding lasts is not decided here but in [`evidence`](super::evidence).
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::chance::{Reach, SIGNIFICANCE, chi_square_quantile, ln_lower_tail};
+use super::indices::Indices;
+
+/// Idle pods can be told from this mean on: chance gives a pod none at all once in 22 000 windows.
+const FEWEST_FOR_IDLE: f64 = 10.0;
+/// A pod below this fraction of the mean is idle.
+const IDLE: f64 = 0.1;
+/// A pod with this share of all requests has nearly all.
+const NEARLY_ALL: f64 = 0.9;
+/// What was said holds until the figures are better by this factor.
+const HYSTERESIS: f64 = 0.8;
+
+macro_rules! verdicts {
+    ($($(#[doc = $doc:literal])+ $name:ident = $status:expr;)+) => {
+        /// What is said of a backend's balance. The name is the reason of the condition `Balanced`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Verdict { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Verdict {
+            /// Every verdict.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The reason of the condition.
+            pub fn reason(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)+ }
+            }
+
+            /// The status of the condition: `None` is Unknown.
+            pub fn is_balanced(self) -> Option<bool> {
+                match self { $(Self::$name => $status,)+ }
+            }
+        }
+    };
+}
+
+verdicts! {
+    /// Even, but for what chance gives.
+    Balanced = Some(true);
+    /// There is nothing to balance.
+    SinglePod = Some(true);
+    /// Uneven without a single culprit.
+    Skewed = Some(false);
+    /// One pod has most of the excess.
+    HotPod = Some(false);
+    /// Pods that became ready past the promise have never served.
+    NewPodsStarved = Some(false);
+    /// The connections are too few to reach every pod.
+    FewClients = Some(false);
+    /// Too few requests, or too few pods scraped, to tell.
+    InsufficientData = None;
+    /// No request at all.
+    NoTraffic = None;
+    /// No ready pod.
+    NoPods = None;
+    /// The pods are being replaced.
+    RollingOut = None;
+    /// Long streams carry the load; nothing new begins that could be counted.
+    StreamsOnly = None;
+    /// The first window is not full, or the evidence is not complete.
+    WarmingUp = None;
+    /// No pod gave a number.
+    NoMetrics = None;
+    /// Not wanted.
+    Off = None;
+    /// Numbers without a verdict, as asked for.
+    Observed = None;
+}
+
+impl Verdict {
+    /// Whether it says that the backend is not balanced.
+    pub fn is_trouble(self) -> bool {
+        self.is_balanced() == Some(false)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+/// A reason that is no verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a verdict")]
+pub struct UnknownVerdict;
+
+impl FromStr for Verdict {
+    type Err = UnknownVerdict;
+
+    fn from_str(reason: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.iter().copied();
+        known
+            .into_iter()
+            .find(|verdict| verdict.reason() == reason)
+            .ok_or(UnknownVerdict)
+    }
+}
+
+/// From where on an imbalance is large.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Above 1.
+    pub max_over_mean: f64,
+    /// Between 0 and 1.
+    pub min_over_mean: f64,
+    /// Of the coefficient of variation with chance taken out.
+    pub cv: f64,
+    /// Requests per pod and window below which nothing is said of the indices.
+    pub min_requests: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            max_over_mean: 1.5,
+            min_over_mean: 0.5,
+            cv: 0.25,
+            min_requests: 30.0,
+        }
+    }
+}
+
+/// What one judged pod did in the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Load {
+    /// Requests begun.
+    pub requests: f64,
+    /// Whether the pod has served any request since it became ready.
+    pub ever_served: bool,
+}
+
+/// What is said already, which holds until the figures are 20 % better. Default: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held(pub Option<Verdict>);
+
+impl Held {
+    /// The factor for a figure that made one of `verdicts` be said.
+    fn factor(self, verdicts: &[Verdict]) -> f64 {
+        match self.0 {
+            Some(verdict) if verdicts.contains(&verdict) => HYSTERESIS,
+            _ => 1.0,
+        }
+    }
+
+    fn trouble(self) -> f64 {
+        self.factor(&[Verdict::Skewed, Verdict::HotPod])
+    }
+
+    fn idle(self) -> f64 {
+        self.factor(&[Verdict::NewPodsStarved, Verdict::FewClients])
+    }
+
+    fn judged(self) -> f64 {
+        use Verdict::{Balanced, FewClients, HotPod, NewPodsStarved, Skewed};
+        self.factor(&[Balanced, FewClients, HotPod, NewPodsStarved, Skewed])
+    }
+}
+
+/// What one window says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assessment {
+    /// The verdict, were this the only window.
+    pub verdict: Verdict,
+    /// The indices, if there was a request.
+    pub indices: Option<Indices>,
+    /// Which of the loads are idle, in their order.
+    pub idle: Vec<usize>,
+    /// Which of the loads exceed the threshold of max/mean, in their order.
+    pub hot: Vec<usize>,
+}
+
+/// Decides rows 9 to 18 of the [table](self) for one window of the judged pods.
+pub fn assess(
+    loads: &[Load],
+    dispersion: f64,
+    open_rpcs: bool,
+    thresholds: &Thresholds,
+    held: Held,
+) -> Assessment {
+    let requests: Vec<f64> = loads.iter().map(|load| load.requests).collect();
+    let Some(indices) = Indices::new(&requests, dispersion) else {
+        let verdict = if open_rpcs {
+            Verdict::StreamsOnly
+        } else {
+            Verdict::NoTraffic
+        };
+        return Assessment {
+            verdict,
+            indices: None,
+            idle: Vec::new(),
+            hot: Vec::new(),
+        };
+    };
+    let trips = Trips::new(&indices, dispersion, thresholds, held);
+    let which = |wanted: &dyn Fn(f64) -> bool| -> Vec<usize> {
+        let matching = requests.iter().enumerate().filter(|(_, x)| wanted(**x));
+        matching.map(|(index, _)| index).collect()
+    };
+    let idle = which(&|x| is_idle(x, &indices, dispersion, held));
+    let verdict = decide(loads, &indices, &idle, &trips, held);
+    // A pod may be the culprit by the variation alone, below the threshold of max/mean.
+    let hot_from = match verdict {
+        Verdict::HotPod => trips.max_over_mean.min(indices.max_over_mean),
+        _ => trips.max_over_mean,
+    };
+    let hot = which(&|x| x / indices.mean >= hot_from);
+    Assessment {
+        verdict,
+        indices: Some(indices),
+        idle,
+        hot,
+    }
+}
+
+fn decide(loads: &[Load], indices: &Indices, idle: &[usize], trips: &Trips, held: Held) -> Verdict {
+    if indices.mean < FEWEST_FOR_IDLE * held.judged() {
+        return Verdict::InsufficientData;
+    }
+    let nearly_all = NEARLY_ALL * held.factor(&[Verdict::FewClients]);
+    let concentrated = indices.max_over_mean / indices.pods >= nearly_all;
+    if !idle.is_empty() {
+        let once_served = idle.iter().any(|index| loads[*index].ever_served);
+        return if once_served || concentrated {
+            Verdict::FewClients
+        } else {
+            Verdict::NewPodsStarved
+        };
+    }
+    if indices.mean < trips.min_requests {
+        return Verdict::InsufficientData;
+    }
+    if !trips.exceeded(indices) {
+        Verdict::Balanced
+    } else if concentrated {
+        Verdict::FewClients
+    } else if one_stands_out(loads, indices, trips.dispersion, held) {
+        Verdict::HotPod
+    } else {
+        Verdict::Skewed
+    }
+}
+
+fn is_idle(requests: f64, indices: &Indices, dispersion: f64, held: Held) -> bool {
+    requests < IDLE / held.idle() * indices.mean
+        && ln_lower_tail(requests, indices.mean, dispersion) < (SIGNIFICANCE / indices.pods).ln()
+}
+
+fn one_stands_out(loads: &[Load], indices: &Indices, dispersion: f64, held: Held) -> bool {
+    let above: f64 = loads
+        .iter()
+        .map(|load| (load.requests - indices.mean).max(0.0))
+        .sum();
+    let busiest = indices.max_over_mean * indices.mean;
+    let excess = busiest - indices.mean;
+    let others = (above - excess).max(0.0);
+    // Of two equally hot pods one always has a little more: that is not standing out.
+    let margin = if others <= 1e-9 * above || held.0 == Some(Verdict::HotPod) {
+        0.0
+    } else {
+        3.0 * (dispersion.max(1.0) * busiest).sqrt()
+    };
+    // The tolerance is for two pods, which always deviate by the same.
+    let idlest = (1.0 - indices.min_over_mean) * indices.mean;
+    excess > others + margin && excess >= idlest * (1.0 - 1e-9)
+}
+
+/// The thresholds for this window: what was asked for, moved outwards to what chance reaches.
+struct Trips {
+    max_over_mean: f64,
+    min_over_mean: f64,
+    cv: f64,
+    min_requests: f64,
+    chi_square: f64,
+    dispersion: f64,
+}
+
+impl Trips {
+    fn new(indices: &Indices, dispersion: f64, thresholds: &Thresholds, held: Held) -> Self {
+        let reach = Reach::new(indices.pods, indices.mean, dispersion);
+        let ease = held.trouble();
+        Self {
+            max_over_mean: thresholds.max_over_mean.max(1.0 + reach.above) * ease,
+            min_over_mean: thresholds.min_over_mean.min((1.0 - reach.below).max(0.0)) / ease,
+            cv: thresholds.cv * ease,
+            min_requests: thresholds.min_requests * held.judged(),
+            dispersion,
+            chi_square: dispersion.max(1.0) * chi_square_quantile(SIGNIFICANCE, indices.pods - 1.0),
+        }
+    }
+
+    /// Significant and large. The noise in CV* needs no threshold of its own: it is the χ² test.
+    fn exceeded(&self, indices: &Indices) -> bool {
+        indices.chi_square > self.chi_square
+            && (indices.max_over_mean > self.max_over_mean
+                || indices.min_over_mean < self.min_over_mean
+                || indices.cv_corrected > self.cv)
+    }
+}
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;
