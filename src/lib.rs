@@ -20,5 +20,8 @@
 pub mod api;
 pub mod balance;
 pub mod child;
+pub mod endpoint_watch;
+pub mod findings;
 pub mod names;
 pub mod observed;
+pub mod services;

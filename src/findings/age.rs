@@ -1,0 +1,35 @@
+//! Age and shutdown.
+
+use std::time::Duration;
+
+use crate::observed::Observed;
+
+fn asked(observed: &Observed) -> Option<(&str, Duration)> {
+    let age = observed.backend.spec.connection_age.as_ref()?;
+    Some((age.max_age.as_str(), age.max_age.get().ok()?))
+}
+
+/// GB021: without an age, clients that found their pods once never look again.
+pub(super) fn absent(observed: &Observed) -> Option<String> {
+    observed.backend.spec.connection_age.is_none().then(|| {
+        "spec.connectionAge is not set: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
+         Set spec.connectionAge with the knob of your server, such as {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE}}}, or let clients watch endpoints (spec.endpointWatch)"
+            .into()
+    })
+}
+
+/// GB022: resolvers of five languages wait 30 seconds between two look-ups.
+pub(super) fn short(observed: &Observed) -> Option<String> {
+    let (text, age) = asked(observed)?;
+    (age < Duration::from_secs(30)).then(|| {
+        format!("spec.connectionAge.maxAge is {text}: clients wait 30 s between two look-ups, so an age under 30s costs connections and finds new pods no sooner. Set it to 30s or more")
+    })
+}
+
+/// GB029: a new pod may idle for 1.1 times the age.
+pub(super) fn long(observed: &Observed) -> Option<String> {
+    let (text, age) = asked(observed)?;
+    (age > Duration::from_mins(15)).then(|| {
+        format!("spec.connectionAge.maxAge is {text}: a pod that is added may idle for that long. Set it to 15m or less; 5m suits most")
+    })
+}

@@ -1,0 +1,200 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::conditions::State;
+
+fn observed(spec: &Value) -> Observed {
+    let mut whole = json!({"selector": {"app": "rng"}, "ports": [{"port": 8081}]});
+    for (key, value) in spec.as_object().unwrap() {
+        whole[key] = value.clone();
+    }
+    let backend = json!({
+        "apiVersion": "evenkeel.dev/v1alpha1",
+        "kind": "GrpcBackend",
+        "metadata": {"name": "rng", "namespace": "n", "uid": "backend"},
+        "spec": whole,
+    });
+    Observed {
+        backend: serde_json::from_value(backend).unwrap(),
+        ..Observed::default()
+    }
+}
+
+/// Somebody else's, with changes.
+#[expect(clippy::unnecessary_wraps, reason = "that is how it is observed")]
+fn theirs(change: impl FnOnce(&mut Value)) -> Option<Service> {
+    let mut service = json!({
+        "metadata": {"name": "rng", "namespace": "n", "uid": "theirs"},
+        "spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "selector": {"app": "rng"}, "ports": [{"port": 8081, "targetPort": 8081}]},
+    });
+    change(&mut service);
+    Some(serde_json::from_value(service).unwrap())
+}
+
+/// What the API server makes of what we send.
+fn stored(child: Child<Service>) -> Option<Service> {
+    let Child::Create(service) = child else {
+        panic!("{child:?}")
+    };
+    let mut service = *service;
+    service.metadata.uid = Some("ours".into());
+    service.spec.as_mut()?.session_affinity = Some("None".into());
+    Some(service)
+}
+
+#[test]
+fn both_are_created_and_then_left_alone() {
+    let mut world = observed(&json!({"ports": [{"port": 80, "targetPort": 8081}]}));
+    let pair = plan(&world);
+    assert_eq!(pair.statement.reason, Reason::Created);
+    world.cluster_ip = stored(pair.cluster_ip);
+    world.headless = stored(pair.headless);
+    let port =
+        |service: &Option<Service>| service.clone().unwrap().spec.unwrap().ports.unwrap()[0].port;
+    assert_eq!((port(&world.cluster_ip), port(&world.headless)), (80, 8081));
+    world.labelled_services = [world.cluster_ip.clone(), world.headless.clone()]
+        .into_iter()
+        .flatten()
+        .collect();
+    let again = plan(&world);
+    assert_eq!(
+        (again.cluster_ip, again.headless),
+        (Child::Leave, Child::Leave)
+    );
+    assert!(again.given_up.is_empty());
+}
+
+#[test]
+fn what_drifts_is_put_right() {
+    let mut world = observed(&json!({}));
+    world.cluster_ip = stored(plan(&world).cluster_ip);
+    world
+        .cluster_ip
+        .as_mut()
+        .unwrap()
+        .spec
+        .as_mut()
+        .unwrap()
+        .selector
+        .as_mut()
+        .unwrap()
+        .insert("more".into(), "x".into());
+    let Child::Update(service) = plan(&world).cluster_ip else {
+        panic!()
+    };
+    assert_eq!(service.metadata.uid.as_deref(), Some("ours"));
+}
+
+#[test]
+fn somebody_elses_that_fits_is_used_as_it_is() {
+    let mut world = observed(&json!({}));
+    world.cluster_ip = theirs(|_| {});
+    let pair = plan(&world);
+    assert_eq!(pair.cluster_ip, Child::Leave);
+    assert!(matches!(pair.headless, Child::Create(_)));
+    assert_eq!(pair.statement.state, State::True);
+    // A named port is resolved by each pod.
+    world.cluster_ip = theirs(|service| service["spec"]["ports"][0]["targetPort"] = json!("grpc"));
+    assert_eq!(plan(&world).statement.state, State::True);
+}
+
+#[test]
+fn somebody_elses_that_does_not_fit_is_left_alone_and_named() {
+    type Change = fn(&mut Value);
+    let wrong: [(Change, Reason); 4] = [
+        (
+            |service| service["spec"]["selector"] = json!({"app": "other"}),
+            Reason::SelectorMismatch,
+        ),
+        (
+            |service| service["spec"]["ports"][0]["port"] = json!(9),
+            Reason::PortMismatch,
+        ),
+        (
+            |service| service["spec"]["ports"][0]["targetPort"] = json!(9),
+            Reason::PortMismatch,
+        ),
+        (
+            |service| service["spec"]["clusterIP"] = json!("None"),
+            Reason::NameConflict,
+        ),
+    ];
+    for (change, precise) in wrong {
+        for (policy, reason) in [("Manage", Reason::NameConflict), ("UseExisting", precise)] {
+            let mut world = observed(&json!({"services": {"clusterIP": {"policy": policy}}}));
+            world.cluster_ip = theirs(change);
+            let pair = plan(&world);
+            assert_eq!(pair.cluster_ip, Child::Leave);
+            assert_eq!(
+                pair.statement.reason, reason,
+                "{policy}: {}",
+                pair.statement.message
+            );
+            assert!(
+                pair.statement.message.contains("Service rng"),
+                "{}",
+                pair.statement.message
+            );
+        }
+    }
+}
+
+#[test]
+fn policies() {
+    let none = observed(
+        &json!({"services": {"clusterIP": {"policy": "None"}, "headless": {"policy": "UseExisting"}}}),
+    );
+    let pair = plan(&none);
+    assert_eq!(
+        (pair.cluster_ip, pair.headless),
+        (Child::Leave, Child::Leave)
+    );
+    assert_eq!(pair.statement.reason, Reason::ServiceNotFound);
+}
+
+#[test]
+fn an_orphan_of_ours_is_adopted_and_one_of_another_backend_is_not() {
+    let mut world = observed(&json!({}));
+    let label = |name: &str| {
+        let name = name.to_owned();
+        theirs(move |service| {
+            service["metadata"]["labels"] =
+                json!({names::MANAGED_BY_LABEL: "evenkeel", names::BACKEND_LABEL: name});
+        })
+    };
+    world.cluster_ip = label("rng");
+    let Child::Update(service) = plan(&world).cluster_ip else {
+        panic!()
+    };
+    assert_eq!(service.metadata.owner_references.unwrap()[0].uid, "backend");
+    world.cluster_ip = label("another");
+    assert_eq!(plan(&world).cluster_ip, Child::Leave);
+}
+
+#[test]
+fn a_name_that_is_given_up_is_cleared() {
+    let mut world = observed(&json!({"services": {"headless": {"name": "fresh"}}}));
+    world.labelled_services = [stored(plan(&observed(&json!({}))).headless)]
+        .into_iter()
+        .flatten()
+        .collect();
+    let pair = plan(&world);
+    assert_eq!(pair.given_up[0].name, "rng-headless");
+}
+
+#[test]
+fn one_service_cannot_be_both() {
+    let world = observed(&json!({"services": {"headless": {"name": "rng"}}}));
+    assert_eq!(plan(&world).statement.reason, Reason::NameConflict);
+}
+
+#[test]
+fn a_protocol_that_is_given_up_is_taken_out() {
+    let mut world = observed(&json!({}));
+    world.cluster_ip = stored(plan(&world).cluster_ip);
+    world.backend.spec.ports[0].app_protocol = Some("None".into());
+    let Child::Update(service) = plan(&world).cluster_ip else {
+        panic!("the old protocol stays")
+    };
+    assert_eq!(service.spec.unwrap().ports.unwrap()[0].app_protocol, None);
+}
