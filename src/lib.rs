@@ -20,6 +20,7 @@
 pub mod api;
 pub mod balance;
 pub mod child;
+pub mod connection_age;
 pub mod endpoint_watch;
 pub mod findings;
 pub mod names;

@@ -1,0 +1,46 @@
+//! What a person would do in the operator's place, to the letter.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use super::draft::Draft;
+use super::knob::{Entry, Wanted};
+use super::record::List;
+use crate::api::conditions::MAX_MESSAGE;
+
+/// The command that makes the change, ready for a shell; where it is too long for a status, the lines for the manifest.
+pub fn command(draft: &Draft<'_>, deployment: &Deployment, lines: &str) -> String {
+    let patch = json!(draft.changes()).to_string().replace('\'', r"'\''");
+    let command = format!(
+        "kubectl patch deployment {} -n {} --type=json -p '{patch}'",
+        deployment.name_any(),
+        deployment.namespace().unwrap_or_default(),
+    );
+    if command.len() + 64 < MAX_MESSAGE {
+        format!("apply it with: {command}")
+    } else {
+        lines.to_owned()
+    }
+}
+
+/// The lines that belong into the owner's manifest.
+pub fn lines(wanted: &Wanted, container: &str, list: Option<List>) -> String {
+    let items: Vec<String> = wanted
+        .entries
+        .iter()
+        .flat_map(|entry| match entry {
+            Entry::Variable { name, value } => vec![format!("{{name: {name}, value: {value:?}}}")],
+            Entry::Arguments(group) => group.iter().map(|word| format!("{word:?}")).collect(),
+        })
+        .collect();
+    let field = match (wanted.entries.first(), list) {
+        (Some(Entry::Variable { .. }), _) => "env",
+        (_, Some(List::Command)) => "command",
+        _ => "args",
+    };
+    format!(
+        "put into the manifest, in container {container} under {field}: [{}]",
+        items.join(", ")
+    )
+}

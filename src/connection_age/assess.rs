@@ -1,0 +1,102 @@
+//! What a container has of what is wanted, and whether the rest can go in.
+
+use kube::ResourceExt as _;
+
+use super::draft::{Draft, Place};
+use super::knob::{Entry, Found, Wanted};
+use super::workload::View;
+use super::{arguments, claims};
+use crate::api::Reason;
+use crate::api::conditions::Statement;
+
+/// What a container has of what is wanted.
+pub enum Assessment {
+    /// All of it.
+    Present,
+    /// These are not there.
+    Missing(Vec<Entry>),
+    /// It cannot be set.
+    Refused(Statement),
+}
+
+impl View<'_> {
+    pub(super) fn claim(&self, index: usize, wanted: &Wanted) -> Option<Statement> {
+        wanted
+            .entries
+            .iter()
+            .find_map(|entry| claims::refusal(self.observed, self.deployment, index, entry))
+    }
+
+    pub(super) fn assess(&self, draft: &Draft<'_>, index: usize, wanted: &Wanted) -> Assessment {
+        let container = &draft.containers()[index];
+        let of = format!(
+            "container {} of Deployment {}",
+            container.name,
+            self.deployment.name_any()
+        );
+        let mut missing = Vec::new();
+        for entry in &wanted.entries {
+            match wanted.find(container, entry) {
+                Found::Same => {}
+                Found::Absent => missing.push(entry.clone()),
+                Found::Other(theirs) => {
+                    return Assessment::Refused(Statement::no(
+                        Reason::FieldConflict,
+                        format!(
+                            "{of} has {theirs} already, where {} is asked for: remove it there, or ask for the same here",
+                            entry.text()
+                        ),
+                    ));
+                }
+                Found::Hidden => {
+                    return Assessment::Refused(Statement::unknown(
+                        Reason::EnvFromUnverified,
+                        format!(
+                            "{of} has envFrom, which may set {} and is not read: put {} into its env, or remove envFrom",
+                            entry.key(),
+                            entry.text()
+                        ),
+                    ));
+                }
+            }
+        }
+        if missing.is_empty() {
+            Assessment::Present
+        } else {
+            Assessment::Missing(missing)
+        }
+    }
+
+    pub(super) fn fill(
+        &self,
+        draft: &mut Draft<'_>,
+        index: usize,
+        missing: &[Entry],
+    ) -> Result<Place, Statement> {
+        let container = draft.containers()[index].clone();
+        let of = format!(
+            "container {} of Deployment {}",
+            container.name,
+            self.deployment.name_any()
+        );
+        let words = [&container.command, &container.args];
+        let words = words.into_iter().flatten().flatten();
+        let flags = missing.iter().any(|e| matches!(e, Entry::Arguments(_)));
+        if flags && arguments::in_shell(words) {
+            return Err(Statement::no(
+                Reason::UnsupportedWorkload,
+                format!(
+                    "{of} is started by a shell with -c, which would not hand a flag on to the server: start the server without a shell, put the flag into the script, or use knob.env"
+                ),
+            ));
+        }
+        draft.inject(index, missing).ok_or_else(|| {
+            Statement::no(
+                Reason::NothingToExtend,
+                format!(
+                    "{of} sets neither args nor command, and setting one discards the image's own: write the image's command line into command of the container, or use knob.env"
+                ),
+            )
+        })
+    }
+}

@@ -1,0 +1,132 @@
+//! Where the age goes into somebody else's Deployment, and how it comes out again.
+//!
+//! Pure: from what was observed to the patches that should be sent. The owner of a workload must never notice us and always
+//! wins, hence (each tried on a real API server):
+//!
+//! * a write is one JSON patch, guarded by `test` of what was seen (`draft`), with a record of it in an annotation (`record`);
+//! * after it our managedFields entry is removed ([`release`]), so that every later apply of the owner succeeds;
+//! * what is taken back is only what the record says, is still so, and nobody else has claimed since (`owner`).
+//!
+//! | the workload | without a record | with our record |
+//! |---|---|---|
+//! | is asked for, has nothing | inject | set again, at most 3 times an hour |
+//! | is asked for, has it already | nothing (the owner's) | nothing (ours), update if the spec changed |
+//! | has another value | nothing: `FieldConflict` | nothing: the owner's override wins |
+//! | is not asked for (any more) | nothing | take back, or forget where `onRemove: Leave` or where it is the owner's now |
+
+mod advice;
+mod arguments;
+mod assess;
+mod claims;
+mod draft;
+mod injection;
+mod knob;
+mod owner;
+mod patch;
+mod record;
+mod report;
+mod rollout;
+mod schedule;
+mod target;
+mod workload;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::conditions::Statement;
+use crate::api::{GoDuration, GrpcBackend, Server};
+use crate::names;
+
+pub use owner::release;
+pub use schedule::plan;
+
+/// How long clients without an age of their own wait between two lookups: gRPC's minimum time between resolutions.
+const RESOLVER_WAIT: Duration = Duration::from_secs(30);
+/// The time to live of a DNS answer: 5 s with CoreDNS as it comes, 30 s with kubeadm's or with a cache on the node. A promise takes the longest.
+const DNS_TTL: Duration = Duration::from_secs(30);
+/// What `running` says where pods differ.
+const MIXED: &str = "mixed";
+
+/// What the operator as a whole allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Permit {
+    /// Whether the budget of concurrent rollouts allows to start one now.
+    pub rollout: bool,
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// The age goes in, or in again.
+    Inject,
+    /// What we wrote, or our record of it, is changed.
+    Update,
+    /// What we wrote goes out.
+    TakeBack,
+    /// Our record goes, the values stay.
+    Forget,
+    /// Our managedFields entry goes, left over from a write that was not followed up.
+    Release,
+}
+
+/// One patch of one workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The Deployment.
+    pub deployment: String,
+    /// Which one of that name: the patch tests it too.
+    pub uid: String,
+    /// What the patch does.
+    pub change: Change,
+    /// The patch. A failed `test` (422) means that the world has moved on: look again.
+    pub patch: json_patch::Patch,
+    /// Whether the pods will be replaced.
+    pub starts_rollout: bool,
+    /// What is done, as a sentence for an event.
+    pub note: String,
+}
+
+/// What should be done about the age, and what is to be said of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// At most one for each workload.
+    pub steps: Vec<Step>,
+    /// The condition ConnectionAgeApplied.
+    pub statement: Statement,
+    /// A row for each workload with the labels, at most 32.
+    pub servers: Vec<Server>,
+    /// The age that the ready pods run with; `mixed` where they differ.
+    pub running_max_age: Option<String>,
+    /// Records remain or may be written: the finalizer must be there, before any step is taken.
+    pub holds: bool,
+    /// A step waits for a rollout to end, here or elsewhere.
+    pub blocked_by_rollout: bool,
+    /// When to look again though nothing has changed: somebody took the age out, and it is to be set again then.
+    pub look_again: Option<Duration>,
+}
+
+/// How long it takes at the most until clients know a new pod: 1.1 times the age that runs (servers spread it by a tenth), the
+/// wait of resolvers, and the time to live of DNS answers. `None` without an age, or where pods differ.
+pub fn promise(_backend: &GrpcBackend, plan: &Plan) -> Option<Duration> {
+    let age = GoDuration::new(plan.running_max_age.clone()?).get().ok()?;
+    Some(age + age / 10 + RESOLVER_WAIT + DNS_TTL)
+}
+
+/// When the plan should be made anew, seen from `now`.
+fn until(now: Timestamp, due: Timestamp) -> Duration {
+    let wait = due.duration_since(now).max(SignedDuration::from_secs(1));
+    wait.unsigned_abs()
+}
+
+/// Somebody else's text, cut so that a status stays readable.
+fn short(text: &str) -> String {
+    let mut cut: String = text.chars().take(64).collect();
+    if cut.len() < text.len() {
+        cut.push('…');
+    }
+    cut
+}

@@ -1,0 +1,137 @@
+//! To whom a value in a workload belongs: the owner's manifest, another field manager, or nobody but us.
+
+use json_patch::Patch;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use serde_json::{Value, json};
+
+use super::knob::Entry;
+use super::patch::{pointer, remove, test};
+use super::record::{Before, List, Record};
+use super::{arguments, names};
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Field managers of `kubectl rollout undo`, which restores a former template whatever is in Git.
+const UNDO_MANAGERS: [&str; 2] = ["kubectl", "kubectl-rollout"];
+
+/// Whether somebody else has claimed since what the record says we wrote; then it is not ours to take.
+pub fn is_theirs(deployment: &Deployment, record: &Record, entry: &Entry) -> bool {
+    managers(deployment, &record.container, record.list, Some(entry))
+        .next()
+        .is_some()
+        || in_manifest(deployment, record, entry)
+}
+
+/// Whether the list was put back by something that only knows a former template (`kubectl rollout undo`), or in a way that left no trace.
+pub fn looks_undone(deployment: &Deployment, record: &Record) -> bool {
+    record.list == List::Env
+        || managers(deployment, &record.container, record.list, None).all(|entry| {
+            entry.operation.as_deref() != Some("Apply")
+                && entry
+                    .manager
+                    .as_deref()
+                    .is_some_and(|manager| UNDO_MANAGERS.contains(&manager))
+        })
+}
+
+/// Others that own an entry (a variable has an owner of its own, arguments have the list's).
+fn managers<'a>(
+    deployment: &'a Deployment,
+    container: &str,
+    list: List,
+    entry: Option<&Entry>,
+) -> impl Iterator<Item = &'a ManagedFieldsEntry> {
+    let container = format!("k:{}", json!({ "name": container }));
+    let mut path = vec![
+        "f:spec".to_owned(),
+        "f:template".into(),
+        "f:spec".into(),
+        "f:containers".into(),
+        container,
+        format!("f:{}", list.field()),
+    ];
+    if let Some(Entry::Variable { name, .. }) = entry {
+        path.push(format!("k:{}", json!({ "name": name })));
+    }
+    deployment
+        .metadata
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(|entry| entry.manager.as_deref() != Some(names::WORKLOAD_MANAGER))
+        .filter(move |entry| {
+            let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+            path.iter()
+                .try_fold(fields, |at, step| at?.get(step).map(Some))
+                .is_some_and(|owned| owned.is_some())
+        })
+}
+
+/// Whether the manifest that `kubectl apply` last sent has the entry, or a list where there was none.
+fn in_manifest(deployment: &Deployment, record: &Record, entry: &Entry) -> bool {
+    let Some(text) = deployment
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|annotations| annotations.get(LAST_APPLIED))
+    else {
+        return false;
+    };
+    let Ok(manifest) = serde_json::from_str::<Value>(text) else {
+        // What cannot be read may hold anything: leave the value alone.
+        return true;
+    };
+    let containers = manifest.pointer("/spec/template/spec/containers");
+    let container = containers
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .find(|container| container["name"] == record.container.as_str());
+    let Some(list) = container
+        .and_then(|container| container.get(record.list.field()))
+        .and_then(Value::as_array)
+    else {
+        return false;
+    };
+    match entry {
+        Entry::Variable { name, .. } => list.iter().any(|v| v["name"] == name.as_str()),
+        Entry::Arguments(group) => {
+            let flag = group.first().map(|word| arguments::name(word));
+            record.before == Before::Absent
+                || list
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .any(|word| word.starts_with('-') && Some(arguments::name(word)) == flag)
+        }
+    }
+}
+
+/// Removes our managedFields entry, so that every later apply of the owner succeeds and wins; `None` if there is none.
+///
+/// Not guaranteed: that the entry is still at that place when the patch arrives. Then the `test` fails, nothing changes, and the next look finds the new place.
+pub fn release(deployment: &Deployment) -> Option<Patch> {
+    let entries = deployment.metadata.managed_fields.iter().flatten();
+    let mut operations = Vec::new();
+    // From the end, so that one removal does not move the next.
+    for (at, _) in entries
+        .enumerate()
+        .filter(|(_, entry)| entry.manager.as_deref() == Some(names::WORKLOAD_MANAGER))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+    {
+        let at = at.to_string();
+        let place = ["metadata", "managedFields", at.as_str()];
+        operations.push(test(
+            pointer(place.into_iter().chain(["manager"])),
+            names::WORKLOAD_MANAGER.into(),
+        ));
+        operations.push(remove(pointer(place)));
+    }
+    if operations.is_empty() {
+        return None;
+    }
+    let uid = deployment.metadata.uid.clone().unwrap_or_default();
+    operations.insert(0, test(pointer(["metadata", "uid"]), uid.into()));
+    Some(Patch(operations))
+}

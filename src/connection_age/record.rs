@@ -1,0 +1,178 @@
+//! What a backend wrote into a workload, kept in an annotation of that workload.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::{Deserialize, Serialize};
+
+use super::knob::{Entry, Kind, Wanted};
+use crate::api::{DurationFormat, GoDuration};
+use crate::names;
+
+/// More than any record that was written here: 32 arguments of 1024 characters, each of which JSON may double, and the rest.
+const MAX_LENGTH: usize = 80 * 1024;
+/// Attempts in [`WINDOW`] after which somebody else plainly wants the age out.
+const MAX_REVERTS: usize = 3;
+const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// Which list of a container was written to.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum List {
+    /// Environment variables.
+    Env,
+    /// The arguments.
+    Args,
+    /// The entry point.
+    Command,
+}
+
+impl List {
+    /// The field's name.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Env => "env",
+            Self::Args => "args",
+            Self::Command => "command",
+        }
+    }
+}
+
+/// What was there before.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Before {
+    /// No such list: it becomes absent again, not empty.
+    Absent,
+    /// A list, to which was appended.
+    Present,
+}
+
+/// The record of one backend on one workload.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// The container.
+    pub container: String,
+    /// The kind of knob.
+    pub knob: Kind,
+    /// The age, as the user wrote it.
+    pub age: String,
+    /// The list that was written to.
+    pub list: List,
+    /// What that list was before.
+    pub before: Before,
+    /// Exactly what was written; empty once it was taken back.
+    pub entries: Vec<Entry>,
+    /// The backend's generation that asked for it.
+    pub generation: i64,
+    /// The workload's revision before it: the next one is ours.
+    pub revision: i64,
+    /// `onRemove: Leave`. Kept here since it must be known when `connectionAge` is gone from the backend.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leave: bool,
+    /// When it was set again after somebody took it out, in the last hour.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reverts: Vec<Time>,
+    /// Since when it is known to be out again by an undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_since: Option<Time>,
+    /// The backend's generation whose rollout failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<i64>,
+}
+
+/// What a workload's annotation holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recorded {
+    /// There is none.
+    Nothing,
+    /// Somebody edited it: nothing can be told from it, so nothing is ours.
+    Malformed,
+    /// A record.
+    Record(Record),
+}
+
+impl Record {
+    /// The record of `backend` on `deployment`.
+    pub fn of(deployment: &Deployment, backend: &str) -> Recorded {
+        let key = names::record_annotation(backend);
+        match deployment
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(&key))
+        {
+            None => Recorded::Nothing,
+            Some(text) => Self::parse(text).map_or(Recorded::Malformed, Recorded::Record),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let record: Self = (text.len() <= MAX_LENGTH)
+            .then(|| serde_json::from_str(text).ok())
+            .flatten()?;
+        let coherent = record.entries.iter().all(|entry| match entry {
+            Entry::Variable { name, .. } => record.list == List::Env && !name.is_empty(),
+            Entry::Arguments(group) => record.list != List::Env && !group.is_empty(),
+        });
+        let says_something = !record.entries.is_empty() || record.failed.is_some();
+        (coherent && says_something && record.reverts.len() <= 16).then_some(record)
+    }
+
+    /// As it stands in the annotation.
+    pub fn text(&self) -> String {
+        // A struct of strings and numbers always has a JSON form.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Whether what was written is what is wanted still.
+    pub fn fits(&self, container: &str, wanted: &Wanted) -> bool {
+        !self.entries.is_empty()
+            && self.container == container
+            && self.knob == wanted.kind
+            && self
+                .entries
+                .iter()
+                .all(|entry| wanted.entries.iter().any(|w| wanted.same_entry(entry, w)))
+    }
+
+    /// What was written, as something to look for.
+    pub fn as_wanted(&self) -> Wanted {
+        Wanted {
+            kind: self.knob,
+            age: GoDuration::new(self.age.clone()),
+            format: DurationFormat::default(),
+            entries: self.entries.clone(),
+        }
+    }
+
+    /// The attempts of the last hour.
+    pub fn recent_reverts(&self, now: Timestamp) -> Vec<Time> {
+        let mut recent: Vec<Time> = self
+            .reverts
+            .iter()
+            .filter(|at| now.duration_since(at.0) < WINDOW)
+            .cloned()
+            .collect();
+        recent.sort_by_key(|at| at.0);
+        recent
+    }
+
+    /// When the next attempt is due, if too many were made in the last hour.
+    pub fn exhausted_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let recent = self.recent_reverts(now);
+        let oldest = recent.len().checked_sub(MAX_REVERTS)?;
+        recent.get(oldest).map(|at| at.0 + WINDOW)
+    }
+
+    /// The record of an attempt that failed and was taken back.
+    pub fn failed(&self, generation: i64) -> Self {
+        Self {
+            entries: Vec::new(),
+            failed: Some(generation),
+            gone_since: None,
+            ..self.clone()
+        }
+    }
+}

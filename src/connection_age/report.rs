@@ -1,0 +1,118 @@
+//! What is said of one workload.
+
+use kube::ResourceExt as _;
+
+use super::MIXED;
+use super::draft::containers;
+use super::knob::Wanted;
+use super::record::Record;
+use super::rollout::{self, Busy};
+use super::workload::{Outcome, View};
+use crate::api::conditions::{MAX_MESSAGE, Statement};
+use crate::api::{Reason, Server};
+
+impl View<'_> {
+    /// The template has it: do the ready pods?
+    pub(super) fn settled(&self, index: usize, wanted: &Wanted) -> Statement {
+        let name = self.deployment.name_any();
+        let container = &containers(self.deployment)[index].name;
+        let ready = rollout::serving(self.deployment, &self.observed.pods, container);
+        let with = ready
+            .iter()
+            .filter(|own| own.is_some_and(|own| wanted.runs_in(own)))
+            .count();
+        if with == ready.len() && (with > 0 || rollout::replicas(self.deployment) == 0) {
+            let text = format!(
+                "{with} ready pods of Deployment {name} run with {}",
+                wanted.age
+            );
+            return Statement::yes(Reason::Applied, text);
+        }
+        let count = format!(
+            "{with} of {} ready pods of Deployment {name} run with {}",
+            ready.len(),
+            wanted.age
+        );
+        if rollout::busy(self.deployment) == Some(Busy::Paused) {
+            let text = format!(
+                "{count}, and the Deployment is paused: resume it with kubectl rollout resume deployment {name}"
+            );
+            return Statement::no(Reason::Paused, text);
+        }
+        Statement::no(
+            Reason::RollingOut,
+            format!(
+                "{count}: wait for the rollout, or look into it with kubectl rollout status deployment {name}"
+            ),
+        )
+    }
+
+    pub(super) fn rollout_failed(&self) -> Statement {
+        let name = self.deployment.name_any();
+        Statement::no(
+            Reason::RolloutFailed,
+            format!(
+                "the rollout of Deployment {name} with the connection age made no progress and was taken back: check that the server takes this knob and format, then change spec.connectionAge"
+            ),
+        )
+    }
+
+    /// Only words.
+    pub(super) fn say(
+        &self,
+        index: Option<usize>,
+        wanted: Option<&Wanted>,
+        statement: Statement,
+    ) -> Outcome {
+        let container = index.map(|index| containers(self.deployment)[index].name.as_str());
+        Outcome {
+            row: Some(self.row(container, wanted, &statement)),
+            statement: Some(statement),
+            ..Outcome::default()
+        }
+    }
+
+    pub(super) fn row_of(&self, index: usize, wanted: &Wanted, statement: &Statement) -> Server {
+        let container = &containers(self.deployment)[index].name;
+        self.row(Some(container), Some(wanted), statement)
+    }
+
+    pub(super) fn row(
+        &self,
+        container: Option<&str>,
+        wanted: Option<&Wanted>,
+        statement: &Statement,
+    ) -> Server {
+        let container = container.or(self.record.as_ref().map(|record| record.container.as_str()));
+        Server {
+            kind: "Deployment".into(),
+            name: self.deployment.name_any(),
+            container: container.map(str::to_owned),
+            replicas: rollout::replicas(self.deployment),
+            running: container.and_then(|container| self.running(container, wanted)),
+            planned: wanted.map(|wanted| wanted.age.to_string()),
+            state: Some(statement.reason.to_string()),
+            message: (statement.reason != Reason::Applied)
+                .then(|| statement.message.chars().take(MAX_MESSAGE).collect()),
+        }
+    }
+
+    pub(super) fn running(&self, container: &str, wanted: Option<&Wanted>) -> Option<String> {
+        let recorded = self.record.as_ref().map(Record::as_wanted);
+        let mut ages = rollout::serving(self.deployment, &self.observed.pods, container)
+            .into_iter()
+            .map(|own| {
+                let own = own?;
+                let by = |wanted: &Wanted| wanted.running(own);
+                wanted
+                    .and_then(by)
+                    .or_else(|| recorded.as_ref().and_then(by))
+            });
+        let first = ages.next()?;
+        if ages.all(|age| age == first) {
+            first
+        } else {
+            Some(MIXED.into())
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Which container of a workload gets the age.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Container;
+use kube::ResourceExt as _;
+
+use super::draft::containers;
+use crate::api::conditions::Statement;
+use crate::api::{ConnectionAge, GrpcBackendSpec, Reason};
+use crate::observed::selects;
+
+/// What a workload is to a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// Its server runs in this container.
+    Container(usize),
+    /// Not one of its workloads: the labels do not match, or `workloads` names others.
+    Foreign,
+    /// It has the labels, but is no server: reported, never patched.
+    NoServer(Statement),
+    /// It is a server that cannot be patched as it is. What was written there before stays until somebody decides.
+    Unfit(Statement),
+}
+
+/// Whether the pods of `deployment` carry the backend's labels.
+pub fn is_selected(spec: &GrpcBackendSpec, deployment: &Deployment) -> bool {
+    deployment
+        .spec
+        .as_ref()
+        .and_then(|own| own.template.metadata.as_ref()?.labels.as_ref())
+        .is_some_and(|labels| selects(&spec.selector, labels))
+}
+
+/// The container of `deployment` that `spec` means.
+pub fn find(spec: &GrpcBackendSpec, age: &ConnectionAge, deployment: &Deployment) -> Target {
+    let name = deployment.name_any();
+    let asked_by_name = age.workloads.contains(&name);
+    if !is_selected(spec, deployment) || !age.workloads.is_empty() && !asked_by_name {
+        return Target::Foreign;
+    }
+    let index = match container(spec, age, deployment) {
+        Ok(index) => index,
+        Err(target) => return target,
+    };
+    let strategy = deployment
+        .spec
+        .as_ref()
+        .and_then(|own| own.strategy.as_ref()?.type_.as_deref());
+    if strategy == Some("Recreate") && !asked_by_name {
+        return Target::Unfit(Statement::no(
+            Reason::UnsupportedWorkload,
+            format!(
+                "Deployment {name} has strategy.type Recreate: setting the age would stop all its pods at once; name it in spec.connectionAge.workloads if that is acceptable"
+            ),
+        ));
+    }
+    Target::Container(index)
+}
+
+fn container(
+    spec: &GrpcBackendSpec,
+    age: &ConnectionAge,
+    deployment: &Deployment,
+) -> Result<usize, Target> {
+    let name = deployment.name_any();
+    let all = containers(deployment);
+    if let Some(wanted) = &age.container {
+        return all
+            .iter()
+            .position(|container| &container.name == wanted)
+            .ok_or_else(|| {
+                Target::NoServer(Statement::no(
+                    Reason::NoServer,
+                    format!(
+                        "Deployment {name} has no container {wanted}: it has {}; correct spec.connectionAge.container",
+                        listed(all.iter().map(|container| container.name.as_str()))
+                    ),
+                ))
+            });
+    }
+    let declaring: Vec<usize> = all
+        .iter()
+        .enumerate()
+        .filter(|(_, container)| declares(spec, container))
+        .map(|(index, _)| index)
+        .collect();
+    match declaring.as_slice() {
+        [index] => Ok(*index),
+        [] => Err(Target::NoServer(Statement::no(
+            Reason::NoServer,
+            format!(
+                "no container of Deployment {name} declares the port {} in its ports: add it there, correct spec.ports[].targetPort, or name the server's container in spec.connectionAge.container",
+                ports(spec)
+            ),
+        ))),
+        several => Err(Target::Unfit(Statement::no(
+            Reason::AmbiguousContainer,
+            format!(
+                "the containers {} of Deployment {name} all declare the port {}: name the server's in spec.connectionAge.container",
+                listed(several.iter().map(|index| all[*index].name.as_str())),
+                ports(spec)
+            ),
+        ))),
+    }
+}
+
+fn declares(spec: &GrpcBackendSpec, container: &Container) -> bool {
+    container.ports.iter().flatten().any(|declared| {
+        spec.ports
+            .iter()
+            .any(|port| port.target() == declared.container_port)
+    })
+}
+
+/// The ports that are looked for, as a person would say them.
+pub fn ports(spec: &GrpcBackendSpec) -> String {
+    let ports: Vec<String> = spec.ports.iter().map(|p| p.target().to_string()).collect();
+    ports.join(" or ")
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,252 @@
+//! The owner always wins; of two backends the older does.
+
+use super::*;
+
+#[test]
+fn what_the_owner_has_set_is_not_touched() {
+    let env = |value: Value| json!({"env": [value]});
+    for (age, container, state, reason, word) in [
+        (
+            env_age(),
+            env(json!({"name": "AGE", "value": "5m"})),
+            State::False,
+            "FieldConflict",
+            "AGE=5m",
+        ),
+        (
+            env_age(),
+            env(json!({"name": "GRACE", "value": "5m"})),
+            State::False,
+            "FieldConflict",
+            "GRACE=5m",
+        ),
+        (
+            env_age(),
+            env(
+                json!({"name": "AGE", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}),
+            ),
+            State::False,
+            "FieldConflict",
+            "valueFrom",
+        ),
+        (
+            env_age(),
+            json!({"envFrom": [{"configMapRef": {"name": "c"}}]}),
+            State::Unknown,
+            "EnvFromUnverified",
+            "envFrom",
+        ),
+        (
+            flag_age(),
+            json!({"args": ["--max-age=2m"]}),
+            State::False,
+            "FieldConflict",
+            "--max-age=2m",
+        ),
+        (
+            flag_age(),
+            json!({"args": ["-max-age=2m"]}),
+            State::False,
+            "FieldConflict",
+            "-max-age=2m",
+        ),
+        (
+            flag_age(),
+            json!({"args": ["--max_age", "2m"]}),
+            State::False,
+            "FieldConflict",
+            "--max_age 2m",
+        ),
+        (
+            flag_age(),
+            json!({"args": ["--max-age 2m"]}),
+            State::False,
+            "FieldConflict",
+            "--max-age 2m",
+        ),
+        (
+            flag_age(),
+            json!({"command": ["s", "--max-age"], "args": ["2m"]}),
+            State::False,
+            "FieldConflict",
+            "2m",
+        ),
+        (
+            flag_age(),
+            json!({"args": ["--max-age"]}),
+            State::False,
+            "FieldConflict",
+            "--max-age",
+        ),
+        (
+            switch_age(),
+            json!({"args": ["--age=false"]}),
+            State::False,
+            "FieldConflict",
+            "--age=false",
+        ),
+    ] {
+        let plan = World::with(age, &container).plan();
+        assert!(plan.steps.is_empty(), "{container}");
+        says(
+            &plan,
+            state,
+            reason,
+            &[word, "container srv of Deployment a"],
+        );
+    }
+}
+
+#[test]
+fn a_variable_given_twice_is_not_ours_to_judge() {
+    let age = json!({"name": "AGE", "value": "1m"});
+    let plan = World::with(env_age(), &json!({"env": [age, age]})).plan();
+    assert!(plan.steps.is_empty());
+    says(&plan, State::False, "FieldConflict", &["AGE, twice"]);
+}
+
+#[test]
+fn the_same_value_by_the_owner_is_applied() {
+    let grace = json!({"name": "GRACE", "value": "30s"});
+    for (age, container) in [
+        (
+            env_age(),
+            json!({"env": [{"name": "AGE", "value": "60s"}, grace]}),
+        ),
+        (flag_age(), json!({"args": ["-max-age", "1m0s"]})),
+        (switch_age(), json!({"args": ["-age", "x"]})),
+        (switch_age(), json!({"args": ["--age=true"]})),
+    ] {
+        let mut world = World::with(age, &container);
+        let before = world.deployments[0].clone();
+        says(&world.plan(), State::True, "Applied", &[]);
+        world.delete().settle();
+        assert_eq!(world.deployments[0], before, "nothing of theirs is taken");
+    }
+}
+
+#[test]
+fn a_value_beside_the_owners_is_added_and_taken_alone() {
+    let mut world = World::with(env_age(), &json!({"env": [{"name": "AGE", "value": "1m"}]}));
+    let before = world.deployments[0]["spec"].clone();
+    assert_eq!(world.settle(), [Change::Inject]);
+    assert_eq!(
+        world.record().unwrap()["entries"],
+        json!([{"name": "GRACE", "value": "30s"}])
+    );
+    world.delete().settle();
+    assert_eq!(world.deployments[0]["spec"], before);
+}
+
+#[test]
+fn an_override_after_us_wins_and_stays() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.settle();
+    world.owner(|c| c["env"][0]["value"] = "9m".into());
+    assert!(world.plan().steps.is_empty());
+    says(&world.plan(), State::False, "FieldConflict", &["AGE=9m"]);
+    assert_eq!(world.plan().running_max_age.as_deref(), Some("9m"));
+    world.delete().settle();
+    assert_eq!(
+        world.container(0)["env"],
+        json!([{"name": "AGE", "value": "9m"}])
+    );
+    assert!(world.record().is_none());
+}
+
+#[test]
+fn a_flag_that_the_owner_adds_is_not_given_twice() {
+    let mut world = World::with(flag_age(), &json!({"command": ["s"], "args": ["x"]}));
+    world.settle();
+    world.owner(|c| c["command"] = json!(["s", "--max-age=3m"]));
+    assert_eq!(world.settle(), [Change::TakeBack]);
+    assert_eq!(world.container(0)["args"], json!(["x"]));
+    assert_eq!(world.reason(), "FieldConflict");
+}
+
+fn two(first: Value, second: Value, container: &Value) -> (World, World) {
+    let mut older = World::new(Some(first), vec![deployment("a", container)]);
+    let mut younger = older.clone();
+    younger.backend = backend("late", "2026-01-01T06:00:00Z", Some(second));
+    older.siblings = vec![younger.backend.clone()];
+    younger.siblings = vec![older.backend.clone()];
+    (older, younger)
+}
+
+#[test]
+fn of_two_backends_the_older_wins() {
+    let (older, younger) = two(env_age(), env_age(), &json!({}));
+    assert_eq!(older.changes(), [Change::Inject]);
+    assert!(younger.plan().steps.is_empty());
+    says(
+        &younger.plan(),
+        State::False,
+        "ClaimedByOther",
+        &["AGE", "Deployment a", "GrpcBackend echo"],
+    );
+}
+
+#[test]
+fn the_younger_gives_up_what_the_older_asks_for_later() {
+    let (mut older, mut younger) = two(env_age(), env_age(), &json!({}));
+    younger.siblings.clear();
+    assert_eq!(younger.settle(), [Change::Inject]);
+    older.deployments = younger.deployments.clone();
+    assert!(older.plan().steps.is_empty());
+    says(
+        &older.plan(),
+        State::False,
+        "ClaimedByOther",
+        &["GrpcBackend late"],
+    );
+    younger.siblings = vec![older.backend.clone()];
+    assert_eq!(younger.settle(), [Change::TakeBack]);
+    older.deployments = younger.deployments.clone();
+    older.roll();
+    assert_eq!(older.settle(), [Change::Inject]);
+    younger.deployments = older.deployments.clone();
+    assert!(younger.plan().steps.is_empty());
+}
+
+#[test]
+fn a_sibling_that_only_advises_or_is_suspended_claims_nothing() {
+    let (_, mut younger) = two(env_age(), env_age(), &json!({}));
+    younger.siblings[0].spec.suspend = true;
+    assert_eq!(younger.changes(), [Change::Inject]);
+    younger.siblings[0].spec.suspend = false;
+    younger.siblings[0]
+        .spec
+        .connection_age
+        .as_mut()
+        .unwrap()
+        .mode = Some(crate::api::AgeMode::Advise);
+    assert_eq!(younger.changes(), [Change::Inject]);
+}
+
+#[test]
+fn different_knobs_live_side_by_side_and_leave_in_any_order() {
+    let other = json!({"maxAge": "2m", "knob": {"flags": {"maxAge": "--other-age"}}});
+    for first_goes_first in [true, false] {
+        let (mut older, mut younger) = two(flag_age(), other.clone(), &json!({"args": ["x"]}));
+        let before = older.deployments[0]["spec"].clone();
+        older.settle();
+        younger.deployments = older.deployments.clone();
+        younger.roll();
+        younger.settle();
+        assert_eq!(
+            younger.container(0)["args"],
+            json!(["x", "--max-age=1m", "--other-age=2m"])
+        );
+        let (mut one, mut two) = if first_goes_first {
+            (older, younger.clone())
+        } else {
+            (younger.clone(), older)
+        };
+        one.deployments = younger.deployments.clone();
+        one.delete().settle();
+        two.deployments = one.deployments.clone();
+        two.roll();
+        two.delete().settle();
+        assert_eq!(two.deployments[0]["spec"], before);
+    }
+}

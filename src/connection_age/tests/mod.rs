@@ -1,0 +1,261 @@
+//! A small world of plain objects: a backend, its Deployments and their pods, and what becomes of them when a plan is carried out.
+
+#![allow(clippy::unwrap_used)]
+
+mod conflicts;
+mod injection;
+mod properties;
+mod removal;
+mod timing;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use super::{Change, Permit, Plan, plan, release};
+use crate::api::GrpcBackend;
+use crate::api::conditions::State;
+use crate::names;
+use crate::observed::Observed;
+
+const FREE: Permit = Permit { rollout: true };
+
+fn now() -> Timestamp {
+    "2026-01-01T12:00:00Z".parse().unwrap()
+}
+
+fn after(minutes: i64) -> Timestamp {
+    now() + SignedDuration::from_mins(minutes)
+}
+
+/// The knob of most tests.
+fn env_age() -> Value {
+    json!({"maxAge": "1m", "grace": "30s", "knob": {"env": {"maxAge": "AGE", "grace": "GRACE"}}})
+}
+
+fn flag_age() -> Value {
+    json!({"maxAge": "1m", "knob": {"flags": {"maxAge": "--max-age"}}})
+}
+
+fn switch_age() -> Value {
+    json!({"maxAge": "1m", "knob": {"switch": {"flag": "-age", "implies": "1m"}}})
+}
+
+fn backend(name: &str, created: &str, age: Option<Value>) -> GrpcBackend {
+    let mut spec = json!({"selector": {"app": "echo"}, "ports": [{"port": 8081}]});
+    if let Some(age) = age {
+        spec["connectionAge"] = age;
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "evenkeel.dev/v1alpha1", "kind": "GrpcBackend",
+        "metadata": {"name": name, "namespace": "ns", "uid": format!("uid-{name}"), "generation": 1, "creationTimestamp": created},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+/// A Deployment with one container `srv` that declares 8081, at rest.
+fn deployment(name: &str, container: &Value) -> Value {
+    let mut srv = json!({"name": "srv", "image": "i", "ports": [{"containerPort": 8081}]});
+    for (key, value) in container.as_object().unwrap() {
+        srv[key] = value.clone();
+    }
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {
+            "name": name, "namespace": "ns", "uid": format!("uid-{name}"), "generation": 1, "resourceVersion": "1",
+            "annotations": {"deployment.kubernetes.io/revision": "1"}
+        },
+        "spec": {
+            "replicas": 2, "selector": {"matchLabels": {"app": "echo"}},
+            "template": {"metadata": {"labels": {"app": "echo"}}, "spec": {"containers": [srv]}}
+        },
+        "status": {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "readyReplicas": 2}
+    })
+}
+
+/// The cluster, as far as it matters here.
+#[derive(Clone)]
+struct World {
+    backend: GrpcBackend,
+    siblings: Vec<GrpcBackend>,
+    deployments: Vec<Value>,
+    pods: Vec<Value>,
+    namespace_terminating: bool,
+}
+
+impl World {
+    fn new(age: Option<Value>, deployments: Vec<Value>) -> Self {
+        let mut world = Self {
+            backend: backend("echo", "2026-01-01T00:00:00Z", age),
+            siblings: Vec::new(),
+            deployments,
+            pods: Vec::new(),
+            namespace_terminating: false,
+        };
+        world.roll();
+        world
+    }
+
+    /// One Deployment `a` whose container has these fields.
+    fn with(age: Value, container: &Value) -> Self {
+        Self::new(Some(age), vec![deployment("a", container)])
+    }
+
+    fn observed(&self) -> Observed {
+        let typed = |value: &Value| serde_json::from_value::<Deployment>(value.clone()).unwrap();
+        Observed {
+            backend: self.backend.clone(),
+            siblings: self.siblings.clone(),
+            deployments: self.deployments.iter().map(typed).collect(),
+            pods: self
+                .pods
+                .iter()
+                .map(|pod| serde_json::from_value::<Pod>(pod.clone()).unwrap())
+                .collect(),
+            namespace_terminating: self.namespace_terminating,
+            ..Observed::default()
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        self.plan_at(now())
+    }
+
+    fn plan_at(&self, at: Timestamp) -> Plan {
+        plan(&self.observed(), FREE, at)
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        self.plan().steps.iter().map(|step| step.change).collect()
+    }
+
+    fn reason(&self) -> &'static str {
+        self.plan().statement.reason.as_str()
+    }
+
+    fn age(&mut self, age: Option<Value>) -> &mut Self {
+        let name = self.backend.metadata.name.clone().unwrap();
+        let generation = self.backend.metadata.generation.unwrap();
+        let deletion = self.backend.metadata.deletion_timestamp.clone();
+        self.backend = backend(&name, "2026-01-01T00:00:00Z", age);
+        self.backend.metadata.generation = Some(generation + 1);
+        self.backend.metadata.deletion_timestamp = deletion;
+        self
+    }
+
+    fn delete(&mut self) -> &mut Self {
+        self.backend.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+        self
+    }
+
+    /// Sends the plan's patches as the API server would take them; returns what was done.
+    fn apply_at(&mut self, at: Timestamp) -> Vec<Change> {
+        let plan = self.plan_at(at);
+        for step in &plan.steps {
+            let target = self
+                .deployments
+                .iter_mut()
+                .find(|d| d["metadata"]["name"] == step.deployment.as_str())
+                .unwrap();
+            let before = target["spec"].clone();
+            json_patch::patch(target, &step.patch.0).unwrap();
+            let changed = before != target["spec"];
+            assert_eq!(changed, step.starts_rollout, "{step:?}");
+            if changed {
+                bump(target);
+            }
+            if step.change != Change::Release {
+                target["metadata"]["managedFields"] = json!([{
+                    "manager": names::WORKLOAD_MANAGER, "operation": "Update", "apiVersion": "apps/v1"
+                }]);
+                let typed: Deployment = serde_json::from_value(target.clone()).unwrap();
+                json_patch::patch(target, &release(&typed).unwrap().0).unwrap();
+            }
+        }
+        plan.steps.iter().map(|step| step.change).collect()
+    }
+
+    /// Applies, and lets every rollout end.
+    fn settle_at(&mut self, at: Timestamp) -> Vec<Change> {
+        let done = self.apply_at(at);
+        self.roll();
+        done
+    }
+
+    fn settle(&mut self) -> Vec<Change> {
+        self.settle_at(now())
+    }
+
+    /// All pods are replaced by ones of the current template.
+    fn roll(&mut self) {
+        self.pods.clear();
+        for deployment in &mut self.deployments {
+            deployment["status"]["observedGeneration"] =
+                deployment["metadata"]["generation"].clone();
+            for replica in 0..2 {
+                self.pods.push(pod(deployment, replica));
+            }
+        }
+    }
+
+    fn container(&mut self, deployment: usize) -> &mut Value {
+        &mut self.deployments[deployment]["spec"]["template"]["spec"]["containers"][0]
+    }
+
+    /// The owner changes the container, and the rollout of that ends.
+    fn owner(&mut self, change: impl FnOnce(&mut Value)) -> &mut Self {
+        change(self.container(0));
+        bump(&mut self.deployments[0]);
+        self.roll();
+        self
+    }
+
+    fn record(&self) -> Option<Value> {
+        let text =
+            self.deployments[0]["metadata"]["annotations"]["connection-age.evenkeel.dev/echo"]
+                .as_str()?;
+        serde_json::from_str(text).ok()
+    }
+}
+
+/// What the API server and the controller count when a template changes.
+fn bump(deployment: &mut Value) {
+    let generation = deployment["metadata"]["generation"].as_i64().unwrap() + 1;
+    deployment["metadata"]["generation"] = generation.into();
+    deployment["metadata"]["resourceVersion"] = generation.to_string().into();
+    deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] =
+        generation.to_string().into();
+}
+
+fn pod(deployment: &Value, replica: usize) -> Value {
+    let name = deployment["metadata"]["name"].as_str().unwrap();
+    json!({
+        "metadata": {
+            "name": format!("{name}-h-{replica}"), "labels": {"app": "echo", "pod-template-hash": "h"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{name}-h"), "uid": "u", "controller": true}]
+        },
+        "spec": deployment["spec"]["template"]["spec"],
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]}
+    })
+}
+
+/// The state that goes with each reason is part of the contract.
+fn says(plan: &Plan, state: State, reason: &str, words: &[&str]) {
+    assert_eq!(
+        plan.statement.reason.as_str(),
+        reason,
+        "{}",
+        plan.statement.message
+    );
+    assert_eq!(plan.statement.state, state);
+    for word in words {
+        assert!(
+            plan.statement.message.contains(word),
+            "{word}: {}",
+            plan.statement.message
+        );
+    }
+}

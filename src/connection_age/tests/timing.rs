@@ -1,0 +1,273 @@
+//! When: never into a rollout, one at a time, and not for ever against somebody's will.
+
+use super::*;
+
+#[test]
+fn a_busy_deployment_is_left_alone() {
+    for (path, value, reason) in [
+        ("/spec/paused", json!(true), "Paused"),
+        ("/metadata/generation", json!(2), "WaitingForRollout"),
+        ("/status/updatedReplicas", json!(1), "WaitingForRollout"),
+        ("/status/replicas", json!(3), "WaitingForRollout"),
+        ("/status/availableReplicas", json!(1), "WaitingForRollout"),
+    ] {
+        let mut world = World::with(env_age(), &json!({}));
+        if path == "/spec/paused" {
+            world.deployments[0]["spec"]["paused"] = value;
+        } else {
+            *world.deployments[0].pointer_mut(path).unwrap() = value;
+        }
+        let plan = world.plan();
+        assert!(
+            plan.steps.is_empty() && plan.blocked_by_rollout && plan.holds,
+            "{path}"
+        );
+        says(&plan, State::False, reason, &["Deployment a"]);
+        assert_eq!(plan.servers[0].state.as_deref(), Some(reason));
+    }
+}
+
+#[test]
+fn the_budget_is_kept() {
+    let world = World::with(env_age(), &json!({}));
+    let plan = plan(&world.observed(), Permit { rollout: false }, now());
+    assert!(plan.steps.is_empty() && plan.blocked_by_rollout);
+    says(&plan, State::False, "WaitingForRollout", &["Deployment a"]);
+}
+
+#[test]
+fn one_workload_at_a_time() {
+    let mut world = World::new(
+        Some(env_age()),
+        vec![deployment("a", &json!({})), deployment("b", &json!({}))],
+    );
+    assert_eq!(world.apply_at(now()), [Change::Inject]);
+    let plan = world.plan();
+    assert!(
+        plan.steps.is_empty() && plan.blocked_by_rollout,
+        "a is still rolling"
+    );
+    says(
+        &plan,
+        State::False,
+        "WaitingForRollout",
+        &["Deployment b", "Deployment a"],
+    );
+    world.roll();
+    assert_eq!(world.plan().running_max_age.as_deref(), Some("mixed"));
+    assert_eq!(world.settle(), [Change::Inject]);
+    says(
+        &world.plan(),
+        State::True,
+        "Applied",
+        &["Deployment a", "Deployment b"],
+    );
+}
+
+#[test]
+fn applied_means_that_the_ready_pods_run_with_it() {
+    let mut world = World::with(env_age(), &json!({}));
+    let old = world.pods.clone();
+    world.settle();
+    world.pods[0] = old[0].clone();
+    let plan = world.plan();
+    says(&plan, State::False, "RollingOut", &["1 of 2 ready pods"]);
+    assert_eq!(plan.running_max_age.as_deref(), Some("mixed"));
+    assert!(super::super::promise(&world.backend, &plan).is_none());
+    world.pods.clear();
+    assert_eq!(world.reason(), "RollingOut");
+    world.deployments[0]["spec"]["replicas"] = 0.into();
+    assert_eq!(world.reason(), "Applied");
+}
+
+#[test]
+fn suspended_writes_nothing() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.backend.spec.suspend = true;
+    let plan = world.plan();
+    assert!(plan.steps.is_empty() && !plan.holds);
+    says(&plan, State::False, "NotApplied", &["spec.suspend"]);
+    world.backend.spec.suspend = false;
+    world.settle();
+    world.backend.spec.suspend = true;
+    assert!(world.plan().holds);
+    assert_eq!(
+        world.delete().settle(),
+        [Change::TakeBack],
+        "deletion still finishes"
+    );
+}
+
+fn fail(world: &mut World) {
+    world.deployments[0]["status"]["observedGeneration"] =
+        world.deployments[0]["metadata"]["generation"].clone();
+    world.deployments[0]["status"]["availableReplicas"] = 1.into();
+    world.deployments[0]["status"]["updatedReplicas"] = 1.into();
+    world.deployments[0]["status"]["conditions"] =
+        json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
+}
+
+fn recover(world: &mut World) {
+    world.deployments[0]["status"] =
+        json!({"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
+    world.roll();
+}
+
+#[test]
+fn a_rollout_that_fails_is_taken_back_once() {
+    let mut world = World::with(env_age(), &json!({}));
+    let before = world.deployments[0]["spec"].clone();
+    world.apply_at(now());
+    fail(&mut world);
+    says(
+        &world.plan(),
+        State::False,
+        "RolloutFailed",
+        &["Deployment a"],
+    );
+    assert_eq!(world.apply_at(now()), [Change::TakeBack]);
+    assert_eq!(world.deployments[0]["spec"], before);
+    assert!(world.plan().steps.is_empty());
+    recover(&mut world);
+    let plan = world.plan();
+    assert!(plan.steps.is_empty() && plan.holds);
+    says(&plan, State::False, "RolloutFailed", &[]);
+    assert_eq!(
+        world.age(Some(env_age())).settle(),
+        [Change::Inject],
+        "a new generation may try"
+    );
+    world.age(None).settle();
+    assert!(world.record().is_none());
+}
+
+#[test]
+fn a_failed_record_goes_with_the_resource() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.apply_at(now());
+    fail(&mut world);
+    world.apply_at(now());
+    assert_eq!(world.delete().settle(), [Change::Forget]);
+    assert!(!world.plan().holds);
+}
+
+#[test]
+fn a_corrected_spec_replaces_a_failed_rollout_at_once() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.apply_at(now());
+    fail(&mut world);
+    let other = json!({"maxAge": "1m", "knob": {"env": {"maxAge": "OTHER"}}});
+    assert_eq!(world.age(Some(other)).apply_at(now()), [Change::Update]);
+}
+
+#[test]
+fn the_owners_failed_rollout_is_not_ours() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.settle();
+    world.owner(|c| c["image"] = "broken".into());
+    fail(&mut world);
+    assert!(world.plan().steps.is_empty());
+    assert_eq!(world.reason(), "Applied");
+}
+
+#[test]
+fn after_an_undo_it_waits_ten_minutes() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.settle();
+    world.owner(|c| {
+        c.as_object_mut().unwrap().remove("env");
+    });
+    assert_eq!(world.settle(), [Change::Update], "it is noted");
+    let plan = world.plan_at(after(9));
+    assert!(plan.steps.is_empty());
+    assert_eq!(plan.look_again, Some(std::time::Duration::from_mins(1)));
+    says(&plan, State::False, "WaitingForRollout", &["10 minutes"]);
+    assert_eq!(world.settle_at(after(10)), [Change::Inject]);
+    assert_eq!(world.reason(), "Applied");
+}
+
+/// What `kubectl rollout undo` does: template and annotations of the former ReplicaSet.
+fn undo(world: &mut World, former: &Value) {
+    let plan = world.plan();
+    world.backend.status = Some(crate::api::GrpcBackendStatus {
+        servers: plan.servers,
+        ..Default::default()
+    });
+    world.deployments[0]["spec"]["template"] = former["spec"]["template"].clone();
+    let annotations = world.deployments[0]["metadata"]["annotations"]
+        .as_object_mut()
+        .unwrap();
+    annotations.remove("connection-age.evenkeel.dev/echo");
+    bump(&mut world.deployments[0]);
+    world.roll();
+}
+
+#[test]
+fn after_an_undo_that_took_the_record_along_it_waits_too() {
+    let mut world = World::with(flag_age(), &json!({"args": ["x"]}));
+    let former = world.deployments[0].clone();
+    world.settle();
+    undo(&mut world, &former);
+    assert!(!world.plan().steps[0].starts_rollout);
+    assert_eq!(world.settle(), [Change::Update]);
+    assert!(world.plan_at(after(9)).steps.is_empty());
+    assert_eq!(world.settle_at(after(10)), [Change::Inject]);
+    assert_eq!(
+        world.record().unwrap()["reverts"].as_array().unwrap().len(),
+        1
+    );
+    let before = &former["spec"];
+    world.delete().settle();
+    assert_eq!(&world.deployments[0]["spec"], before);
+}
+
+#[test]
+fn a_redo_ends_the_wait() {
+    let mut world = World::with(flag_age(), &json!({"args": ["x"]}));
+    world.settle();
+    world.owner(|c| c["args"] = json!(["x"]));
+    world.settle();
+    world.owner(|c| c["args"] = json!(["x", "--max-age=1m"]));
+    assert_eq!(world.settle(), [Change::Update]);
+    assert_eq!(world.record().unwrap()["goneSince"], Value::Null);
+    assert!(world.plan().steps.is_empty());
+}
+
+#[test]
+fn a_deployment_made_anew_gets_it_at_once() {
+    let mut world = World::with(env_age(), &json!({}));
+    let former = world.deployments[0].clone();
+    world.settle();
+    undo(&mut world, &former);
+    world.deployments[0] = former;
+    world.roll();
+    assert_eq!(world.settle(), [Change::Inject]);
+}
+
+#[test]
+fn a_pipeline_that_reverts_is_answered_three_times_an_hour() {
+    let mut world = World::with(flag_age(), &json!({"args": ["x"]}));
+    world.settle();
+    let revert = |world: &mut World| {
+        world.owner(|c| c["args"] = json!(["x"]));
+        world.deployments[0]["metadata"]["managedFields"] = json!([{
+            "manager": "kubectl-client-side-apply", "operation": "Update",
+            "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"srv\"}": {"f:args": {}}}}}}}
+        }]);
+    };
+    for minute in [1, 2, 3] {
+        revert(&mut world);
+        assert_eq!(world.settle_at(after(minute)), [Change::Inject]);
+    }
+    revert(&mut world);
+    let plan = world.plan_at(after(4));
+    assert!(plan.steps.is_empty());
+    says(
+        &plan,
+        State::False,
+        "Reverted",
+        &["Deployment a", "args", "--max-age=1m"],
+    );
+    assert_eq!(plan.look_again, Some(std::time::Duration::from_mins(57)));
+    assert_eq!(world.settle_at(after(61)), [Change::Inject]);
+}

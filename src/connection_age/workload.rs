@@ -1,0 +1,349 @@
+//! One workload: what is to be done there, and what is to be said of it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt as _;
+
+use super::assess::Assessment;
+use super::draft::{Draft, containers};
+use super::knob::{Entry, Found, Wanted};
+use super::record::{Record, Recorded};
+use super::target::{self, Target};
+use super::{Change, Step, advice, rollout};
+use crate::api::conditions::Statement;
+use crate::api::{AgeMode, ConnectionAge, OnRemove, Reason, Server};
+use crate::observed::Observed;
+
+/// What one workload comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Its row in the status.
+    pub row: Option<Server>,
+    /// What it says, if it counts for the condition.
+    pub statement: Option<Statement>,
+    /// What to do.
+    pub step: Option<Step>,
+    /// The step waits for nothing: the resource is being deleted, or our own rollout has failed.
+    pub urgent: bool,
+    /// It has a record of ours, or is to get one.
+    pub involved: bool,
+    /// When to look again though nothing has changed.
+    pub look_again: Option<Duration>,
+}
+
+impl Outcome {
+    /// Whether the step would replace pods.
+    pub fn starts_rollout(&self) -> bool {
+        self.step.as_ref().is_some_and(|step| step.starts_rollout)
+    }
+
+    /// The step is not taken: what was said of it as begun is said as waiting. A reason of its own stays.
+    pub fn withhold(&mut self, reason: Reason, why: &str) {
+        let begun = self.starts_rollout()
+            && self
+                .statement
+                .as_ref()
+                .is_some_and(|statement| statement.reason == Reason::RollingOut);
+        self.step = None;
+        if !begun {
+            return;
+        }
+        if let Some(row) = &mut self.row {
+            row.state = Some(reason.to_string());
+            row.message = Some(why.to_owned());
+        }
+        self.statement = Some(Statement::no(reason, why));
+    }
+}
+
+/// One backend looking at one workload.
+pub struct View<'a> {
+    pub(super) observed: &'a Observed,
+    pub(super) deployment: &'a Deployment,
+    pub(super) record: Option<Record>,
+    pub(super) now: Timestamp,
+}
+
+/// Decides for one workload, as if no other were there.
+pub fn look(observed: &Observed, deployment: &Deployment, now: Timestamp) -> Outcome {
+    let recorded = Record::of(deployment, &observed.name());
+    let record = match &recorded {
+        Recorded::Record(record) => Some(record.clone()),
+        Recorded::Nothing | Recorded::Malformed => None,
+    };
+    let view = View {
+        observed,
+        deployment,
+        record,
+        now,
+    };
+    let mut outcome = view.decide();
+    if recorded == Recorded::Malformed {
+        let name = deployment.name_any();
+        outcome.withhold(
+            Reason::WaitingForRollout,
+            &format!("an unreadable record on Deployment {name} is forgotten first"),
+        );
+        outcome.step = Some(view.forget(&format!(
+            "Forgot an unreadable record on Deployment {name}; no value was touched"
+        )));
+    }
+    outcome.involved |= recorded != Recorded::Nothing;
+    outcome
+}
+
+impl View<'_> {
+    fn decide(&self) -> Outcome {
+        let spec = &self.observed.backend.spec;
+        let Some(age) = &spec.connection_age else {
+            let leave = self.record.as_ref().is_some_and(|record| record.leave);
+            return self.give_up(leave);
+        };
+        let leave = age.on_remove.unwrap_or_default() == OnRemove::Leave;
+        if self.observed.terminating() {
+            return self.give_up(leave);
+        }
+        match target::find(spec, age, self.deployment) {
+            Target::Foreign => self.give_up(leave),
+            Target::NoServer(statement) => {
+                let counts = age.workloads.contains(&self.deployment.name_any());
+                let mut outcome = self.give_up(leave);
+                outcome.row = Some(self.row(None, None, &statement));
+                outcome.statement = outcome.statement.or(counts.then_some(statement));
+                outcome
+            }
+            Target::Unfit(statement) => self.say(None, None, statement),
+            Target::Container(index) => match Wanted::of(age) {
+                // A spec that cannot be carried out is no order to take back what runs.
+                Err(statement) => self.say(Some(index), None, statement),
+                Ok(wanted) if age.mode.unwrap_or_default() == AgeMode::Advise => {
+                    self.advise(index, &wanted, leave)
+                }
+                Ok(wanted) => self.enforce(age, index, &wanted),
+            },
+        }
+    }
+
+    /// It is not asked for, or no longer.
+    fn give_up(&self, leave: bool) -> Outcome {
+        let Some(record) = &self.record else {
+            return Outcome::default();
+        };
+        let name = self.deployment.name_any();
+        if leave {
+            let note =
+                format!("Left the connection age on Deployment {name} as it is, as onRemove says");
+            return Outcome {
+                step: Some(self.forget(&note)),
+                ..Outcome::default()
+            };
+        }
+        let mut draft = Draft::new(self.deployment);
+        draft.undo(record);
+        if !draft.changes_pods() {
+            let note = format!(
+                "Nothing to take back from Deployment {name}: nothing of what was set is left as ours"
+            );
+            return Outcome {
+                step: Some(self.forget(&note)),
+                ..Outcome::default()
+            };
+        }
+        let statement = Statement::no(
+            Reason::RollingOut,
+            format!("the connection age is being taken back from Deployment {name}"),
+        );
+        Outcome {
+            row: Some(self.row(Some(&record.container), None, &statement)),
+            statement: Some(statement),
+            step: Some(self.take_back(draft, None)),
+            urgent: self.observed.terminating() || rollout::ours_failed(self.deployment, record),
+            involved: true,
+            look_again: None,
+        }
+    }
+
+    fn advise(&self, index: usize, wanted: &Wanted, leave: bool) -> Outcome {
+        let mut outcome = self.give_up(leave);
+        let mut draft = Draft::new(self.deployment);
+        if let Some(record) = self.record.as_ref().filter(|_| !leave) {
+            draft.undo(record);
+        }
+        let undone = draft.changes_pods();
+        let statement = match (
+            self.claim(index, wanted),
+            self.assess(&draft, index, wanted),
+        ) {
+            (Some(statement), _) | (None, Assessment::Refused(statement)) => statement,
+            (None, Assessment::Present) => self.settled(index, wanted),
+            (None, Assessment::Missing(missing)) => match self.fill(&mut draft, index, &missing) {
+                Err(statement) => statement,
+                Ok(_) if undone => not_applied("what Evenkeel set is taken back first"),
+                Ok(place) => {
+                    let container = &containers(self.deployment)[index].name;
+                    let lines = advice::lines(wanted, container, Some(place.list));
+                    not_applied(&advice::command(&draft, self.deployment, &lines))
+                }
+            },
+        };
+        outcome.row = Some(self.row_of(index, wanted, &statement));
+        outcome.statement = Some(statement);
+        outcome
+    }
+
+    fn enforce(&self, age: &ConnectionAge, index: usize, wanted: &Wanted) -> Outcome {
+        let container = &containers(self.deployment)[index].name;
+        let claimed = self.claim(index, wanted);
+        let fitting = self
+            .record
+            .as_ref()
+            .filter(|record| claimed.is_none() && record.fits(container, wanted))
+            .filter(|record| !self.given_twice(record, index, wanted));
+        let mut draft = Draft::new(self.deployment);
+        if let (None, Some(record)) = (fitting, &self.record) {
+            draft.undo(record);
+        }
+        let mut outcome = match (claimed, self.assess(&draft, index, wanted)) {
+            (Some(statement), _) | (None, Assessment::Refused(statement)) => {
+                self.stand_back(draft, fitting, statement)
+            }
+            (None, Assessment::Present) => match fitting {
+                Some(record) => self.keep(age, record, index, wanted),
+                None => self.stand_back(draft, None, self.settled(index, wanted)),
+            },
+            (None, Assessment::Missing(missing)) => {
+                self.put_in(age, draft, fitting, index, wanted, &missing)
+            }
+        };
+        let failed = |record: &Record| rollout::ours_failed(self.deployment, record);
+        outcome.urgent = outcome.step.is_some() && self.record.as_ref().is_some_and(failed);
+        outcome.involved = true;
+        if let Some(statement) = &outcome.statement {
+            outcome.row = Some(self.row_of(index, wanted, statement));
+        }
+        outcome
+    }
+
+    /// Whether the owner gives a flag by now that we had appended: twice is fatal in some servers.
+    fn given_twice(&self, record: &Record, index: usize, wanted: &Wanted) -> bool {
+        let mut without = Draft::new(self.deployment);
+        without.undo(record);
+        let left = &without.containers()[index];
+        without.changes_pods()
+            && record
+                .entries
+                .iter()
+                .filter(|entry| matches!(entry, Entry::Arguments(_)))
+                .any(|entry| wanted.find(left, entry) != Found::Absent)
+    }
+
+    /// Nothing goes in. What went in earlier by another spec comes out, and its record goes.
+    pub(super) fn stand_back(
+        &self,
+        draft: Draft<'_>,
+        fitting: Option<&Record>,
+        statement: Statement,
+    ) -> Outcome {
+        let done = fitting.is_some() || self.record.as_ref().is_none_or(|r| r.entries.is_empty());
+        let step = if draft.changes_pods() {
+            Some(self.take_back(draft, None))
+        } else if done {
+            None
+        } else {
+            Some(self.forget(&format!(
+                "Forgot what was set on Deployment {}: nothing of it is left as ours",
+                self.deployment.name_any()
+            )))
+        };
+        Outcome {
+            statement: Some(statement),
+            step,
+            ..Outcome::default()
+        }
+    }
+
+    /// Everything is in place by our hand.
+    fn keep(&self, age: &ConnectionAge, record: &Record, index: usize, wanted: &Wanted) -> Outcome {
+        let name = self.deployment.name_any();
+        if rollout::ours_failed(self.deployment, record) {
+            let mut draft = Draft::new(self.deployment);
+            draft.undo(record);
+            let record = record.failed(self.generation());
+            return Outcome {
+                statement: Some(self.rollout_failed()),
+                step: draft
+                    .changes_pods()
+                    .then(|| self.take_back(draft, Some(&record))),
+                ..Outcome::default()
+            };
+        }
+        let leave = age.on_remove.unwrap_or_default() == OnRemove::Leave;
+        let step = (record.leave != leave || record.gone_since.is_some()).then(|| {
+            let changed = Record {
+                leave,
+                gone_since: None,
+                ..record.clone()
+            };
+            let note = format!("Brought the record on Deployment {name} up to date; its pods stay");
+            self.step(
+                Change::Update,
+                Draft::new(self.deployment),
+                Some(&changed),
+                note,
+            )
+        });
+        Outcome {
+            statement: Some(self.settled(index, wanted)),
+            step,
+            ..Outcome::default()
+        }
+    }
+
+    pub(super) fn generation(&self) -> i64 {
+        self.observed.backend.metadata.generation.unwrap_or(0)
+    }
+
+    pub(super) fn forget(&self, note: &str) -> Step {
+        self.step(
+            Change::Forget,
+            Draft::new(self.deployment),
+            None,
+            note.to_owned(),
+        )
+    }
+
+    pub(super) fn take_back(&self, draft: Draft<'_>, record: Option<&Record>) -> Step {
+        let note = format!(
+            "Took the connection age back from Deployment {}: its pods are replaced once",
+            self.deployment.name_any()
+        );
+        self.step(Change::TakeBack, draft, record, note)
+    }
+
+    pub(super) fn step(
+        &self,
+        change: Change,
+        draft: Draft<'_>,
+        record: Option<&Record>,
+        note: String,
+    ) -> Step {
+        let starts_rollout = draft.changes_pods();
+        Step {
+            deployment: self.deployment.name_any(),
+            uid: self.deployment.metadata.uid.clone().unwrap_or_default(),
+            change,
+            patch: draft.finish(&self.observed.name(), record),
+            starts_rollout,
+            note,
+        }
+    }
+}
+
+fn not_applied(what: &str) -> Statement {
+    Statement::no(
+        Reason::NotApplied,
+        format!("mode: Advise writes nothing; {what}"),
+    )
+}
