@@ -26,3 +26,4 @@ pub mod findings;
 pub mod names;
 pub mod observed;
 pub mod services;
+pub mod status;

@@ -1,0 +1,174 @@
+//! Everything known → the status a user reads; which changes deserve an event. No client, no clock.
+
+mod balance;
+mod conditions;
+mod transitions;
+
+pub use balance::{restored, settings};
+pub use transitions::{Note, notes};
+
+use jiff::Timestamp;
+
+use crate::api::conditions::{State, Statement};
+use crate::api::{AgeMode, ConditionType, Endpoints, GrpcBackendStatus, Reason};
+use crate::balance::Published;
+use crate::connection_age::Plan;
+use crate::observed::{Observed, is_serving};
+use crate::{findings, services};
+
+/// What the parts of a pass say.
+pub struct Parts<'a> {
+    /// ServicesReady.
+    pub services: Statement,
+    /// EndpointWatchReady.
+    pub access: Statement,
+    /// What was decided about the age.
+    pub age: &'a Plan,
+    /// What the sampler found last.
+    pub published: Option<Published>,
+}
+
+/// The status that the resource is to have. What it had before gives only the times of transitions.
+pub fn build(observed: &Observed, parts: &Parts<'_>, now: Timestamp) -> GrpcBackendStatus {
+    let backend = &observed.backend;
+    let before = backend.status.clone().unwrap_or_default();
+    let (metrics, balanced) = balance::statements(backend, parts.published.as_ref());
+    let ready = ready(observed, parts);
+    let reconciling = reconciling(&ready, parts);
+    let stalled = stalled(&ready);
+    let statements = [
+        (ConditionType::Ready, Some(ready)),
+        (ConditionType::ServicesReady, Some(parts.services.clone())),
+        (
+            ConditionType::ConnectionAgeApplied,
+            Some(parts.age.statement.clone()),
+        ),
+        (
+            ConditionType::EndpointWatchReady,
+            Some(parts.access.clone()),
+        ),
+        (ConditionType::MetricsAvailable, Some(metrics)),
+        (ConditionType::Balanced, Some(balanced)),
+        (ConditionType::Reconciling, reconciling),
+        (ConditionType::Stalled, stalled),
+    ];
+    let findings = findings::all(observed);
+    GrpcBackendStatus {
+        observed_generation: backend.metadata.generation,
+        conditions: conditions::merge(
+            &before.conditions,
+            statements,
+            backend.metadata.generation,
+            now,
+        ),
+        services: Some(services::names(backend)),
+        targets: services::targets(backend),
+        servers: parts.age.servers.clone(),
+        running_max_age: parts.age.running_max_age.clone(),
+        endpoints: Some(endpoints(observed)),
+        balance: balance::figures(backend, parts.published.as_ref(), before.balance),
+        findings_count: i32::try_from(findings.len()).ok(),
+        findings,
+    }
+}
+
+fn endpoints(observed: &Observed) -> Endpoints {
+    let all = observed
+        .pods
+        .iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let (ready, not_ready): (Vec<_>, Vec<_>) = all.partition(|pod| is_serving(pod));
+    let count = |pods: Vec<_>| i32::try_from(pods.len()).unwrap_or(i32::MAX);
+    let (ready, not_ready) = (count(ready), count(not_ready));
+    Endpoints {
+        ready,
+        not_ready,
+        summary: format!("{ready}/{}", ready.saturating_add(not_ready)),
+    }
+}
+
+/// Services, endpoint access, and the age where it is enforced. Metrics and balance are no part of it: a skewed backend
+/// still serves.
+fn ready(observed: &Observed, parts: &Parts<'_>) -> Statement {
+    let spec = &observed.backend.spec;
+    if observed.terminating() {
+        let age = &parts.age.statement;
+        if matches!(age.reason, Reason::Forbidden | Reason::UnsupportedWorkload) {
+            return Statement::no(Reason::Terminating, age.message.clone());
+        }
+        return Statement::no(
+            Reason::Terminating,
+            "the connection age is being taken back from the workloads, then the resource goes",
+        );
+    }
+    if spec.suspend {
+        return Statement::no(
+            Reason::Suspended,
+            "spec.suspend is true: nothing is written but this status; set it to false to go on",
+        );
+    }
+    let enforced = spec
+        .connection_age
+        .as_ref()
+        .is_some_and(|age| age.mode.unwrap_or_default() == AgeMode::Enforce);
+    let age = enforced.then_some(&parts.age.statement);
+    [Some(&parts.services), Some(&parts.access), age]
+        .into_iter()
+        .flatten()
+        .find(|statement| statement.state != State::True)
+        .cloned()
+        .unwrap_or_else(|| {
+            Statement::yes(
+                Reason::AllReady,
+                "everything that was asked for is in place",
+            )
+        })
+}
+
+/// What comes to its end by itself.
+fn reconciling(ready: &Statement, parts: &Parts<'_>) -> Option<Statement> {
+    let under_way = matches!(
+        ready.reason,
+        Reason::RollingOut | Reason::WaitingForRollout | Reason::Terminating | Reason::Pending
+    );
+    let restoring = parts.age.holds && parts.age.statement.reason == Reason::RollingOut;
+    (under_way || restoring).then(|| Statement::yes(ready.reason, ready.message.clone()))
+}
+
+/// What needs somebody.
+fn stalled(ready: &Statement) -> Option<Statement> {
+    let waits = ready.state == State::True
+        || matches!(
+            ready.reason,
+            Reason::RollingOut
+                | Reason::WaitingForRollout
+                | Reason::Terminating
+                | Reason::Pending
+                | Reason::Suspended
+                | Reason::NoServer
+        );
+    (!waits).then(|| Statement::yes(ready.reason, ready.message.clone()))
+}
+
+/// The status where the pass could not even read what exists: all as it was, but for Ready.
+pub fn unreadable(
+    observed_generation: Option<i64>,
+    before: &GrpcBackendStatus,
+    why: &Statement,
+    now: Timestamp,
+) -> GrpcBackendStatus {
+    let mut after = before.clone();
+    let kept = before
+        .conditions
+        .iter()
+        .filter(|condition| condition.type_ != ConditionType::Ready.as_str())
+        .cloned();
+    let ready = conditions::merge(
+        &before.conditions,
+        [(ConditionType::Ready, Some(why.clone()))],
+        observed_generation,
+        now,
+    );
+    after.conditions = ready.into_iter().chain(kept).collect();
+    after
+}
