@@ -20,10 +20,12 @@
 pub mod api;
 pub mod balance;
 pub mod child;
+pub mod cli;
 pub mod connection_age;
 pub mod endpoint_watch;
 pub mod findings;
 pub mod names;
 pub mod observed;
+pub mod operator;
 pub mod services;
 pub mod status;

@@ -1,0 +1,32 @@
+//! The other door: the command line.
+
+mod run;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps gRPC backends evenly loaded by DNS-based client-side balancing, and proves it.
+#[derive(Parser)]
+#[command(name = "evenkeel", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the operator.
+    Run(Box<run::Run>),
+    /// Prints the CustomResourceDefinition.
+    Crd,
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Run(run) => run.main(),
+        Command::Crd => {
+            print!("{}", serde_yaml_ng::to_string(&crate::api::crd())?);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `evenkeel run`: the operator's flags and its log.
+
+use std::net::SocketAddr;
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::operator::{LeaseSettings, Options, Settings, run};
+
+/// Each flag can be given as a variable too.
+#[derive(Args)]
+pub struct Run {
+    /// Namespaces to watch, separated by commas; none: all of them.
+    #[arg(long, env = "EVENKEEL_WATCH_NAMESPACES", value_delimiter = ',')]
+    watch_namespaces: Vec<String>,
+    /// Namespaces whose ServiceAccounts may be given access to endpoints besides the backend's own, separated by commas.
+    #[arg(long, env = "EVENKEEL_CLIENT_NAMESPACES", value_delimiter = ',')]
+    client_namespaces: Vec<String>,
+    /// Where metrics are served.
+    #[arg(long, env = "EVENKEEL_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
+    metrics_address: SocketAddr,
+    /// Where /healthz and /readyz are served.
+    #[arg(long, env = "EVENKEEL_HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
+    health_address: SocketAddr,
+    /// Rollouts that the operator has under way at once, over all backends.
+    #[arg(long, env = "EVENKEEL_MAX_CONCURRENT_ROLLOUTS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    max_concurrent_rollouts: u16,
+    /// Whether several processes take turns by a Lease.
+    #[arg(long, env = "EVENKEEL_LEADER_ELECTION", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    leader_election: bool,
+    /// Namespace of the Lease; default: the one of the pod.
+    #[arg(long, env = "EVENKEEL_LEASE_NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// Name of the Lease.
+    #[arg(long, env = "EVENKEEL_LEASE_NAME", default_value = "evenkeel")]
+    lease_name: String,
+    /// What is logged: error, warn, info, debug or trace, or such a word for a part, as in info,evenkeel=debug.
+    #[arg(long, env = "EVENKEEL_LOG_FILTER", default_value = "info")]
+    log_filter: String,
+    /// How the log is written.
+    #[arg(long, env = "EVENKEEL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+impl Run {
+    /// Runs until the end.
+    pub fn main(self) -> anyhow::Result<()> {
+        let filter = EnvFilter::try_new(&self.log_filter)
+            .map_err(|error| anyhow::anyhow!("--log-filter {:?}: {error}", self.log_filter))?;
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Json => log.json().flatten_event(true).init(),
+            LogFormat::Text => log.init(),
+        }
+        let options = self.options()?;
+        // One thread carries it: what the operator does is waiting, and each further thread costs memory.
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(run(options))
+    }
+
+    fn options(self) -> anyhow::Result<Options> {
+        let lease = if self.leader_election {
+            let namespace = self
+                .lease_namespace
+                .or_else(|| std::env::var("POD_NAMESPACE").ok())
+                .ok_or_else(|| {
+                    anyhow::anyhow!(
+                        "--leader-election needs --lease-namespace (or the variable POD_NAMESPACE)"
+                    )
+                })?;
+            let identity = std::env::var("POD_NAME")
+                .unwrap_or_else(|_| format!("process-{}", std::process::id()));
+            Some(LeaseSettings {
+                namespace,
+                name: self.lease_name,
+                identity,
+            })
+        } else {
+            None
+        };
+        let given = |list: Vec<String>| list.into_iter().filter(|name| !name.is_empty()).collect();
+        Ok(Options {
+            settings: Settings {
+                watch_namespaces: given(self.watch_namespaces),
+                client_namespaces: given(self.client_namespaces),
+                max_concurrent_rollouts: self.max_concurrent_rollouts.into(),
+            },
+            metrics_address: self.metrics_address,
+            health_address: self.health_address,
+            lease,
+        })
+    }
+}

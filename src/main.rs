@@ -1,0 +1,5 @@
+//! Only starts: everything is in the library, where tests reach it.
+
+fn main() -> anyhow::Result<()> {
+    evenkeel::cli::main()
+}

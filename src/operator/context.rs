@@ -1,0 +1,116 @@
+//! What a pass needs besides the backend: the client, the watches' copies, and what is shared by all backends.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::Store;
+
+use super::budget::Budget;
+use super::sample::Sampler;
+use super::telemetry::Metrics;
+use crate::api::GrpcBackend;
+use crate::names;
+
+/// What whoever installs the operator sets.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Empty: all namespaces.
+    pub watch_namespaces: Vec<String>,
+    /// Namespaces whose clients may be bound besides the backend's own.
+    pub client_namespaces: Vec<String>,
+    /// Rollouts that the operator has under way at once.
+    pub max_concurrent_rollouts: usize,
+}
+
+/// Shared by everything that runs.
+pub struct Shared {
+    /// The API server.
+    pub client: Client,
+    /// What the installer set.
+    pub settings: Settings,
+    /// One for the process: repeated events are then counted instead of piling up.
+    pub recorder: Recorder,
+    /// The operator's own metrics.
+    pub metrics: Metrics,
+    /// How many rollouts may be under way.
+    pub rollouts: Budget,
+    attempts: Mutex<HashMap<String, u32>>,
+}
+
+impl Shared {
+    /// Everything at its beginning.
+    pub fn new(client: Client, settings: Settings, metrics: Metrics) -> Self {
+        let reporter = Reporter {
+            controller: names::MANAGER.into(),
+            instance: std::env::var("POD_NAME").ok(),
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            rollouts: Budget::new(settings.max_concurrent_rollouts),
+            client,
+            settings,
+            metrics,
+            attempts: Mutex::default(),
+        }
+    }
+
+    /// Counts a failed pass; gives how many there were in a row before it.
+    pub fn failed(&self, backend: &str) -> u32 {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = attempts.entry(backend.to_owned()).or_default();
+        *count = count.saturating_add(1);
+        *count - 1
+    }
+
+    /// A pass succeeded.
+    pub fn succeeded(&self, backend: &str) {
+        self.attempts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(backend);
+    }
+}
+
+/// One watched namespace, or all of them.
+pub struct Scope {
+    /// What all scopes share.
+    pub shared: Arc<Shared>,
+    /// The backends.
+    pub backends: Store<GrpcBackend>,
+    /// Deployments, without what only kubectl needs.
+    pub deployments: Store<Deployment>,
+    /// Pods, without what is never looked at.
+    pub pods: Store<Pod>,
+    /// Reads the pods' metrics.
+    pub sampler: Sampler,
+}
+
+impl Scope {
+    /// The backend is gone: nothing of it stays in memory.
+    pub fn forget(&self, backend: &str) {
+        self.sampler.forget(backend);
+        self.shared.succeeded(backend);
+        self.shared.metrics.forget(backend);
+        self.shared.rollouts.release(backend);
+    }
+}
+
+/// Now, in whole seconds as the API server keeps them.
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// A tenth more or less, so that backends do not all wake at once.
+pub fn jittered(duration: Duration, seed: &str) -> Duration {
+    use std::hash::{BuildHasher as _, RandomState};
+    let random = RandomState::new().hash_one(seed) % 200;
+    let tenth = u32::try_from(random).unwrap_or(100);
+    duration.mul_f64(0.9 + f64::from(tenth) / 1000.0)
+}

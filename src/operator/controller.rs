@@ -1,0 +1,261 @@
+//! What starts a pass: the watches, and the sampler's calls.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fmt::Debug;
+use std::hash::Hasher as _;
+use std::sync::Arc;
+
+use futures::channel::mpsc;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::{self, Controller};
+use kube::runtime::predicates;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt as _, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Scope, Shared};
+use super::observe;
+use super::reconcile::{error_policy, reconcile};
+use super::sample::Sampler;
+use crate::api::GrpcBackend;
+use crate::names;
+use crate::observed::{is_serving, selects};
+
+/// Passes under way at once in one scope.
+const CONCURRENCY: u16 = 8;
+
+/// Runs the controller of one namespace, or of all, until `stop`.
+pub async fn run(shared: Arc<Shared>, namespace: Option<&str>, stop: CancellationToken) {
+    let client = shared.client.clone();
+    let (sampler, calls) = Sampler::new();
+    let (backends, writer) = reflector::store();
+    let triggers = specs(&client, namespace, writer, sampler.calls());
+    let (deployments, deployment_writer) = reflector::store();
+    let deployment_events = watcher(
+        api::<Deployment>(&client, namespace),
+        watcher::Config::default(),
+    )
+    .default_backoff()
+    .modify(|deployment| deployment.metadata.managed_fields = None)
+    .reflect(deployment_writer)
+    .touched_objects();
+    let (pods, pod_writer) = reflector::store();
+    let pod_events = watcher(api::<Pod>(&client, namespace), watcher::Config::default())
+        .default_backoff()
+        .modify(strip)
+        .reflect(pod_writer)
+        .touched_objects()
+        .predicate_filter(what_counts, PredicateConfig::default());
+    let scope = Arc::new(Scope {
+        shared,
+        backends: backends.clone(),
+        deployments,
+        pods,
+        sampler,
+    });
+    let gone = scope.clone();
+    Controller::for_stream(triggers, backends.clone())
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .watches_stream(deployment_events, {
+            let backends = backends.clone();
+            move |deployment| {
+                concerned(
+                    &backends,
+                    deployment.metadata.namespace.as_ref(),
+                    |backend| observe::concerns(&deployment, backend),
+                )
+            }
+        })
+        .watches_stream(pod_events, {
+            let backends = backends.clone();
+            move |pod| {
+                concerned(&backends, pod.metadata.namespace.as_ref(), |backend| {
+                    selects(&backend.spec.selector, pod.labels())
+                })
+            }
+        })
+        .watches_stream(
+            metadata::<Service>(&client, namespace),
+            child(
+                &backends,
+                &[names::cluster_ip_service, names::headless_service],
+            ),
+        )
+        .watches_stream(
+            metadata::<ServiceAccount>(&client, namespace),
+            child(&backends, &[names::watch_service_account]),
+        )
+        .watches_stream(
+            metadata::<Role>(&client, namespace),
+            child(&backends, &[names::watch_role]),
+        )
+        .watches_stream(
+            metadata::<RoleBinding>(&client, namespace),
+            child(&backends, &[names::watch_role]),
+        )
+        .reconcile_on(calls)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, error_policy, scope)
+        .for_each(|result| {
+            match result {
+                // error_policy has said the rest.
+                Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
+                Err(controller::Error::ObjectNotFound(backend)) => {
+                    gone.forget(&names::key(backend.namespace.as_deref(), &backend.name));
+                }
+                Err(error) => tracing::warn!(%error, "a watch failed and is started anew"),
+            }
+            std::future::ready(())
+        })
+        .await;
+}
+
+/// What a user changes about the backends.
+fn specs(
+    client: &Client,
+    namespace: Option<&str>,
+    copy: reflector::store::Writer<GrpcBackend>,
+    mut calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
+) -> impl Stream<Item = watcher::Result<GrpcBackend>> + Send + use<> {
+    watcher(
+        api::<GrpcBackend>(client, namespace),
+        watcher::Config::default(),
+    )
+    .default_backoff()
+    .reflect(copy)
+    .inspect_ok(move |event| {
+        // The predicate holds back a deletion that changed nothing else; what is kept of the backend must go all the same.
+        if let watcher::Event::Delete(backend) = event {
+            let _ = calls.try_send(ObjectRef::from_obj(backend));
+        }
+    })
+    .touched_objects()
+    .predicate_filter(
+        predicates::generation
+            .combine(predicates::finalizers)
+            .combine(deletion),
+        PredicateConfig::default(),
+    )
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// Only metadata: what is in the object is read live by the pass that it starts.
+fn metadata<K>(
+    client: &Client,
+    namespace: Option<&str>,
+) -> impl Stream<Item = watcher::Result<PartialObjectMeta<K>>> + Send + use<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+{
+    let objects = api::<PartialObjectMeta<K>>(client, namespace);
+    watcher(objects, watcher::Config::default())
+        .default_backoff()
+        .modify(|object| object.metadata.managed_fields = None)
+        .touched_objects()
+        .map_err(|error| error)
+}
+
+/// The backends that an object is made for, or whose child's name it has: somebody else's is in the way until it goes.
+fn child<K: Resource<DynamicType = ()>>(
+    backends: &Store<GrpcBackend>,
+    named: &'static [fn(&GrpcBackend) -> String],
+) -> impl Fn(PartialObjectMeta<K>) -> Vec<ObjectRef<GrpcBackend>> + Send + Sync + use<K> {
+    let backends = backends.clone();
+    move |object| {
+        let name = object.name_any();
+        let label = object.labels().get(names::BACKEND_LABEL).cloned();
+        concerned(&backends, object.metadata.namespace.as_ref(), |backend| {
+            named.iter().any(|of| of(backend) == name)
+                || label.as_ref() == Some(&backend.name_any())
+        })
+    }
+}
+
+fn concerned(
+    backends: &Store<GrpcBackend>,
+    namespace: Option<&String>,
+    is: impl Fn(&GrpcBackend) -> bool,
+) -> Vec<ObjectRef<GrpcBackend>> {
+    backends
+        .state_filter(|backend| backend.metadata.namespace.as_ref() == namespace && is(backend))
+        .iter()
+        .map(|backend| ObjectRef::from_obj(backend.as_ref()))
+        .collect()
+}
+
+/// Of a pod only what decisions are made from; a copy of everything would be most of the operator's memory.
+fn strip(pod: &mut Pod) {
+    pod.metadata.managed_fields = None;
+    pod.metadata.annotations = None;
+    if let Some(spec) = &mut pod.spec {
+        spec.volumes = None;
+        spec.init_containers = None;
+        spec.affinity = None;
+        spec.tolerations = None;
+        for container in &mut spec.containers {
+            container.volume_mounts = None;
+            container.liveness_probe = None;
+            container.startup_probe = None;
+            container.lifecycle = None;
+            container.resources = None;
+        }
+    }
+    if let Some(status) = &mut pod.status {
+        status.init_container_statuses = None;
+        status.host_ip = None;
+        status.conditions.iter_mut().for_each(|conditions| {
+            conditions.retain(|condition| condition.type_ == "Ready");
+        });
+    }
+}
+
+fn hash(value: impl std::hash::Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A pod's passage from one state to another, not each of its heartbeats.
+#[expect(clippy::unnecessary_wraps, reason = "a predicate has this form")]
+fn what_counts(pod: &Pod) -> Option<u64> {
+    let address = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.pod_ip.as_ref());
+    Some(hash((
+        pod.labels(),
+        is_serving(pod),
+        pod.metadata.deletion_timestamp.is_some(),
+        address,
+    )))
+}
+
+/// That a resource is to go; its generation moves too, but not on every server.
+#[expect(clippy::unnecessary_wraps, reason = "a predicate has this form")]
+fn deletion(backend: &GrpcBackend) -> Option<u64> {
+    Some(hash((
+        &backend.metadata.uid,
+        backend.metadata.deletion_timestamp.is_some(),
+    )))
+}

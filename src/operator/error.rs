@@ -1,0 +1,181 @@
+//! What can go wrong in a pass, by what is to be done about it.
+
+use std::time::Duration;
+
+use kube::core::Status;
+
+use crate::api::Reason;
+
+/// An error with the object and the action that it hit.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refuses what is asked: nothing changes until somebody changes it.
+    #[error("{action}: the API server refused it: {message}")]
+    Invalid {
+        /// What was being done, with the object.
+        action: String,
+        /// The API server's words.
+        message: String,
+    },
+    /// Something that will come by itself is not there yet.
+    #[error("{action}: {message}")]
+    NotReady {
+        /// What was being done, with the object.
+        action: String,
+        /// What is missing.
+        message: String,
+    },
+    /// Somebody else wrote meanwhile, or owns the name.
+    #[error("{action}: {message}")]
+    Conflict {
+        /// What was being done, with the object.
+        action: String,
+        /// The API server's words.
+        message: String,
+        /// Whether the name is taken by an object that is not ours.
+        taken: bool,
+    },
+    /// The operator has not the right.
+    #[error("{action}: the operator may not: {message}")]
+    Forbidden {
+        /// What was being done, with the object.
+        action: String,
+        /// The API server's words.
+        message: String,
+    },
+    /// The API server could not be reached or was busy.
+    #[error("{action}: {message}")]
+    Transient {
+        /// What was being done, with the object.
+        action: String,
+        /// What happened.
+        message: String,
+    },
+}
+
+impl Error {
+    /// Sorts an answer of the API server.
+    pub fn from_api(action: impl Into<String>, error: &kube::Error) -> Self {
+        let action = action.into();
+        let kube::Error::Api(status) = error else {
+            return Self::Transient {
+                action,
+                message: bounded(&error.to_string()),
+            };
+        };
+        let message = bounded(&status.message);
+        match status.code {
+            403 => Self::Forbidden { action, message },
+            404 => Self::NotReady { action, message },
+            409 => Self::Conflict {
+                action,
+                message,
+                taken: status.reason == "AlreadyExists",
+            },
+            // A guard of ours that failed: what we saw is no longer so. The next pass sees what is.
+            422 if failed_test(status) => Self::Conflict {
+                action,
+                message,
+                taken: false,
+            },
+            400 | 422 => Self::Invalid { action, message },
+            _ => Self::Transient { action, message },
+        }
+    }
+
+    /// The pass took too long.
+    pub fn timeout(action: impl Into<String>, limit: Duration) -> Self {
+        Self::Transient {
+            action: action.into(),
+            message: format!("no answer from the API server in {} s", limit.as_secs()),
+        }
+    }
+
+    /// The reason for a condition; none where the next pass is likely to succeed.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Invalid { .. } => Some(Reason::Rejected),
+            Self::Conflict { taken: true, .. } => Some(Reason::NameConflict),
+            Self::Forbidden { .. } => Some(Reason::Forbidden),
+            Self::NotReady { .. } | Self::Conflict { .. } | Self::Transient { .. } => None,
+        }
+    }
+
+    /// For the metric's label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "invalid",
+            Self::NotReady { .. } => "not_ready",
+            Self::Conflict { .. } => "conflict",
+            Self::Forbidden { .. } => "forbidden",
+            Self::Transient { .. } => "transient",
+        }
+    }
+
+    /// When to try again, after `attempts` failures in a row.
+    pub fn requeue(&self, attempts: u32) -> Duration {
+        let exponential = |cap: Duration| {
+            Duration::from_secs(1)
+                .saturating_mul(2_u32.saturating_pow(attempts.min(16)))
+                .min(cap)
+        };
+        match self {
+            Self::Invalid { .. } => Duration::from_hours(1),
+            Self::NotReady { .. } => Duration::from_secs(30),
+            Self::Conflict { taken: true, .. } | Self::Forbidden { .. } => Duration::from_mins(5),
+            Self::Conflict { .. } | Self::Transient { .. } => exponential(Duration::from_mins(5)),
+        }
+    }
+}
+
+/// The API server has one bare sentence for every JSON patch that does not fit what is there, a failed `test` among them;
+/// an object that it finds invalid comes with causes.
+fn failed_test(status: &Status) -> bool {
+    let details = status.details.as_ref();
+    details.is_none_or(|details| details.causes.is_empty())
+}
+
+/// The API server repeats what it was sent; that must not fill a log.
+fn bounded(message: &str) -> String {
+    const MAX: usize = 500;
+    match message.char_indices().nth(MAX) {
+        None => message.to_owned(),
+        Some((end, _)) => format!("{}…", &message[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Kubernetes 1.36 answers.
+    fn unprocessable(details: &serde_json::Value) -> Error {
+        let status: Status = serde_json::from_value(serde_json::json!({
+            "status": "Failure",
+            "message": "the server rejected our request due to an error in our request",
+            "reason": "Invalid",
+            "details": details,
+            "code": 422,
+        }))
+        .unwrap();
+        Error::from_api("patching", &kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn a_failed_guard_is_no_refusal() {
+        let error = unprocessable(&serde_json::json!({}));
+        assert!(
+            matches!(error, Error::Conflict { taken: false, .. }),
+            "{error:?}"
+        );
+        assert_eq!(error.reason(), None);
+    }
+
+    #[test]
+    fn an_invalid_object_is_a_refusal() {
+        let cause =
+            serde_json::json!({"reason": "FieldValueInvalid", "message": "no", "field": "spec"});
+        let error = unprocessable(&serde_json::json!({"kind": "Deployment", "causes": [cause]}));
+        assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
+    }
+}

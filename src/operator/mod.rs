@@ -1,0 +1,47 @@
+//! A door to the outside: everything that talks to a cluster.
+//!
+//! [`reconcile`] is the whole product on one screen; the other files are its steps and what drives it.
+
+mod apply;
+mod budget;
+mod context;
+mod controller;
+mod error;
+mod events;
+mod http;
+mod leader;
+mod observe;
+mod reconcile;
+mod run;
+mod sample;
+mod telemetry;
+mod workloads;
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use context::Settings;
+pub use leader::LeaseSettings;
+pub use run::{Options, run};
+
+/// What the operator reads and writes in a namespace.
+trait Namespaced:
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+{
+}
+
+impl<K> Namespaced for K where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+{
+}

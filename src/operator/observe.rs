@@ -1,0 +1,240 @@
+//! Reads one backend's world. The only step that asks the cluster how things stand.
+
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use futures::try_join;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
+
+use super::Namespaced;
+use super::context::Scope;
+use super::error::Error;
+use crate::api::GrpcBackend;
+use crate::names;
+use crate::observed::{Observed, selects};
+
+/// Longer than any healthy answer, shorter than a leader's lease.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// More labelled objects than any spec can ask for.
+const LIST_LIMIT: u32 = 50;
+/// Deployments of one backend that are looked at.
+const MAX_DEPLOYMENTS: usize = 32;
+
+/// Reads children and workloads live: a decision to write is never made from a copy that may be old. Pods come from the watch.
+pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, Error> {
+    copies_are_complete(scope).await?;
+    let client = &scope.shared.client;
+    let namespace = backend.namespace().unwrap_or_default();
+    let read = async {
+        let labels = format!(
+            "{}={},{}={}",
+            names::MANAGED_BY_LABEL,
+            names::MANAGED_BY,
+            names::BACKEND_LABEL,
+            backend.name_any()
+        );
+        let (cluster_ip, headless) = (
+            names::cluster_ip_service(backend),
+            names::headless_service(backend),
+        );
+        let (account, role) = (
+            names::watch_service_account(backend),
+            names::watch_role(backend),
+        );
+        try_join!(
+            get(client, &namespace, &cluster_ip),
+            get(client, &namespace, &headless),
+            list(client, &namespace, &labels),
+            get(client, &namespace, &account),
+            list(client, &namespace, &labels),
+            get(client, &namespace, &role),
+            get(client, &namespace, &role),
+            deployments(scope, backend),
+            namespace_terminating(client, backend),
+        )
+    };
+    let (
+        cluster_ip,
+        headless,
+        labelled_services,
+        service_account,
+        labelled_service_accounts,
+        role,
+        role_binding,
+        deployments,
+        namespace_terminating,
+    ) = tokio::time::timeout(READ_TIMEOUT, read)
+        .await
+        .map_err(|_| Error::timeout("reading what exists", READ_TIMEOUT))??;
+    Ok(Observed {
+        cluster_ip,
+        headless,
+        labelled_services,
+        service_account,
+        service_accounts_in_use: in_use(scope, &namespace, &labelled_service_accounts),
+        labelled_service_accounts,
+        role,
+        role_binding,
+        deployments,
+        pods: pods(scope, backend),
+        siblings: siblings(scope, backend),
+        namespace_terminating,
+        backend: backend.clone(),
+    })
+}
+
+/// At the start the watches' copies are still being filled: half of one would be taken for a world without workloads.
+async fn copies_are_complete(scope: &Scope) -> Result<(), Error> {
+    let complete = async {
+        scope.deployments.wait_until_ready().await?;
+        scope.pods.wait_until_ready().await
+    };
+    match tokio::time::timeout(READ_TIMEOUT, complete).await {
+        Ok(Ok(())) => Ok(()),
+        // The other side of the copy is gone: the operator is ending.
+        Ok(Err(_)) | Err(_) => Err(Error::timeout(
+            "the first list of Deployments and Pods",
+            READ_TIMEOUT,
+        )),
+    }
+}
+
+async fn get<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<K>, Error> {
+    Api::<K>::namespaced(client.clone(), namespace)
+        .get_opt(name)
+        .await
+        .map_err(|error| Error::from_api(format!("reading {} {name}", K::kind(&())), &error))
+}
+
+async fn list<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    labels: &str,
+) -> Result<Vec<K>, Error> {
+    let params = ListParams::default().labels(labels).limit(LIST_LIMIT);
+    Api::<K>::namespaced(client.clone(), namespace)
+        .list(&params)
+        .await
+        .map(|list| list.items)
+        .map_err(|error| {
+            Error::from_api(
+                format!("listing the {} objects of this backend", K::kind(&())),
+                &error,
+            )
+        })
+}
+
+/// Names from the watch, contents live.
+async fn deployments(scope: &Scope, backend: &GrpcBackend) -> Result<Vec<Deployment>, Error> {
+    let namespace = backend.namespace().unwrap_or_default();
+    let record = names::record_annotation(&backend.name_any());
+    let found = scope.deployments.state_filter(|deployment| {
+        deployment.namespace().as_ref() == Some(&namespace) && concerns(deployment, backend)
+    });
+    // Those that carry our record first, and all of them: what was written must be found again.
+    let (recorded, others): (Vec<_>, Vec<_>) = found
+        .iter()
+        .map(|deployment| {
+            (
+                deployment.annotations().contains_key(&record),
+                deployment.name_any(),
+            )
+        })
+        .partition(|(recorded, _)| *recorded);
+    let room = MAX_DEPLOYMENTS.saturating_sub(recorded.len());
+    let mut others: Vec<_> = others.into_iter().map(|(_, name)| name).collect();
+    others.sort();
+    others.truncate(room);
+    let mut names: Vec<_> = recorded
+        .into_iter()
+        .map(|(_, name)| name)
+        .chain(others)
+        .collect();
+    names.sort();
+    let client = &scope.shared.client;
+    let found = try_join_all(names.iter().map(|name| get(client, &namespace, name))).await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Whether a Deployment serves for the backend, or carries its record.
+pub fn concerns(deployment: &Deployment, backend: &GrpcBackend) -> bool {
+    let serves = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.metadata.as_ref()?.labels.as_ref())
+        .is_some_and(|labels| selects(&backend.spec.selector, labels));
+    serves
+        || deployment
+            .annotations()
+            .contains_key(&names::record_annotation(&backend.name_any()))
+}
+
+fn pods(scope: &Scope, backend: &GrpcBackend) -> Vec<Pod> {
+    let namespace = backend.namespace();
+    let mut pods: Vec<Pod> = scope
+        .pods
+        .state_filter(|pod| {
+            pod.namespace() == namespace && selects(&backend.spec.selector, pod.labels())
+        })
+        .iter()
+        .map(|pod| pod.as_ref().clone())
+        .collect();
+    pods.sort_by_key(kube::ResourceExt::name_any);
+    pods
+}
+
+/// Of these ServiceAccounts those that pods run under, each with one of those pods.
+fn in_use(scope: &Scope, namespace: &str, accounts: &[ServiceAccount]) -> Vec<(String, String)> {
+    let mut used = std::collections::BTreeMap::new();
+    for pod in scope
+        .pods
+        .state_filter(|pod| pod.namespace().as_deref() == Some(namespace))
+    {
+        let account = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.service_account_name.clone());
+        if let Some(account) = account
+            && accounts.iter().any(|known| known.name_any() == account)
+        {
+            used.entry(account).or_insert_with(|| pod.name_any());
+        }
+    }
+    used.into_iter().collect()
+}
+
+fn siblings(scope: &Scope, backend: &GrpcBackend) -> Vec<GrpcBackend> {
+    let namespace = backend.namespace();
+    let mut siblings: Vec<GrpcBackend> = scope
+        .backends
+        .state_filter(|other| {
+            other.namespace() == namespace && other.name_any() != backend.name_any()
+        })
+        .iter()
+        .map(|other| other.as_ref().clone())
+        .collect();
+    siblings.sort_by_key(kube::ResourceExt::name_any);
+    siblings
+}
+
+/// Asked only while the backend itself is going: an operator that may not look at the namespace restores as usual.
+async fn namespace_terminating(client: &Client, backend: &GrpcBackend) -> Result<bool, Error> {
+    if backend.metadata.deletion_timestamp.is_none() {
+        return Ok(false);
+    }
+    let name = backend.namespace().unwrap_or_default();
+    match Api::<Namespace>::all(client.clone()).get_opt(&name).await {
+        Ok(namespace) => {
+            Ok(namespace.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
+        }
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(false),
+        Err(error) => Err(Error::from_api(format!("reading Namespace {name}"), &error)),
+    }
+}

@@ -1,0 +1,222 @@
+//! One pass over one backend:
+//! observe (IO) → what should be (pure) → apply (IO) → status (pure) → write if changed (IO) → events on transitions (IO).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
+use super::context::{Scope, jittered, now};
+use super::error::Error;
+use super::{apply, events, observe, sample, workloads};
+use crate::api::conditions::Statement;
+use crate::api::{API_VERSION, GrpcBackend, GrpcBackendStatus, Reason};
+use crate::connection_age::{self, Permit, Plan};
+use crate::observed::Observed;
+use crate::status::{self, Parts};
+use crate::{endpoint_watch, names, services};
+
+/// A pass that takes longer is given up; the next one begins anew.
+const PASS_TIMEOUT: Duration = Duration::from_mins(1);
+/// Even where no watch says anything, things are looked at again after this time.
+const RESYNC: Duration = Duration::from_mins(10);
+/// While something is under way.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Brings one backend to what its spec says, as far as one pass can.
+pub async fn reconcile(backend: Arc<GrpcBackend>, scope: Arc<Scope>) -> Result<Action, Error> {
+    let started = std::time::Instant::now();
+    let result = tokio::time::timeout(PASS_TIMEOUT, Box::pin(pass(&backend, &scope)))
+        .await
+        .unwrap_or_else(|_| Err(Error::timeout("the whole pass", PASS_TIMEOUT)));
+    let metrics = &scope.shared.metrics;
+    metrics.pass(started.elapsed(), result.as_ref().err().map(Error::label));
+    if result.is_ok() {
+        scope.shared.succeeded(&names::key_of(&backend));
+    }
+    result
+}
+
+async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
+    let observed = match observe::observe(scope, backend).await {
+        Ok(observed) => observed,
+        Err(error) => return Err(unreadable(scope, backend, error).await),
+    };
+    let shared = &scope.shared;
+    if !observed.rolling_out() {
+        shared.rollouts.release(&names::key_of(backend));
+    }
+    if observed.terminating() {
+        return withdraw(scope, &observed).await;
+    }
+    let age = connection_age::plan(&observed, permit(scope), now());
+    let pair = services::plan(&observed);
+    let access = endpoint_watch::plan(&observed, &shared.settings.client_namespaces);
+    let (applied, mut errors) = if backend.spec.suspend {
+        (apply::nothing(pair, access), Vec::new())
+    } else {
+        let applied = apply::apply(&shared.client, backend, pair, access).await;
+        let errors = match workloads::hold(scope, backend, age.holds).await {
+            Ok(()) => workloads::carry_out(scope, &observed, &age).await,
+            // Without the finalizer nothing may be written that it would have to take back.
+            Err(error) => vec![error],
+        };
+        (applied, errors)
+    };
+    let published = sample(scope, &observed, &age);
+    let parts = Parts {
+        services: applied.services,
+        access: applied.access,
+        age: &workloads::with_errors(age, &errors),
+        published,
+    };
+    errors.extend(applied.errors);
+    let after = status::build(&observed, &parts, now());
+    write_status(scope, backend, &after).await?;
+    scope.shared.metrics.backend(backend, &after);
+    // The one that may mend itself first: the others are met again on the way.
+    match errors.into_iter().min_by_key(|error| error.requeue(0)) {
+        Some(error) => Err(error),
+        None => Ok(Action::requeue(next(&observed, &after, parts.age))),
+    }
+}
+
+/// The resource is going: the age is taken back, then the finalizer goes. The children follow their owner.
+async fn withdraw(scope: &Scope, observed: &Observed) -> Result<Action, Error> {
+    let backend = &observed.backend;
+    let age = connection_age::plan(observed, permit(scope), now());
+    let errors = workloads::carry_out(scope, observed, &age).await;
+    if !errors.is_empty() {
+        let parts = Parts {
+            services: Statement::yes(Reason::NotRequested, ""),
+            access: Statement::yes(Reason::NotRequested, ""),
+            age: &workloads::with_errors(age.clone(), &errors),
+            published: None,
+        };
+        write_status(scope, backend, &status::build(observed, &parts, now())).await?;
+    }
+    if let Some(error) = errors.into_iter().next() {
+        return Err(error);
+    }
+    // What was just written is looked at once more before the finalizer goes.
+    if age.steps.is_empty() {
+        workloads::hold(scope, backend, false).await?;
+        scope.forget(&names::key_of(backend));
+        return Ok(Action::await_change());
+    }
+    Ok(Action::requeue(Duration::from_millis(100)))
+}
+
+fn permit(scope: &Scope) -> Permit {
+    Permit {
+        rollout: scope.shared.rollouts.is_free(),
+    }
+}
+
+fn sample(scope: &Scope, observed: &Observed, age: &Plan) -> Option<crate::balance::Published> {
+    let backend = &observed.backend;
+    let promise = connection_age::promise(backend, age);
+    let settings = status::settings(backend, promise);
+    if settings.mode == crate::balance::Mode::Off {
+        scope.sampler.forget(&names::key_of(backend));
+        return None;
+    }
+    let metrics = backend
+        .spec
+        .balance
+        .as_ref()
+        .and_then(|balance| balance.metrics.clone())
+        .unwrap_or_default();
+    let plan = sample::Plan {
+        settings,
+        port: metrics.port,
+        path: metrics.path.unwrap_or_else(|| "/metrics".into()),
+        rolling_out: observed.rolling_out(),
+    };
+    scope
+        .sampler
+        .sample(backend, plan, &scope.pods, status::restored(backend))
+}
+
+/// When to look again if no watch calls.
+fn next(observed: &Observed, after: &GrpcBackendStatus, age: &Plan) -> Duration {
+    let under_way = after
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == "Reconciling")
+        || age.blocked_by_rollout;
+    let wait = jittered(if under_way { SOON } else { RESYNC }, &observed.name());
+    age.look_again.map_or(wait, |due| due.min(wait))
+}
+
+/// Written only where it differs, with a field manager of its own; events follow what was written.
+async fn write_status(
+    scope: &Scope,
+    backend: &GrpcBackend,
+    after: &GrpcBackendStatus,
+) -> Result<(), Error> {
+    let before = backend.status.clone().unwrap_or_default();
+    if before == *after {
+        return Ok(());
+    }
+    let name = backend.name_any();
+    let api = Api::<GrpcBackend>::namespaced(
+        scope.shared.client.clone(),
+        &backend.namespace().unwrap_or_default(),
+    );
+    let body = json!({
+        "apiVersion": API_VERSION,
+        "kind": "GrpcBackend",
+        "metadata": { "name": name, "uid": backend.uid() },
+        "status": after,
+    });
+    let params = PatchParams::apply(names::STATUS_MANAGER).force();
+    match api.patch_status(&name, &params, &Patch::Apply(body)).await {
+        Ok(_) => {}
+        // Gone meanwhile, or another of that name: nothing to say to it.
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => return Ok(()),
+        Err(error) => {
+            return Err(Error::from_api(
+                format!("writing the status of GrpcBackend {name}"),
+                &error,
+            ));
+        }
+    }
+    events::publish(scope, backend, &status::notes(&before, after)).await;
+    Ok(())
+}
+
+/// Nothing could be read: only Ready changes, and only where somebody must act.
+async fn unreadable(scope: &Scope, backend: &GrpcBackend, error: Error) -> Error {
+    if let Some(reason) = error.reason() {
+        let before = backend.status.clone().unwrap_or_default();
+        let why = Statement::no(reason, error.to_string());
+        let after = status::unreadable(backend.metadata.generation, &before, &why, now());
+        if let Err(second) = write_status(scope, backend, &after).await {
+            tracing::warn!(error = %second, "could not write the status either");
+        }
+    }
+    error
+}
+
+/// After a failed pass.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the controller wants this form"
+)]
+pub fn error_policy(backend: Arc<GrpcBackend>, error: &Error, scope: Arc<Scope>) -> Action {
+    let attempts = scope.shared.failed(&names::key_of(&backend));
+    let wait = jittered(error.requeue(attempts), &backend.name_any());
+    tracing::warn!(
+        namespace = backend.namespace(),
+        name = backend.name_any(),
+        error = %error,
+        kind = error.label(),
+        again_in_seconds = wait.as_secs(),
+        "pass failed"
+    );
+    Action::requeue(wait)
+}

@@ -1,0 +1,148 @@
+//! Starts everything, and ends it in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::future::join_all;
+use kube::api::ListParams;
+use kube::{Api, Client};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Settings, Shared};
+use super::controller;
+use super::http::{self, Readiness};
+use super::leader::{self, LeaseSettings};
+use super::telemetry::Metrics;
+use crate::api::GrpcBackend;
+
+/// How the process runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the installer sets.
+    pub settings: Settings,
+    /// Where metrics are served.
+    pub metrics_address: SocketAddr,
+    /// Where health is served.
+    pub health_address: SocketAddr,
+    /// Absent: this is the only process.
+    pub lease: Option<LeaseSettings>,
+}
+
+/// For one request to the API server; watches have a limit of their own.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Until the definition of the resource is there.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Runs until a signal, or until the Lease is lost.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let metrics = Metrics::new();
+    let readiness = Readiness::default();
+    let mut config = kube::Config::infer()
+        .await
+        .context("no way to the API server: run inside a cluster, or set KUBECONFIG")?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    // Passes have their own backoff; two on top of each other would keep a pass for minutes.
+    config.default_retry = false;
+    let client = Client::try_from(config)?;
+    let health = http::health(options.health_address, readiness.clone(), stop.clone());
+    let page = http::metrics(options.metrics_address, metrics.clone(), stop.clone());
+    let work = work(client, &options, metrics.clone(), readiness, stop.clone());
+    let end = stop.clone();
+    let signals = async move {
+        tokio::select! {
+            result = terminated() => result?,
+            () = end.cancelled() => {}
+        }
+        end.cancel();
+        anyhow::Ok(())
+    };
+    let guard = stop.drop_guard();
+    futures::try_join!(health, page, work, signals)?;
+    drop(guard);
+    Ok(())
+}
+
+async fn terminated() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("ending: running passes finish first");
+    Ok(())
+}
+
+async fn work(
+    client: Client,
+    options: &Options,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    if !served(&client, &options.settings, &stop).await {
+        return Ok(());
+    }
+    readiness.set(true);
+    let leadership = match &options.lease {
+        None => None,
+        Some(lease) => match leader::acquire(client.clone(), lease.clone(), &stop).await {
+            Some(leadership) => Some(leadership),
+            None => return Ok(()),
+        },
+    };
+    metrics.leads(true);
+    let shared = Arc::new(Shared::new(client, options.settings.clone(), metrics));
+    let controllers = controllers(shared, &options.settings.watch_namespaces, &stop);
+    match leadership {
+        None => controllers.await,
+        Some(mut leadership) => {
+            tokio::select! {
+                () = controllers => leadership.release().await,
+                // No tidy end: another process may be writing already.
+                () = leadership.lost() => anyhow::bail!("the Lease is lost; another process takes over"),
+            }
+        }
+    }
+    stop.cancel();
+    Ok(())
+}
+
+async fn controllers(shared: Arc<Shared>, namespaces: &[String], stop: &CancellationToken) {
+    if namespaces.is_empty() {
+        return controller::run(shared, None, stop.clone()).await;
+    }
+    join_all(
+        namespaces
+            .iter()
+            .map(|namespace| controller::run(shared.clone(), Some(namespace), stop.clone())),
+    )
+    .await;
+}
+
+/// Waits until the API server knows the resource and lets us list it; false at the end of the process.
+async fn served(client: &Client, settings: &Settings, stop: &CancellationToken) -> bool {
+    let api: Api<GrpcBackend> = match settings.watch_namespaces.first() {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let mut ticks = tokio::time::interval(RETRY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            _ = ticks.tick() => {}
+        }
+        match tokio::time::timeout(CONNECT_TIMEOUT, api.list(&ListParams::default().limit(1))).await
+        {
+            Ok(Ok(_)) => return true,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "cannot list GrpcBackends: is the CustomResourceDefinition grpcbackends.evenkeel.dev installed, and may the operator list them?");
+            }
+            Err(_) => tracing::warn!("the API server does not answer"),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The sampler: reads the pods' own metrics in a loop of its own, so that slow pods never delay a pass.
+//!
+//! One task a backend, started by its first pass and ended with it. What it has found is asked for by the next pass,
+//! which it calls for when something worth writing has happened.
+
+mod scrape;
+mod targets;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::channel::mpsc;
+use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::api::GrpcBackend;
+use crate::balance::{
+    Judge, Published, RestoredVerdict, Round, Scrape, ScrapeError, Settings, publish,
+};
+use crate::names;
+use crate::observed::selects;
+use targets::Endpoint;
+
+/// Scrapes under way at once, over all backends of a scope.
+const CONCURRENT: usize = 64;
+/// Scrapes under way at once for one backend.
+const CONCURRENT_PER_BACKEND: usize = 16;
+/// Backends whose call for a pass can wait; one more is dropped, its next round calls again.
+const CALLS: usize = 1024;
+
+/// What to sample, and how to judge it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// How it is judged.
+    pub settings: Settings,
+    /// The pods' port, where the spec names it.
+    pub port: Option<i32>,
+    /// The path.
+    pub path: String,
+    /// Whether a server's rollout is under way.
+    pub rolling_out: bool,
+}
+
+struct Entry {
+    uid: Option<String>,
+    plan: watch::Sender<(GrpcBackend, Plan)>,
+    found: Arc<Mutex<Option<Published>>>,
+    task: AbortHandle,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Reads metrics for every backend.
+pub struct Sampler {
+    entries: Mutex<HashMap<String, Entry>>,
+    slots: Arc<Semaphore>,
+    calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
+}
+
+impl Sampler {
+    /// The sampler, and the backends that it calls a pass for.
+    pub fn new() -> (Self, mpsc::Receiver<ObjectRef<GrpcBackend>>) {
+        let (calls, called) = mpsc::channel(CALLS);
+        let sampler = Self {
+            entries: Mutex::default(),
+            slots: Arc::new(Semaphore::new(CONCURRENT)),
+            calls,
+        };
+        (sampler, called)
+    }
+
+    /// Samples the backend by this plan from now on; gives what was found last.
+    pub fn sample(
+        &self,
+        backend: &GrpcBackend,
+        plan: Plan,
+        pods: &Store<Pod>,
+        restored: Option<RestoredVerdict>,
+    ) -> Option<Published> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = names::key_of(backend);
+        if entries
+            .get(&key)
+            .is_some_and(|entry| entry.uid != backend.uid())
+        {
+            entries.remove(&key);
+        }
+        let entry = entries.entry(key).or_insert_with(|| {
+            let (sender, receiver) = watch::channel((backend.clone(), plan.clone()));
+            let found = Arc::new(Mutex::new(None));
+            let worker = Worker {
+                plan: receiver,
+                pods: pods.clone(),
+                slots: self.slots.clone(),
+                calls: self.calls.clone(),
+                found: found.clone(),
+            };
+            let task = tokio::spawn(worker.run(restored)).abort_handle();
+            Entry {
+                uid: backend.uid(),
+                plan: sender,
+                found,
+                task,
+            }
+        });
+        entry.plan.send_if_modified(|current| {
+            let changed = current.1 != plan || current.0.spec.selector != backend.spec.selector;
+            if changed {
+                *current = (backend.clone(), plan);
+            }
+            changed
+        });
+        entry
+            .found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Where to call a pass for a backend.
+    pub fn calls(&self) -> mpsc::Sender<ObjectRef<GrpcBackend>> {
+        self.calls.clone()
+    }
+
+    /// Ends the sampling of a backend.
+    pub fn forget(&self, backend: &str) {
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(backend);
+    }
+}
+
+struct Worker {
+    plan: watch::Receiver<(GrpcBackend, Plan)>,
+    pods: Store<Pod>,
+    slots: Arc<Semaphore>,
+    calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
+    found: Arc<Mutex<Option<Published>>>,
+}
+
+impl Worker {
+    async fn run(mut self, restored: Option<RestoredVerdict>) {
+        let plan = self.plan.borrow().1.clone();
+        let mut judge = Judge::new(plan.settings, restored);
+        let mut interval = ticks(plan.settings.interval);
+        loop {
+            interval.tick().await;
+            let (backend, plan) = self.plan.borrow_and_update().clone();
+            if interval.period() != plan.settings.interval {
+                interval = ticks(plan.settings.interval);
+                interval.tick().await;
+            }
+            judge.configure(plan.settings);
+            let round = self.round(&backend, &plan).await;
+            let report = judge.round(&round);
+            self.publish(&backend, report, round.now);
+        }
+    }
+
+    /// Scrapes every target once, spread over at most a quarter of the interval.
+    async fn round(&self, backend: &GrpcBackend, plan: &Plan) -> Round {
+        let endpoints = self.endpoints(backend, plan);
+        let spread = plan.settings.interval / 4;
+        let count = u32::try_from(endpoints.len()).unwrap_or(u32::MAX).max(1);
+        let begin = Instant::now();
+        let path: Arc<str> = plan.path.as_str().into();
+        let scrapes: Vec<_> = endpoints
+            .iter()
+            .zip(0_u32..)
+            .map(|(endpoint, index)| {
+                let turn = spread / count * index.min(count);
+                ask(
+                    self.slots.clone(),
+                    begin + turn,
+                    endpoint.target.uid.clone(),
+                    endpoint.address,
+                    path.clone(),
+                )
+            })
+            .collect();
+        let scrapes: Vec<Scrape> = stream::iter(scrapes)
+            .buffer_unordered(CONCURRENT_PER_BACKEND)
+            .collect()
+            .await;
+        Round {
+            now: Timestamp::now(),
+            targets: endpoints
+                .into_iter()
+                .map(|endpoint| endpoint.target)
+                .collect(),
+            scrapes,
+            rolling_out: plan.rolling_out,
+        }
+    }
+
+    fn endpoints(&self, backend: &GrpcBackend, plan: &Plan) -> Vec<Endpoint> {
+        let namespace = backend.namespace();
+        let mut endpoints: Vec<_> = self
+            .pods
+            .state_filter(|pod| {
+                pod.namespace() == namespace && selects(&backend.spec.selector, pod.labels())
+            })
+            .iter()
+            .filter_map(|pod| targets::endpoint(pod, plan.port))
+            .collect();
+        endpoints.sort_by(|a, b| a.target.name.cmp(&b.target.name));
+        endpoints
+    }
+
+    /// A verdict from before a restart stands in the status until there is one of this process.
+    fn publish(&mut self, backend: &GrpcBackend, report: &crate::balance::Report, now: Timestamp) {
+        if report.restored {
+            return;
+        }
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = publish(found.as_ref(), report, now);
+        if found.as_ref() != Some(&next) {
+            *found = Some(next);
+            // Full: the call of the next round that finds something new will do, or the regular pass.
+            let _ = self.calls.try_send(ObjectRef::from_obj(backend));
+        }
+    }
+}
+
+/// One scrape at its turn. The turns spread a large backend over the interval: a schedule, not a wait for anything.
+async fn ask(
+    slots: Arc<Semaphore>,
+    turn: Instant,
+    uid: String,
+    address: Result<SocketAddr, ScrapeError>,
+    path: Arc<str>,
+) -> Scrape {
+    tokio::time::sleep_until(turn).await;
+    let _slot = slots.acquire().await;
+    let outcome = match address {
+        Ok(address) => scrape::scrape(address, &path).await,
+        Err(error) => Err(error),
+    };
+    Scrape {
+        uid,
+        at: Timestamp::now(),
+        outcome,
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
+}

@@ -1,0 +1,189 @@
+//! Carries out what `connection_age` decided: one guarded patch a step, and at once the release of what it owns.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
+use super::context::Scope;
+use super::error::Error;
+use super::events;
+use crate::api::conditions::Statement;
+use crate::api::{GrpcBackend, Reason};
+use crate::connection_age::{self, Change, Plan, Step};
+use crate::names;
+use crate::observed::Observed;
+use crate::status::Note;
+
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Every step; one that fails does not stop the others, which are about other workloads.
+pub async fn carry_out(scope: &Scope, observed: &Observed, plan: &Plan) -> Vec<Error> {
+    let backend = &observed.backend;
+    let key = names::key_of(backend);
+    let rollouts = &scope.shared.rollouts;
+    let mut errors = Vec::new();
+    for step in &plan.steps {
+        // Taken before the write, since other passes look for a place at the same time. What is taken back because the
+        // backend goes does not wait for one.
+        let placed = step.starts_rollout && rollouts.try_take(&step.uid, &key);
+        if step.starts_rollout && !placed && !observed.terminating() {
+            continue;
+        }
+        if let Err(error) = carry_out_one(scope, backend, step).await {
+            errors.push(error);
+        }
+    }
+    errors
+}
+
+async fn carry_out_one(scope: &Scope, backend: &GrpcBackend, step: &Step) -> Result<(), Error> {
+    let api = Api::<Deployment>::namespaced(
+        scope.shared.client.clone(),
+        &backend.namespace().unwrap_or_default(),
+    );
+    let Some(after) = patch(&api, step).await? else {
+        return Ok(());
+    };
+    let released = give_up_fields(&api, step, &after).await;
+    if !step.note.is_empty() {
+        let note = Note {
+            warning: false,
+            reason: reason(step.change).into(),
+            message: step.note.clone(),
+        };
+        events::publish(scope, backend, &[note]).await;
+    }
+    released
+}
+
+/// At once, since whatever the owner applies meanwhile may conflict with us.
+async fn give_up_fields(
+    api: &Api<Deployment>,
+    step: &Step,
+    after: &Deployment,
+) -> Result<(), Error> {
+    let Some(release) = connection_age::release(after) else {
+        return Ok(());
+    };
+    let release = Step {
+        change: Change::Release,
+        patch: release,
+        starts_rollout: false,
+        note: String::new(),
+        ..step.clone()
+    };
+    match patch(api, &release).await {
+        // Somebody wrote meanwhile, the Deployment's controller as a rule: that write starts the pass that gives them up.
+        Ok(_) | Err(Error::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn patch(api: &Api<Deployment>, step: &Step) -> Result<Option<Deployment>, Error> {
+    let name = &step.deployment;
+    let action = match step.change {
+        Change::Inject | Change::Update => {
+            format!("setting the connection age on Deployment {name}")
+        }
+        Change::TakeBack => format!("taking the connection age back from Deployment {name}"),
+        Change::Forget => format!("removing the record from Deployment {name}"),
+        Change::Release => format!("giving up the fields of Deployment {name}"),
+    };
+    let params = PatchParams {
+        field_manager: Some(names::WORKLOAD_MANAGER.into()),
+        ..PatchParams::default()
+    };
+    let body = Patch::<()>::Json(step.patch.clone());
+    match tokio::time::timeout(WRITE_TIMEOUT, api.patch(name, &params, &body)).await {
+        Err(_) => Err(Error::timeout(action, WRITE_TIMEOUT)),
+        Ok(Ok(after)) => Ok(Some(after)),
+        // Gone: so is everything that was written there.
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+        Ok(Err(error)) => Err(Error::from_api(action, &error)),
+    }
+}
+
+fn reason(change: Change) -> &'static str {
+    match change {
+        Change::Inject => "ConnectionAgeSet",
+        Change::Update => "ConnectionAgeChanged",
+        Change::TakeBack => "ConnectionAgeTakenBack",
+        Change::Forget => "ConnectionAgeForgotten",
+        Change::Release => "FieldsReleased",
+    }
+}
+
+/// What the condition says when the API server refused a step.
+pub fn with_errors(mut plan: Plan, errors: &[Error]) -> Plan {
+    let refused = errors.iter().find_map(|error| match error {
+        Error::Forbidden { .. } => Some(Statement::no(
+            Reason::Forbidden,
+            format!("{error}: let the operator patch Deployments of this namespace"),
+        )),
+        Error::Invalid { .. } => Some(Statement::no(
+            Reason::UnsupportedWorkload,
+            error.to_string(),
+        )),
+        _ => None,
+    });
+    if let Some(refused) = refused {
+        plan.statement = refused;
+    }
+    plan
+}
+
+/// The finalizer is there before the first write to a workload, and gone when nothing of ours is left in one.
+pub async fn hold(scope: &Scope, backend: &GrpcBackend, hold: bool) -> Result<(), Error> {
+    let finalizers = backend.finalizers();
+    let position = finalizers.iter().position(|name| name == names::FINALIZER);
+    let patch = match (position, hold) {
+        (Some(_), true) | (None, false) => return Ok(()),
+        (Some(index), false) => json!([
+            { "op": "test", "path": "/metadata/uid", "value": backend.uid() },
+            // Of the very spec that gave the age up: it may be asked for again by now.
+            { "op": "test", "path": "/metadata/resourceVersion", "value": backend.resource_version() },
+            { "op": "test", "path": format!("/metadata/finalizers/{index}"), "value": names::FINALIZER },
+            { "op": "remove", "path": format!("/metadata/finalizers/{index}") },
+        ]),
+        (None, true) if finalizers.is_empty() => json!([
+            { "op": "test", "path": "/metadata/uid", "value": backend.uid() },
+            // An absent list cannot be tested for; the version can.
+            { "op": "test", "path": "/metadata/resourceVersion", "value": backend.resource_version() },
+            { "op": "add", "path": "/metadata/finalizers", "value": [names::FINALIZER] },
+        ]),
+        (None, true) => json!([
+            { "op": "test", "path": "/metadata/uid", "value": backend.uid() },
+            { "op": "add", "path": "/metadata/finalizers/-", "value": names::FINALIZER },
+        ]),
+    };
+    let name = backend.name_any();
+    let action = format!("changing the finalizers of GrpcBackend {name}");
+    let patch: json_patch::Patch =
+        serde_json::from_value(patch).map_err(|error| Error::NotReady {
+            action: action.clone(),
+            message: error.to_string(),
+        })?;
+    let api = Api::<GrpcBackend>::namespaced(
+        scope.shared.client.clone(),
+        &backend.namespace().unwrap_or_default(),
+    );
+    let params = PatchParams {
+        field_manager: Some(names::MANAGER.into()),
+        ..PatchParams::default()
+    };
+    match tokio::time::timeout(
+        WRITE_TIMEOUT,
+        api.patch(&name, &params, &Patch::<()>::Json(patch)),
+    )
+    .await
+    {
+        Err(_) => Err(Error::timeout(action, WRITE_TIMEOUT)),
+        Ok(Ok(_)) => Ok(()),
+        // Gone: then nothing is held any more, and nothing may be written for it.
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 && !hold => Ok(()),
+        Ok(Err(error)) => Err(Error::from_api(action, &error)),
+    }
+}
