@@ -1,0 +1,162 @@
+//! What the API server's audit log says about who did what.
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::cluster::Cluster;
+
+const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
+
+/// One request, at metadata level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEvent {
+    /// When the API server received it.
+    pub time: Timestamp,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, …
+    pub verb: String,
+    /// The API group, empty for the core group.
+    pub group: String,
+    /// The plural, empty for paths such as `/version`.
+    pub resource: String,
+    /// `status`, `scale`, …, or empty.
+    pub subresource: String,
+    /// Empty for cluster-wide objects.
+    pub namespace: String,
+    /// Empty where the request names none.
+    pub name: String,
+    /// The answer's HTTP status code; 0 if there was none.
+    pub code: u16,
+    /// Who asked.
+    pub user: String,
+    /// With what program.
+    pub user_agent: String,
+    /// The whole path with its query.
+    pub uri: String,
+}
+
+impl AuditEvent {
+    /// Whether it was one that changes something (dry runs included).
+    pub fn is_write(&self) -> bool {
+        WRITES.contains(&self.verb.as_str())
+    }
+}
+
+/// The audit log. A request is in it before its answer has arrived.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    path: PathBuf,
+}
+
+impl Cluster {
+    /// The audit log of this cluster.
+    pub fn audit(&self) -> Audit {
+        Audit {
+            path: self.logs_dir().join("audit.log"),
+        }
+    }
+}
+
+impl Audit {
+    /// Writes that a user asked for since then, also those that were refused.
+    pub fn writes_by(&self, user: &str, since: Timestamp) -> Result<Vec<AuditEvent>> {
+        let mut events = self.requests_by(user, since)?;
+        events.retain(AuditEvent::is_write);
+        Ok(events)
+    }
+
+    /// Everything that a user asked for since then.
+    pub fn requests_by(&self, user: &str, since: Timestamp) -> Result<Vec<AuditEvent>> {
+        let mut events = self.containing(&format!("\"{user}\""), since)?;
+        events.retain(|event| event.user == user);
+        Ok(events)
+    }
+
+    /// Every request of anybody since then.
+    pub fn requests(&self, since: Timestamp) -> Result<Vec<AuditEvent>> {
+        self.containing("", since)
+    }
+
+    /// Lines are only parsed when they contain `needle`: most are others'.
+    fn containing(&self, needle: &str, since: Timestamp) -> Result<Vec<AuditEvent>> {
+        let file = std::fs::File::open(&self.path)
+            .with_context(|| format!("open {}", self.path.display()))?;
+        let (mut events, mut known) = (Vec::new(), HashSet::new());
+        for line in BufReader::new(file).lines() {
+            let line = line?;
+            if !line.contains(needle) {
+                continue;
+            }
+            // The last line may be half written.
+            let Ok(raw) = serde_json::from_str::<Raw>(&line) else {
+                continue;
+            };
+            // A watch has a line when it starts and one when it ends.
+            if raw.request_received_timestamp >= since && known.insert(raw.audit_id.clone()) {
+                events.push(raw.into());
+            }
+        }
+        Ok(events)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    #[serde(rename = "auditID")]
+    audit_id: String,
+    verb: String,
+    #[serde(rename = "requestURI")]
+    request_uri: String,
+    user: User,
+    #[serde(default)]
+    user_agent: String,
+    #[serde(default)]
+    object_ref: ObjectRef,
+    #[serde(default)]
+    response_status: Status,
+    request_received_timestamp: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ObjectRef {
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+    api_group: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    code: u16,
+}
+
+impl std::convert::From<Raw> for AuditEvent {
+    fn from(raw: Raw) -> Self {
+        Self {
+            time: raw.request_received_timestamp,
+            verb: raw.verb,
+            group: raw.object_ref.api_group,
+            resource: raw.object_ref.resource,
+            subresource: raw.object_ref.subresource,
+            namespace: raw.object_ref.namespace,
+            name: raw.object_ref.name,
+            code: raw.response_status.code,
+            user: raw.user.username,
+            user_agent: raw.user_agent,
+            uri: raw.request_uri,
+        }
+    }
+}
