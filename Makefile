@@ -1,0 +1,33 @@
+# Thin on purpose: each target is one command, and what it does is written in Rust (xtask, tests/cluster, tests/e2e).
+CLUSTER := cargo run --quiet --package evenkeel-cluster
+E2E     := cargo test --quiet --package evenkeel --test e2e --
+
+.PHONY: help demo bench clean-cluster test lint flake crds image
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Tell the whole story on an embedded cluster (KEEP=1 leaves it running)
+	cargo run --package evenkeel-cluster --bin evenkeel-demo -- $(if $(KEEP),--keep)
+
+bench: ## Measure and write docs/benchmarks.md
+	cargo run --package evenkeel-cluster --bin evenkeel-bench
+
+clean-cluster: ## End a kept cluster (NAME=demo)
+	$(CLUSTER) --bin evenkeel-cluster -- --name $(or $(NAME),demo) down
+
+test: ## Run every test, those on a real cluster included (ARGS="--phase rust" for a part)
+	cargo xtask test $(ARGS)
+
+lint: ## Check formatting and lints only
+	cargo xtask test --phase lint
+
+flake: ## Repeat one test on a real cluster (TEST=name N=50)
+	$(E2E) --filter '$(or $(TEST),$(error say which test: make flake TEST=name N=50))' --repeat $(or $(N),50)
+
+crds: ## Write what is generated: the definition and the kustomize roles
+	cargo xtask crd
+	cargo xtask rbac
+
+image: ## Build the static binary and dist/evenkeel.tar
+	cargo xtask image

@@ -1,0 +1,156 @@
+//! What Helm and kustomize install.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::{document, documents, text};
+
+#[test]
+fn every_value_is_documented_and_in_the_schema() {
+    let schema: Value = serde_json::from_str(&text("charts/evenkeel/values.schema.json")).unwrap();
+    let mut known = BTreeSet::new();
+    properties(&schema, "", &mut known);
+    let values = text("charts/evenkeel/values.yaml");
+    let mut found = BTreeSet::new();
+    // The keys above a line, each with its indentation and whether a comment stands over it.
+    let mut above: Vec<(usize, String, bool)> = Vec::new();
+    let mut comment = false;
+    for line in values.lines() {
+        let indentation = line.len() - line.trim_start().len();
+        let Some((key, value)) = line
+            .trim_start()
+            .split_once(':')
+            .filter(|_| !line.trim_start().starts_with('#'))
+        else {
+            comment = line.trim_start().starts_with('#');
+            continue;
+        };
+        above.retain(|(outer, ..)| *outer < indentation);
+        above.push((indentation, key.to_owned(), comment));
+        comment = false;
+        let place = above
+            .iter()
+            .map(|(_, key, _)| key.as_str())
+            .collect::<Vec<_>>()
+            .join(".");
+        if !value.is_empty() {
+            assert!(
+                above.iter().any(|(.., documented)| *documented),
+                "values.yaml: {place} has no comment above it"
+            );
+        }
+        found.insert(place);
+    }
+    found.retain(|place| !place.starts_with("resources."));
+    known.retain(|place| {
+        !place.starts_with("resources.") && !place.starts_with("affinity.") && place != "global"
+    });
+    assert_eq!(
+        found, known,
+        "values.yaml and values.schema.json name different values"
+    );
+}
+
+fn properties(schema: &Value, place: &str, known: &mut BTreeSet<String>) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        assert_eq!(
+            schema["additionalProperties"],
+            json!(false),
+            "{place} takes unknown values"
+        );
+        let place = if place.is_empty() {
+            name.clone()
+        } else {
+            format!("{place}.{name}")
+        };
+        if !place.starts_with("affinity.") {
+            assert!(
+                property["description"].is_string(),
+                "{place} has no description in the schema"
+            );
+        }
+        properties(property, &place, known);
+        known.insert(place);
+    }
+}
+
+/// Flags of the operator, as a manifest passes them.
+fn flags(manifest: &str) -> BTreeSet<&str> {
+    manifest
+        .split_once("args:")
+        .unwrap()
+        .1
+        .split("env:")
+        .next()
+        .unwrap()
+        .split(|character: char| !(character.is_ascii_lowercase() || character == '-'))
+        .filter(|word| word.starts_with("--") && word.len() > 2)
+        .collect()
+}
+
+#[test]
+fn chart_and_kustomize_run_the_operator_alike() {
+    let (chart, plain) = (
+        text("charts/evenkeel/templates/deployment.yaml"),
+        text("config/manager/manager.yaml"),
+    );
+    assert_eq!(flags(&chart), flags(&plain));
+    // What the chart lets nobody set is the same line by line.
+    let lines: BTreeSet<&str> = chart.lines().map(str::trim).collect();
+    let settable = [
+        "serviceAccountName:",
+        "image:",
+        "imagePullPolicy:",
+        "- --",
+        "requests:",
+        "limits:",
+        "cpu:",
+        "memory:",
+    ];
+    let pod = plain
+        .split_once("    spec:\n      serviceAccountName:")
+        .unwrap()
+        .1;
+    for line in pod.lines().skip(1).map(str::trim) {
+        if !settable.iter().any(|key| line.starts_with(key)) {
+            assert!(
+                lines.contains(line),
+                "the chart's Deployment has no line {line:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_pod_is_restricted() {
+    let manifests = documents("config/manager/manager.yaml");
+    let of_kind = |kind: &str| {
+        manifests
+            .iter()
+            .find(|manifest| manifest["kind"] == kind)
+            .unwrap()
+    };
+    let enforced =
+        &of_kind("Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"];
+    assert_eq!(enforced, "restricted");
+    let pod = &of_kind("Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(
+        pod["securityContext"]["seccompProfile"]["type"],
+        "RuntimeDefault"
+    );
+    let container = &pod["containers"][0]["securityContext"];
+    assert_eq!(container["allowPrivilegeEscalation"], false);
+    assert_eq!(container["readOnlyRootFilesystem"], true);
+    assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
+}
+
+#[test]
+fn versions_agree() {
+    let version = env!("CARGO_PKG_VERSION");
+    let chart = document("charts/evenkeel/Chart.yaml");
+    assert_eq!(chart["appVersion"], version);
+    let plain = text("config/manager/manager.yaml");
+    assert!(plain.contains(&format!("image: docker.io/evenkeel/evenkeel:{version}\n")));
+}

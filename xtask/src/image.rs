@@ -1,0 +1,108 @@
+//! The static binary and the image made of it, without a registry and without a daemon.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process::{must, output};
+
+/// Builds `dist/evenkeel` and, from the Dockerfile, `dist/evenkeel.tar`.
+pub fn build(root: &Path) -> Result<()> {
+    // Told now, and not after minutes of compiling.
+    if Command::new("buildah").arg("--version").output().is_err() {
+        bail!("buildah is missing: apt-get install buildah");
+    }
+    let dist = root.join("dist");
+    fs::create_dir_all(&dist)?;
+    fs::copy(static_binary(root)?, dist.join("evenkeel"))
+        .context("cannot copy the binary to dist/evenkeel")?;
+
+    let reference = format!("docker.io/evenkeel/evenkeel:{}", version(root)?);
+    let archive = dist.join("evenkeel.tar");
+    // An archive that is there already would be added to.
+    if archive.exists() {
+        fs::remove_file(&archive)?;
+    }
+    let store = dist.join(format!(".buildah-{}", std::process::id()));
+    let built = archive_of(root, &store, &reference, &archive);
+    // Only a store of this one build: the archive is what remains.
+    let _ = fs::remove_dir_all(&store);
+    built?;
+    let size = fs::metadata(&archive)?.len();
+    println!(
+        "{reference} is in dist/evenkeel.tar, {}.{} MB",
+        size / 1_000_000,
+        size / 100_000 % 10
+    );
+    Ok(())
+}
+
+/// Static, so that it runs in an image that is otherwise empty.
+fn static_binary(root: &Path) -> Result<PathBuf> {
+    let verbose = output(Command::new("rustc").arg("-vV").current_dir(root))?;
+    let host = verbose
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .context("rustc -vV names no host")?;
+    println!("building the static binary for {host}");
+    // Without --target the flag would be for build scripts and procedural macros too, which cannot be static.
+    must(
+        Command::new("cargo")
+            .args(["build", "--release", "--locked", "--bin", "evenkeel"])
+            .args(["--target", host])
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .current_dir(root),
+    )?;
+    let metadata = metadata(root)?;
+    let target = metadata["target_directory"]
+        .as_str()
+        .context("cargo metadata names no target_directory")?;
+    Ok(Path::new(target).join(host).join("release/evenkeel"))
+}
+
+fn version(root: &Path) -> Result<String> {
+    let metadata = metadata(root)?;
+    metadata["packages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|package| package["name"] == "evenkeel")
+        .and_then(|package| Some(package["version"].as_str()?.to_owned()))
+        .context("cargo metadata knows no package evenkeel")
+}
+
+fn metadata(root: &Path) -> Result<serde_json::Value> {
+    let text = output(
+        Command::new("cargo")
+            .args(["metadata", "--no-deps", "--format-version=1", "--locked"])
+            .current_dir(root),
+    )?;
+    serde_json::from_str(&text).context("cannot read what cargo metadata says")
+}
+
+fn archive_of(root: &Path, store: &Path, reference: &str, archive: &Path) -> Result<()> {
+    let buildah = || {
+        let mut command = Command::new("buildah");
+        command
+            .current_dir(root)
+            .arg("--root")
+            .arg(store.join("root"))
+            .arg("--runroot")
+            .arg(store.join("run"))
+            .args(["--storage-driver", "vfs"]);
+        command
+    };
+    // The time of the build is left out: the same binary is the same image.
+    must(
+        buildah()
+            .args(["bud", "--isolation", "chroot", "--timestamp", "0"])
+            .args(["--tag", reference, "."]),
+    )?;
+    must(
+        buildah()
+            .args(["push", "--quiet", reference])
+            .arg(format!("oci-archive:{}:{reference}", archive.display())),
+    )
+}

@@ -1,0 +1,62 @@
+//! Generates what is committed but not written by hand, and runs what `make` offers.
+
+mod generate;
+mod image;
+mod process;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+
+/// Tasks of this repository.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Task {
+    /// Write the CustomResourceDefinition into crds/, the chart and config/.
+    Crd {
+        /// Write nothing; fail if a file differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write the kustomize roles from the chart's rules.
+    Rbac {
+        /// Write nothing; fail if a file differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run all tests, or some phases of them; the last line says how many passed and failed.
+    Test(test::Options),
+    /// Build the static binary and the image dist/evenkeel.tar.
+    Image,
+}
+
+fn main() -> ExitCode {
+    match run(Task::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    let root = root()?;
+    match task {
+        Task::Crd { check } => generate::settle(&generate::crd(&root)?, check)?,
+        Task::Rbac { check } => generate::settle(&generate::rbac(&root)?, check)?,
+        Task::Test(options) => return Ok(test::run(&root, &options)),
+        Task::Image => image::build(&root)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The repository. Asked at run time, since clones may share a target directory.
+fn root() -> Result<PathBuf> {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").context("start me as: cargo xtask")?;
+    let package = PathBuf::from(package);
+    Ok(package.parent().context("xtask/ has no parent")?.into())
+}
