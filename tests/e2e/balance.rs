@@ -1,0 +1,391 @@
+//! What is said of the load: the verdicts, the metrics they rest on, and that they outlive the operator.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use evenkeel::api::ConditionType::{Balanced, MetricsAvailable, Ready};
+use evenkeel::api::{BalanceStatus, GrpcBackend};
+use evenkeel_cluster::{Signal, until};
+use futures::TryStreamExt as _;
+use jiff::Timestamp;
+use kube::runtime::watcher;
+use serde_json::{Value, json};
+
+use crate::bed::{Bed, SOON};
+use crate::manifests;
+use crate::tests;
+use crate::world::World;
+
+tests![
+    shared a_pinned_client_makes_a_hot_pod(300),
+    shared new_pods_starve_without_an_age(240),
+    shared one_connection_is_few_clients(180),
+    shared only_declared_ports_are_asked(180),
+    shared modes(180),
+    shared a_verdict_outlives_the_operator(300),
+];
+
+/// A window is 10 s; a verdict may take one to fill, two of warming up and three of evidence.
+const JUDGED: Duration = Duration::from_secs(150);
+/// Three rounds of scrapes.
+const ROUNDS: Duration = Duration::from_secs(15);
+
+fn even(bed: &Bed) -> String {
+    format!("dns:///echo-headless.{}.svc.cluster.local:8080", bed.name())
+}
+
+fn cluster_ip(bed: &Bed) -> String {
+    format!("passthrough:///echo.{}.svc.cluster.local:8080", bed.name())
+}
+
+fn figures(backend: &GrpcBackend) -> BalanceStatus {
+    let status = backend.status.clone().unwrap_or_default();
+    status.balance.unwrap_or_default()
+}
+
+async fn a_pinned_client_makes_a_hot_pod(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "hot").await?;
+    bed.echo(3).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.client("even", &even(&bed), &["--rate=45"]).await?;
+    bed.reason("echo", Balanced, "Balanced", JUDGED).await?;
+    shows(&bed, "Balanced", 2.85..=3.0, 1.0..=1.2).await?;
+
+    let victim = bed.pods("app=echo").await?.remove(0);
+    let name = victim.metadata.name.context("a pod without a name")?;
+    let ip = victim
+        .status
+        .and_then(|status| status.pod_ip)
+        .context("no IP")?;
+    let target = format!("passthrough:///{ip}:8080");
+    let pinned = bed.client("pinned", &target, &["--rate=90"]).await?;
+    // 15, 15 and 105 requests a second.
+    let backend = bed.reason("echo", Balanced, "HotPod", JUDGED).await?;
+    shows(&bed, "HotPod", 1.3..=2.2, 1.9..=2.5).await?;
+    let hottest = figures(&backend).hottest;
+    ensure!(hottest.len() == 1 && hottest[0].pod == name, "{hottest:?}");
+    let message = bed.message("echo", Balanced).await?;
+    ensure!(message.contains(&name), "{message}");
+
+    pinned.stop().await?;
+    let backend = bed.reason("echo", Balanced, "Balanced", JUDGED).await?;
+    ensure!(
+        figures(&backend).hottest.is_empty(),
+        "{:?}",
+        figures(&backend)
+    );
+    let events = bed
+        .kubectl(&[
+            "get",
+            "events",
+            "-o",
+            "jsonpath={range .items[*]}{.type} {.reason}{\"\\n\"}{end}",
+        ])
+        .await?;
+    for expected in ["Warning HotPod", "Normal Balanced"] {
+        ensure!(
+            events.lines().any(|line| line == expected),
+            "no event {expected}: {events}"
+        );
+    }
+    Ok(())
+}
+
+/// `kubectl get gb` shows it.
+async fn shows(
+    bed: &Bed,
+    verdict: &str,
+    effective: std::ops::RangeInclusive<f64>,
+    peak: std::ops::RangeInclusive<f64>,
+) -> Result<()> {
+    let row = bed.row("echo").await?;
+    let is = |column: &str, value: &str| row.get(column).is_some_and(|shown| shown == value);
+    ensure!(
+        is("READY", "True") && is("BALANCE", verdict) && is("PODS", "3/3"),
+        "{row:?}"
+    );
+    let number = |column: &str| row.get(column).and_then(|shown| shown.parse::<f64>().ok());
+    ensure!(
+        number("EFFECTIVE").is_some_and(|figure| effective.contains(&figure)),
+        "{row:?}"
+    );
+    ensure!(
+        number("MAX/MEAN").is_some_and(|figure| peak.contains(&figure)),
+        "{row:?}"
+    );
+    Ok(())
+}
+
+async fn new_pods_starve_without_an_age(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "starve").await?;
+    bed.echo(2).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.client("even", &even(&bed), &["--rate=30"]).await?;
+    bed.reason("echo", Balanced, "Balanced", JUDGED).await?;
+    let old = names(&bed).await?;
+    bed.scale("echo", 4).await?;
+    bed.rolled_out("echo").await?;
+    let mut new = names(&bed).await?;
+    new.retain(|name| !old.contains(name));
+
+    let backend = bed
+        .reason("echo", Balanced, "NewPodsStarved", JUDGED)
+        .await?;
+    let figures = figures(&backend);
+    let mut starved: Vec<_> = figures.starved.into_iter().map(|share| share.pod).collect();
+    starved.sort();
+    ensure!(starved == new, "starved {starved:?}, new {new:?}");
+    ensure!(
+        figures.starved_pods == Some(2),
+        "{:?}",
+        figures.starved_pods
+    );
+    let row = bed.row("echo").await?;
+    ensure!(row["STARVED"] == "2" && row["READY"] == "True", "{row:?}");
+    let message = bed.message("echo", Balanced).await?;
+    ensure!(
+        message.contains(&new[0]) && message.contains("spec.connectionAge"),
+        "{message}"
+    );
+    Ok(())
+}
+
+async fn names(bed: &Bed) -> Result<Vec<String>> {
+    let pods = bed.pods("app=echo").await?;
+    let mut names: Vec<_> = pods
+        .into_iter()
+        .filter_map(|pod| pod.metadata.name)
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+async fn one_connection_is_few_clients(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "few").await?;
+    bed.echo(3).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.client("one", &cluster_ip(&bed), &["--rate=30"]).await?;
+    bed.reason("echo", Balanced, "FewClients", JUDGED).await?;
+    let message = bed.message("echo", Balanced).await?;
+    ensure!(message.contains("round_robin"), "{message}");
+    // A skewed backend still serves.
+    bed.reason("echo", Ready, "AllReady", SOON).await?;
+    Ok(())
+}
+
+/// A server whose metrics port is asked by nobody but the operator.
+fn quiet_server(declared: &Value) -> Value {
+    let mut server = manifests::server("echo", 2);
+    let container = manifests::container(&mut server);
+    container["ports"] = declared.clone();
+    container["readinessProbe"] = json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1});
+    server
+}
+
+async fn only_declared_ports_are_asked(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "ports").await?;
+    let undeclared = json!([{"name": "grpc", "containerPort": 8080}]);
+    bed.deploy(&quiet_server(&undeclared)).await?;
+    let dials = Dials::count(&bed).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.reason("echo", MetricsAvailable, "NoMetricsPort", SOON)
+        .await?;
+    bed.reason("echo", Balanced, "NoMetrics", SOON).await?;
+    let message = bed.message("echo", MetricsAvailable).await?;
+    ensure!(message.contains("spec.balance.metrics.port"), "{message}");
+
+    bed.patch(
+        "gb/echo",
+        &json!({"spec": {"balance": {"metrics": {"port": 9090}}}}),
+    )
+    .await?;
+    bed.reason("echo", MetricsAvailable, "NoMetricsPort", SOON)
+        .await?;
+    tokio::time::sleep(ROUNDS).await;
+    bed.reason("echo", MetricsAvailable, "NoMetricsPort", SOON)
+        .await?;
+    ensure!(
+        dials.so_far().await? == 0,
+        "a port that is not declared was dialled"
+    );
+
+    // The counter counts: the same port, once declared.
+    let declared =
+        json!([{"name": "grpc", "containerPort": 8080}, {"name": "stats", "containerPort": 9090}]);
+    bed.deploy(&quiet_server(&declared)).await?;
+    let dials = Dials::count(&bed).await?;
+    until("the declared port is dialled", SOON, async || {
+        Ok((dials.so_far().await? > 0).then_some(()))
+    })
+    .await?;
+    bed.reason("echo", MetricsAvailable, "NoKnownMetric", SOON)
+        .await?;
+    bed.client("even", &even(&bed), &["--rate=30"]).await?;
+    bed.reason("echo", MetricsAvailable, "Scraped", SOON)
+        .await?;
+    Ok(())
+}
+
+async fn modes(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "modes").await?;
+    let ports = json!([{"name": "grpc", "containerPort": 8080}, {"name": "metrics", "containerPort": 9090}]);
+    bed.deploy(&quiet_server(&ports)).await?;
+    let mut backend = manifests::backend("echo");
+    backend["spec"]["balance"]["mode"] = "Observe".into();
+    bed.apply(&backend).await?;
+    bed.client("one", &cluster_ip(&bed), &["--rate=30"]).await?;
+    // As uneven as can be, and nothing is said of it.
+    until("there are figures", JUDGED, async || {
+        let figures = figures(&bed.backend("echo").await?);
+        let peak = figures
+            .max_over_mean
+            .and_then(|figure| figure.parse::<f64>().ok());
+        Ok(peak.filter(|peak| *peak > 1.9))
+    })
+    .await?;
+    let observed = bed.reason("echo", Balanced, "Observed", SOON).await?;
+    ensure!(
+        figures(&observed).requests_per_second.is_some(),
+        "{:?}",
+        figures(&observed)
+    );
+
+    bed.patch(
+        "gb/echo",
+        &json!({"spec": {"balance": {"mode": "Disabled"}}}),
+    )
+    .await?;
+    bed.reason("echo", MetricsAvailable, "Off", SOON).await?;
+    let disabled = bed.reason("echo", Balanced, "Off", SOON).await?;
+    ensure!(disabled.status.unwrap_or_default().balance.is_none());
+    let dials = Dials::count(&bed).await?;
+    tokio::time::sleep(ROUNDS).await;
+    ensure!(
+        dials.so_far().await? == 0,
+        "pods are scraped though balance is Disabled"
+    );
+
+    bed.patch("gb/echo", &json!({"spec": {"balance": {"mode": "Judge"}}}))
+        .await?;
+    bed.reason("echo", Balanced, "FewClients", JUDGED).await?;
+    ensure!(dials.so_far().await? > 0, "the counter does not count");
+    Ok(())
+}
+
+/// Connections to the metrics port of the present pods, counted by the node.
+struct Dials<'a> {
+    bed: &'a Bed,
+    table: String,
+}
+
+impl<'a> Dials<'a> {
+    async fn count(bed: &'a Bed) -> Result<Self> {
+        let table = format!("dials-{}-{}", bed.name(), Timestamp::now().as_millisecond());
+        let pods = bed.pods("app=echo").await?;
+        let addresses: Vec<_> = pods
+            .into_iter()
+            .filter_map(|pod| pod.status?.pod_ip)
+            .collect();
+        ensure!(addresses.len() == 2, "{addresses:?}");
+        let dials = Self { bed, table };
+        let chain = "{ type filter hook output priority 0; }";
+        let pods = format!("{{ {} }}", addresses.join(", "));
+        let table = &dials.table;
+        dials.nft(&format!("add table ip {table}; add chain ip {table} out {chain}; add rule ip {table} out ip daddr {pods} tcp dport 9090 tcp flags syn counter")).await?;
+        Ok(dials)
+    }
+
+    async fn nft(&self, words: &str) -> Result<String> {
+        let mut command = Command::new("nft");
+        command.args(["--json", words]);
+        self.bed.world.cluster.run_in_net(&command, SOON).await
+    }
+
+    async fn so_far(&self) -> Result<u64> {
+        let printed = self
+            .nft(&format!("list chain ip {} out", self.table))
+            .await?;
+        let listed: Value = serde_json::from_str(&printed)?;
+        let parts = listed["nftables"].as_array().context("no list")?.iter();
+        parts
+            .filter_map(|part| part["rule"]["expr"].as_array())
+            .flatten()
+            .find_map(|part| part["counter"]["packets"].as_u64())
+            .with_context(|| format!("no counter in {printed}"))
+    }
+}
+
+async fn a_verdict_outlives_the_operator(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "outlive").await?;
+    bed.echo(2).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    let one = bed.client("one", &cluster_ip(&bed), &["--rate=30"]).await?;
+    let before = bed.reason("echo", Balanced, "FewClients", JUDGED).await?;
+    let operator = bed.operator.as_ref().context("no operator")?;
+    operator.process.signal(Signal::Kill)?;
+    operator.process.wait(SOON).await?;
+    let started = Timestamp::now();
+    operator.process.start_again()?;
+    // Every version of the object from here on, until well after the first full window.
+    let seen = versions(&bed, Duration::from_secs(35)).await?;
+    for version in &seen {
+        ensure!(
+            conditions(version) == conditions(&before),
+            "the restart changed the conditions from\n{:#?}\nto\n{:#?}",
+            conditions(&before),
+            conditions(version),
+        );
+        ensure!(
+            figures(version).max_over_mean.is_some(),
+            "the figures went: {:?}",
+            figures(version)
+        );
+    }
+    let writes = bed.writes_since(started)?;
+    ensure!(
+        writes.len() <= 1,
+        "{} writes after the restart; the status was {:#?} and then {seen:#?}",
+        writes.len(),
+        before.status,
+    );
+
+    // It is not only kept: the new process judges.
+    one.stop().await?;
+    bed.client("even", &even(&bed), &["--rate=30"]).await?;
+    bed.reason("echo", Balanced, "Balanced", JUDGED).await?;
+    Ok(())
+}
+
+fn conditions(backend: &GrpcBackend) -> Vec<(String, String, String, Timestamp)> {
+    let status = backend.status.clone().unwrap_or_default();
+    status
+        .conditions
+        .into_iter()
+        .map(|condition| {
+            let since = condition.last_transition_time.0;
+            (condition.type_, condition.status, condition.reason, since)
+        })
+        .collect()
+}
+
+/// What the object looks like now, and after each write within the span.
+async fn versions(bed: &Bed, span: Duration) -> Result<Vec<GrpcBackend>> {
+    let mut seen = Vec::new();
+    let stream = kube::runtime::WatchStreamExt::applied_objects(watcher(
+        bed.namespace.api::<GrpcBackend>(),
+        watcher::Config::default(),
+    ));
+    let collect = stream.try_for_each(|backend| {
+        seen.push(backend);
+        std::future::ready(Ok(()))
+    });
+    match tokio::time::timeout(span, collect).await {
+        Err(_) => Ok(seen),
+        Ok(ended) => {
+            ended?;
+            anyhow::bail!("the watch ended")
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! What a test works in: a namespace of its own with an operator that is limited to it, under the chart's rules.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use evenkeel::api::{ConditionType, GrpcBackend};
+use evenkeel_cluster::{AuditEvent, From, Identity, Process, Proxy, Rule, TestNamespace, until};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::manifests;
+use crate::world::{OPERATORS, World, operator_binary, root};
+
+/// For what takes a rollout.
+pub const ROLLOUT: Duration = Duration::from_secs(90);
+/// For what needs only the operator.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// A namespace, and the operator that watches it.
+pub struct Bed {
+    /// The cluster.
+    pub world: Arc<World>,
+    /// The namespace.
+    pub namespace: TestNamespace,
+    /// The operator; none where the test starts it itself.
+    pub operator: Option<Operator>,
+}
+
+/// An operator as a process.
+pub struct Operator {
+    /// The process.
+    pub process: Process,
+    /// As the API server knows it.
+    pub user: String,
+    /// Where it serves its metrics, in the cluster's network.
+    pub metrics: std::net::SocketAddr,
+}
+
+impl Bed {
+    /// A namespace with an operator.
+    pub async fn new(world: &Arc<World>, prefix: &str) -> Result<Self> {
+        let mut bed = Self::without_operator(world, prefix).await?;
+        bed.start_operator(&[]).await?;
+        Ok(bed)
+    }
+
+    /// A namespace alone.
+    pub async fn without_operator(world: &Arc<World>, prefix: &str) -> Result<Self> {
+        Ok(Self {
+            world: world.clone(),
+            namespace: world.cluster.namespace(prefix).await?,
+            operator: None,
+        })
+    }
+
+    /// Gives the operator its ServiceAccount and the chart's rules in this namespace, and starts it.
+    pub async fn start_operator(&mut self, further: &[&str]) -> Result<()> {
+        let namespace = self.name().to_owned();
+        self.grant(&namespace).await?;
+        self.operator =
+            Some(start_operator(&self.world, &namespace, &[&namespace], further).await?);
+        Ok(())
+    }
+
+    /// The same with a proxy between it and the API server, and rules for what comes by from the start.
+    pub async fn start_operator_behind(&mut self, rules: Vec<Rule>) -> Result<Proxy> {
+        let namespace = self.name().to_owned();
+        self.grant(&namespace).await?;
+        let cluster = &self.world.cluster;
+        let identity = Identity::service_account(OPERATORS, &namespace);
+        let proxy = cluster.proxy(&identity).await?;
+        for rule in rules {
+            proxy.add(rule);
+        }
+        let kubeconfig = cluster.kubeconfig_via(&proxy, &namespace, From::Inside)?;
+        self.operator = Some(
+            start_operator_by(&self.world, &namespace, &[&namespace], &[], &kubeconfig).await?,
+        );
+        Ok(proxy)
+    }
+
+    /// The chart's rules for this test's operator, in a namespace.
+    pub async fn grant(&self, namespace: &str) -> Result<()> {
+        let mut rules: Vec<Value> = Vec::new();
+        for list in ["operator", "leader-election"] {
+            let path = root().join(format!("charts/evenkeel/files/rbac/{list}.yaml"));
+            let more: Vec<Value> = serde_yaml_ng::from_str(&std::fs::read_to_string(path)?)?;
+            rules.extend(more);
+        }
+        let account = self.name();
+        let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": OPERATORS}},
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "the-operator", "namespace": namespace}, "rules": rules},
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "the-operator", "namespace": namespace},
+             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "the-operator"},
+             "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": OPERATORS}]},
+        ]});
+        self.world.cluster.apply(&objects.to_string()).await?;
+        Ok(())
+    }
+
+    /// The namespace's name.
+    pub fn name(&self) -> &str {
+        self.namespace.name()
+    }
+
+    /// kubectl in this namespace, as administrator.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        let all = [&["-n", self.name()], arguments].concat();
+        self.world.cluster.kubectl(&all).await
+    }
+
+    /// `kubectl apply` of an object.
+    pub async fn apply(&self, object: &Value) -> Result<String> {
+        self.kubectl_with(&["apply", "-f", "-"], &object.to_string())
+            .await
+    }
+
+    /// kubectl with something on standard input.
+    pub async fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let all = [&["-n", self.name()], arguments].concat();
+        self.world
+            .cluster
+            .kubectl_with(&Identity::Admin, &all, input)
+            .await
+    }
+
+    /// Applies a Deployment and waits for its pods.
+    pub async fn deploy(&self, deployment: &Value) -> Result<()> {
+        self.apply(deployment).await?;
+        let name = deployment["metadata"]["name"]
+            .as_str()
+            .context("a Deployment without a name")?;
+        self.rolled_out(name).await
+    }
+
+    /// Waits until a Deployment has all its pods, of its newest template and no others.
+    pub async fn rolled_out(&self, name: &str) -> Result<()> {
+        let deployments = self.namespace.api::<Deployment>();
+        until(
+            &format!("Deployment {name} has rolled out"),
+            ROLLOUT,
+            async || {
+                let deployment = deployments.get(name).await?;
+                let wanted = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+                let status = deployment.status.unwrap_or_default();
+                let done = status.observed_generation >= deployment.metadata.generation
+                    && status.updated_replicas.unwrap_or(0) == wanted
+                    && status.replicas.unwrap_or(0) == wanted
+                    && status.ready_replicas.unwrap_or(0) == wanted;
+                Ok(done.then_some(()))
+            },
+        )
+        .await
+    }
+
+    /// A GrpcBackend as it is.
+    pub async fn backend(&self, name: &str) -> Result<GrpcBackend> {
+        Ok(self.namespace.api::<GrpcBackend>().get(name).await?)
+    }
+
+    /// Waits until a condition of a GrpcBackend has this reason for the newest spec; fails with what it says instead.
+    pub async fn reason(
+        &self,
+        name: &str,
+        kind: ConditionType,
+        reason: &str,
+        limit: Duration,
+    ) -> Result<GrpcBackend> {
+        let backends = self.namespace.api::<GrpcBackend>();
+        until(
+            &format!("{kind} of {name} says {reason}"),
+            limit,
+            async || {
+                let backend = backends.get(name).await?;
+                let status = backend.status.clone().unwrap_or_default();
+                let condition = status
+                    .conditions
+                    .iter()
+                    .find(|condition| condition.type_ == kind.as_str());
+                match condition {
+                    Some(condition)
+                        if condition.reason == reason
+                            && status.observed_generation == backend.metadata.generation =>
+                    {
+                        Ok(Some(backend))
+                    }
+                    Some(condition) => bail!(
+                        "it says {} {}: {}",
+                        condition.status,
+                        condition.reason,
+                        condition.message
+                    ),
+                    None => Ok(None),
+                }
+            },
+        )
+        .await
+    }
+
+    /// What the condition says.
+    pub async fn message(&self, name: &str, kind: ConditionType) -> Result<String> {
+        let backend = self.backend(name).await?;
+        let conditions = backend.status.unwrap_or_default().conditions;
+        let condition = conditions
+            .into_iter()
+            .find(|condition| condition.type_ == kind.as_str());
+        Ok(condition.context("no such condition")?.message)
+    }
+
+    /// The pods with a label, that are not going.
+    pub async fn pods(&self, label: &str) -> Result<Vec<Pod>> {
+        let pods: Api<Pod> = self.namespace.api();
+        let list = pods.list(&ListParams::default().labels(label)).await?;
+        Ok(list
+            .items
+            .into_iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .collect())
+    }
+
+    /// Starts a load client as a pod and waits for its first reply.
+    pub async fn client(&self, name: &str, target: &str, further: &[&str]) -> Result<Client> {
+        Client::start(self, name, target, "default", further).await
+    }
+
+    /// What this test's operator wrote since then; its Lease and its events left out.
+    pub fn writes_since(&self, since: Timestamp) -> Result<Vec<AuditEvent>> {
+        let operator = self.operator.as_ref().context("no operator runs")?;
+        let mut writes = self
+            .world
+            .cluster
+            .audit()
+            .writes_by(&operator.user, since)?;
+        writes.retain(|write| write.resource != "leases" && write.resource != "events");
+        Ok(writes)
+    }
+
+    /// The Deployment's pod template as the API server has it, to the letter.
+    pub async fn template(&self, deployment: &str) -> Result<Value> {
+        let raw = self
+            .kubectl(&["get", "deployment", deployment, "-o", "json"])
+            .await?;
+        let mut value: Value = serde_json::from_str(&raw)?;
+        Ok(value["spec"]["template"].take())
+    }
+
+    /// A Deployment as it is.
+    pub async fn deployment(&self, name: &str) -> Result<Deployment> {
+        Ok(self.namespace.api::<Deployment>().get(name).await?)
+    }
+
+    /// Changes the spec of a GrpcBackend by a merge patch.
+    pub async fn change(&self, backend: &str, spec: &Value) -> Result<()> {
+        let patch = json!({ "spec": spec }).to_string();
+        self.kubectl(&["patch", "gb", backend, "--type=merge", "-p", &patch])
+            .await
+            .map(drop)
+    }
+
+    /// Waits until the operator has looked at a Deployment once more after it was touched.
+    pub async fn another_pass(&self, deployment: &str) -> Result<()> {
+        let operator = self.operator.as_ref().context("no operator runs")?;
+        let touched = Timestamp::now();
+        let touch = format!("touched-at={touched}");
+        self.kubectl(&["annotate", "--overwrite", "deployment", deployment, &touch])
+            .await?;
+        until("the operator looks again", SOON, async || {
+            let requests = self
+                .world
+                .cluster
+                .audit()
+                .requests_by(&operator.user, touched)?;
+            let looked = |request: &AuditEvent| {
+                request.verb == "get"
+                    && request.resource == "deployments"
+                    && request.name == deployment
+            };
+            Ok(requests.iter().any(looked).then_some(()))
+        })
+        .await
+    }
+
+    /// The usual server: Deployment `echo`.
+    pub async fn echo(&self, replicas: u32) -> Result<()> {
+        self.deploy(&manifests::server("echo", replicas)).await
+    }
+}
+
+/// Starts an operator that watches `namespaces` (none: all) under the ServiceAccount `account`.
+pub async fn start_operator(
+    world: &World,
+    account: &str,
+    namespaces: &[&str],
+    further: &[&str],
+) -> Result<Operator> {
+    let identity = Identity::service_account(OPERATORS, account);
+    let kubeconfig = world
+        .cluster
+        .kubeconfig_for(&identity, From::Inside)
+        .await?;
+    start_operator_by(world, account, namespaces, further, &kubeconfig).await
+}
+
+/// The same with a way of its own to the API server.
+async fn start_operator_by(
+    world: &World,
+    account: &str,
+    namespaces: &[&str],
+    further: &[&str],
+    kubeconfig: &Path,
+) -> Result<Operator> {
+    let (metrics, health) = (world.port(), world.port());
+    let metrics = std::net::SocketAddr::from(([127, 0, 0, 1], metrics));
+    let mut command = Command::new(operator_binary());
+    command
+        .arg("run")
+        .arg(format!("--watch-namespaces={}", namespaces.join(",")))
+        .arg(format!("--metrics-address={metrics}"))
+        .arg(format!("--health-address=127.0.0.1:{health}"))
+        .arg("--log-filter=info,evenkeel=debug")
+        .args(further)
+        .env("KUBECONFIG", kubeconfig)
+        .env("POD_NAME", account);
+    let process = world
+        .cluster
+        .spawn_in_net(&format!("operator-{account}"), &command)?;
+    let address = world
+        .cluster
+        .forward(([127, 0, 0, 1], health).into())
+        .await?;
+    until("the operator is ready", SOON, async || {
+        let (status, _) = crate::client::get(address, "/readyz").await?;
+        if status != 200 {
+            bail!("/readyz says {status}");
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    Ok(Operator {
+        process,
+        user: Identity::service_account(OPERATORS, account).username(),
+        metrics,
+    })
+}

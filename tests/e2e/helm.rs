@@ -1,0 +1,253 @@
+//! The operator as users install it: from its chart and by kustomize, as a pod in a restricted namespace.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready};
+use evenkeel::api::GrpcBackend;
+use evenkeel_cluster::{images, until};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Subject};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+
+use crate::bed::{Bed, ROLLOUT};
+use crate::manifests;
+use crate::tests;
+use crate::world::{World, root};
+
+tests![
+    alone uninstalled_and_installed_again(600),
+    alone limited_to_a_namespace(600),
+    alone by_kustomize(600),
+];
+
+const SYSTEM: &str = "evenkeel-system";
+/// A new operator waits for the Lease of the one before.
+const TAKES_OVER: Duration = Duration::from_secs(90);
+
+/// The real image, imported: minutes where the binary has to be built, seconds otherwise.
+async fn image(world: &World) -> Result<()> {
+    let archive = tokio::task::spawn_blocking(images::operator).await??;
+    world.cluster.import_image(&archive).await
+}
+
+/// A namespace that refuses pods which are not restricted, and the release in it.
+async fn install(world: &World, further: &[&str]) -> Result<()> {
+    let namespace = format!("--namespace={SYSTEM}");
+    let chart = root().join("charts/evenkeel").display().to_string();
+    let install = [
+        "install",
+        "evenkeel",
+        &chart,
+        &namespace,
+        "--wait",
+        "--timeout=90s",
+    ];
+    world
+        .cluster
+        .helm(&[&install[..], further].concat())
+        .await
+        .map(drop)
+}
+
+async fn restricted_namespace(world: &World) -> Result<()> {
+    world
+        .cluster
+        .kubectl(&["create", "namespace", SYSTEM])
+        .await?;
+    let label = "pod-security.kubernetes.io/enforce=restricted";
+    world
+        .cluster
+        .kubectl(&["label", "namespace", SYSTEM, label])
+        .await
+        .map(drop)
+}
+
+/// What must be the same before and after: pods with their restarts, the Deployment, the Services and the resource.
+async fn lasting(bed: &Bed) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for pod in bed.pods("app=echo").await? {
+        let status = pod
+            .status
+            .clone()
+            .unwrap_or_default()
+            .container_statuses
+            .unwrap_or_default();
+        let restarts: i32 = status.iter().map(|container| container.restart_count).sum();
+        found.push(format!(
+            "pod {} {:?}: {restarts} restarts",
+            pod.name_any(),
+            pod.uid()
+        ));
+    }
+    let deployment = bed.namespace.api::<Deployment>().get("echo").await?;
+    found.push(format!(
+        "Deployment {:?}: generation {:?}",
+        deployment.uid(),
+        deployment.metadata.generation
+    ));
+    for service in bed
+        .namespace
+        .api::<Service>()
+        .list(&ListParams::default())
+        .await?
+    {
+        found.push(format!(
+            "Service {} {:?}",
+            service.name_any(),
+            service.uid()
+        ));
+    }
+    found.push(format!(
+        "GrpcBackend {:?}",
+        bed.backend("echo").await?.uid()
+    ));
+    found.sort();
+    Ok(found)
+}
+
+async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
+    image(&world).await?;
+    restricted_namespace(&world).await?;
+    install(&world, &[]).await?;
+    let bed = Bed::without_operator(&world, "shop").await?;
+    bed.echo(2).await?;
+    bed.apply(&manifests::backend_with_age("echo", "60s"))
+        .await?;
+    bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await?;
+    bed.rolled_out("echo").await?;
+    bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
+    // Old pods are on their way out for a while.
+    until("two pods", ROLLOUT, async || {
+        let pods = bed.kubectl(&["get", "pods", "--output=name"]).await?;
+        Ok((pods.lines().count() == 2).then_some(()))
+    })
+    .await?;
+    let before = lasting(&bed).await?;
+    ensure!(
+        before.len() == 6,
+        "two pods, a Deployment, two Services and the resource: {before:#?}"
+    );
+
+    let namespace = format!("--namespace={SYSTEM}");
+    world
+        .cluster
+        .helm(&["uninstall", "evenkeel", &namespace, "--wait"])
+        .await?;
+    until("the operator is gone", ROLLOUT, async || {
+        let pods = world
+            .cluster
+            .kubectl(&[&namespace, "get", "pods", "--output=name"])
+            .await?;
+        Ok(pods.trim().is_empty().then_some(()))
+    })
+    .await?;
+    ensure!(
+        lasting(&bed).await? == before,
+        "without the operator: {:#?}, before {before:#?}",
+        lasting(&bed).await?
+    );
+
+    install(&world, &[]).await?;
+    // Something to do, so that it can be seen that the new one is at work.
+    let mut changed = manifests::backend_with_age("echo", "60s");
+    changed["spec"]["balance"]["window"] = "15s".into();
+    bed.apply(&changed).await?;
+    bed.reason("echo", ConnectionAgeApplied, "Applied", TAKES_OVER)
+        .await?;
+    bed.reason("echo", Ready, "AllReady", TAKES_OVER).await?;
+    ensure!(
+        lasting(&bed).await? == before,
+        "installed again: {:#?}, before {before:#?}",
+        lasting(&bed).await?
+    );
+    Ok(())
+}
+
+async fn limited_to_a_namespace(world: Arc<World>) -> Result<()> {
+    image(&world).await?;
+    restricted_namespace(&world).await?;
+    let watched = Bed::without_operator(&world, "watched").await?;
+    let other = Bed::without_operator(&world, "other").await?;
+    install(
+        &world,
+        &["--set", &format!("watchNamespaces={{{}}}", watched.name())],
+    )
+    .await?;
+    let ours = |subject: &Subject| {
+        subject.kind == "ServiceAccount" && subject.namespace.as_deref() == Some(SYSTEM)
+    };
+    for binding in Api::<ClusterRoleBinding>::all(world.cluster.client().await?)
+        .list(&ListParams::default())
+        .await?
+    {
+        let name = binding.name_any();
+        ensure!(
+            !binding.subjects.unwrap_or_default().iter().any(ours),
+            "the ClusterRoleBinding {name} is for the operator"
+        );
+    }
+    for bed in [&other, &watched] {
+        bed.echo(1).await?;
+        bed.apply(&manifests::backend_with_age("echo", "60s"))
+            .await?;
+    }
+    watched
+        .reason("echo", ConnectionAgeApplied, "Applied", TAKES_OVER)
+        .await?;
+    watched
+        .reason("echo", Ready, "AllReady", TAKES_OVER)
+        .await?;
+    // Applied before the other, and not looked at.
+    let backend: GrpcBackend = other.backend("echo").await?;
+    let conditions = backend.status.unwrap_or_default().conditions;
+    ensure!(
+        conditions.is_empty(),
+        "a namespace that is not watched: {conditions:?}"
+    );
+    let generation = other
+        .namespace
+        .api::<Deployment>()
+        .get("echo")
+        .await?
+        .metadata
+        .generation;
+    ensure!(
+        generation == Some(1),
+        "its Deployment is at generation {generation:?}"
+    );
+    Ok(())
+}
+
+async fn by_kustomize(world: Arc<World>) -> Result<()> {
+    image(&world).await?;
+    let directory = root().join("config/default").display().to_string();
+    world
+        .cluster
+        .kubectl(&["apply", "--kustomize", &directory])
+        .await
+        .context("kubectl apply -k")?;
+    let namespace = format!("--namespace={SYSTEM}");
+    world
+        .cluster
+        .kubectl(&[
+            &namespace,
+            "rollout",
+            "status",
+            "deployment/evenkeel",
+            "--timeout=90s",
+        ])
+        .await?;
+    let bed = Bed::without_operator(&world, "shop").await?;
+    bed.echo(1).await?;
+    bed.apply(&manifests::backend_with_age("echo", "60s"))
+        .await?;
+    bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await?;
+    bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Every promise on a real Kubernetes, with real gRPC servers and clients.
+//!
+//! A program of its own rather than libtest's: it shows progress, runs most tests four at a time on one cluster and
+//! those that disturb others alone, repeats one (`--filter NAME --repeat N`), and takes its clusters down whatever
+//! happens. `runner` runs, `bed` is what a test works in; the other files are the tests, by topic.
+
+mod bed;
+mod client;
+mod kubectl;
+mod manifests;
+mod runner;
+mod world;
+
+mod access;
+mod age;
+mod balance;
+mod deletion;
+mod discovery;
+mod existing;
+mod helm;
+mod owner;
+mod pair;
+mod rbac;
+mod samples;
+mod steady;
+mod watch;
+
+fn main() -> std::process::ExitCode {
+    evenkeel_cluster::maybe_supervise();
+    let tests = [
+        access::TESTS,
+        age::TESTS,
+        balance::TESTS,
+        deletion::TESTS,
+        discovery::TESTS,
+        existing::TESTS,
+        helm::TESTS,
+        owner::TESTS,
+        pair::TESTS,
+        rbac::TESTS,
+        samples::TESTS,
+        steady::TESTS,
+        watch::TESTS,
+    ]
+    .concat();
+    runner::main(&tests)
+}

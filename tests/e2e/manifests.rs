@@ -1,0 +1,83 @@
+//! The objects that users write in these tests.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use crate::world::SERVER_IMAGE;
+
+/// The pods' gRPC port.
+pub const PORT: i32 = 8080;
+
+/// A Deployment of the test server with the label `app: NAME`, without an age.
+pub fn server(name: &str, replicas: u32) -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 30,
+                    "containers": [{
+                        "name": "server",
+                        "image": SERVER_IMAGE,
+                        "imagePullPolicy": "Never",
+                        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}],
+                        "ports": [{"name": "grpc", "containerPort": PORT}, {"name": "metrics", "containerPort": 9090}],
+                        "readinessProbe": {"httpGet": {"path": "/readyz", "port": 9090}, "periodSeconds": 1},
+                    }],
+                },
+            },
+        },
+    })
+}
+
+/// The server's container in a Deployment.
+pub fn container(deployment: &mut Value) -> &mut Value {
+    &mut deployment["spec"]["template"]["spec"]["containers"][0]
+}
+
+/// The smallest GrpcBackend for [`server`], sampled as quickly as the API allows.
+pub fn backend(name: &str) -> Value {
+    json!({
+        "apiVersion": "evenkeel.dev/v1alpha1",
+        "kind": "GrpcBackend",
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"app": name},
+            "ports": [{"port": PORT}],
+            "balance": {"interval": "5s", "window": "10s"},
+        },
+    })
+}
+
+/// The same with an age by variable.
+pub fn backend_with_age(name: &str, age: &str) -> Value {
+    let mut backend = backend(name);
+    backend["spec"]["connectionAge"] = json!({
+        "maxAge": age,
+        "grace": "10s",
+        "knob": {"env": {"maxAge": "MAX_CONNECTION_AGE", "grace": "MAX_CONNECTION_AGE_GRACE"}},
+    });
+    backend
+}
+
+/// A ClusterIP Service for [`server`].
+pub fn service(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": name}, "ports": [{"name": "grpc", "port": PORT, "targetPort": PORT}]},
+    })
+}
+
+/// Fails with the difference.
+pub fn same(is: &Value, should_be: &Value) -> Result<()> {
+    let difference = json_patch::diff(should_be, is);
+    ensure!(difference.is_empty(), "it differs by {difference}");
+    Ok(())
+}

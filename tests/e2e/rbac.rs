@@ -1,0 +1,232 @@
+//! Least privilege: what the chart grants is what the operator uses.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use evenkeel::api::ConditionType::{ConnectionAgeApplied, EndpointWatchReady, ServicesReady};
+use evenkeel_cluster::until;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::bed::{Bed, ROLLOUT, SOON};
+use crate::manifests;
+use crate::tests;
+use crate::world::{World, root};
+
+tests![shared verbs_used_are_verbs_granted(240), shared a_missing_right_is_named(120)];
+
+/// Resources that the operator holds only to hand them on.
+const HANDED_ON: [&str; 2] = ["endpoints", "discovery.k8s.io/endpointslices"];
+
+/// Makes the operator do everything that it ever does, and reads from the audit log with which verbs.
+async fn verbs_used_are_verbs_granted(world: Arc<World>) -> Result<()> {
+    let begun = Timestamp::now();
+    let bed = Bed::new(&world, "rbac").await?;
+    bed.echo(1).await?;
+    let mut backend = manifests::backend_with_age("echo", "30s");
+    backend["spec"]["endpointWatch"] = json!({"serviceAccount": {"create": true}});
+    bed.apply(&backend).await?;
+    bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await?;
+    bed.reason("echo", EndpointWatchReady, "Bound", SOON)
+        .await?;
+    put_right_after_drift(&bed).await?;
+    the_same_event_twice(&bed, &backend).await?;
+    take_everything_back(&bed, &backend).await?;
+    let used = used(&bed, begun)?;
+    let granted = granted()?;
+    let excess: Vec<_> = granted.difference(&used).collect();
+    ensure!(excess.is_empty(), "granted and never used: {excess:?}");
+    let refused: Vec<_> = used.difference(&granted).collect();
+    ensure!(refused.is_empty(), "used and not granted: {refused:?}");
+    Ok(())
+}
+
+/// Somebody changes each child by hand: it is patched back.
+async fn put_right_after_drift(bed: &Bed) -> Result<()> {
+    let drift = [
+        (
+            "service",
+            "echo-headless",
+            r#"{"spec":{"selector":{"app":"other"}}}"#,
+            "{.spec.selector.app}",
+            "echo",
+        ),
+        (
+            "serviceaccount",
+            "echo-client",
+            r#"{"metadata":{"ownerReferences":null}}"#,
+            "{.metadata.ownerReferences[0].name}",
+            "echo",
+        ),
+        (
+            "role",
+            "echo",
+            r#"{"rules":[]}"#,
+            "{.rules[1].resources[0]}",
+            "endpointslices",
+        ),
+        (
+            "rolebinding",
+            "echo",
+            r#"{"subjects":[]}"#,
+            "{.subjects[0].name}",
+            "echo-client",
+        ),
+    ];
+    for (kind, name, patch, path, right) in drift {
+        bed.kubectl(&["patch", kind, name, "--type=merge", "-p", patch])
+            .await?;
+        until(&format!("{kind} {name} is put right"), SOON, async || {
+            let output = format!("jsonpath={path}");
+            Ok((bed.kubectl(&["get", kind, name, "-o", &output]).await? == right).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// The second of two equal events is counted up rather than made anew.
+async fn the_same_event_twice(bed: &Bed, backend: &Value) -> Result<()> {
+    let mut wrong = backend.clone();
+    wrong["spec"]["services"] = json!({"headless": {"name": "echo"}});
+    for _ in 0..2 {
+        bed.apply(&wrong).await?;
+        bed.reason("echo", ServicesReady, "NameConflict", SOON)
+            .await?;
+        bed.apply(backend).await?;
+        bed.kubectl(&[
+            "patch",
+            "grpcbackend",
+            "echo",
+            "--type=json",
+            "-p",
+            r#"[{"op":"remove","path":"/spec/services"}]"#,
+        ])
+        .await
+        .ok();
+        bed.reason("echo", ServicesReady, "Created", SOON).await?;
+    }
+    Ok(())
+}
+
+/// The spec gives up one part after the other.
+async fn take_everything_back(bed: &Bed, backend: &Value) -> Result<()> {
+    let mut less = backend.clone();
+    less["spec"]["services"] = json!({"headless": {"name": "renamed"}});
+    less["spec"]
+        .as_object_mut()
+        .map(|spec| spec.remove("connectionAge"));
+    less["spec"]
+        .as_object_mut()
+        .map(|spec| spec.remove("endpointWatch"));
+    bed.apply(&less).await?;
+    bed.reason("echo", ConnectionAgeApplied, "NotRequested", ROLLOUT)
+        .await?;
+    until("everything that was given up is gone", SOON, async || {
+        let left = bed
+            .kubectl(&[
+                "get",
+                "service,role,rolebinding,serviceaccount",
+                "-l",
+                "evenkeel.dev/backend=echo",
+                "-o",
+                "name",
+            ])
+            .await?;
+        let names: BTreeSet<_> = left.lines().collect();
+        Ok((names == BTreeSet::from(["service/echo", "service/renamed"])).then_some(()))
+    })
+    .await
+}
+
+/// An operator that may not write ends in a condition that says so, and does not try again and again.
+async fn a_missing_right_is_named(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "forbidden").await?;
+    bed.echo(1).await?;
+    let role = bed
+        .kubectl(&["get", "role", "the-operator", "-o", "json"])
+        .await?;
+    let mut role: Value = serde_json::from_str(&role)?;
+    let rules = role["rules"].as_array_mut().into_iter().flatten();
+    for rule in rules.filter(|rule| {
+        rule["resources"] == json!(["services"]) || rule["resources"] == json!(["deployments"])
+    }) {
+        rule["verbs"] = json!(["get", "list", "watch"]);
+    }
+    bed.apply(&role).await?;
+    let begun = Timestamp::now();
+    bed.apply(&manifests::backend_with_age("echo", "30s"))
+        .await?;
+    bed.reason("echo", ServicesReady, "Forbidden", SOON).await?;
+    let backend = bed
+        .reason("echo", ConnectionAgeApplied, "Forbidden", SOON)
+        .await?;
+    let status = serde_json::to_string(&backend.status)?;
+    ensure!(
+        status.contains("creating Service echo") && status.contains("Deployment echo"),
+        "{status}"
+    );
+    // The measurement is the time: a storm would be hundreds.
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    let writes = bed.writes_since(begun)?;
+    ensure!(writes.len() <= 20, "{} writes: {writes:?}", writes.len());
+    Ok(())
+}
+
+/// `group/resource/subresource verb`, for each request.
+fn used(bed: &Bed, since: Timestamp) -> Result<BTreeSet<String>> {
+    let user = &bed
+        .operator
+        .as_ref()
+        .map(|operator| operator.user.clone())
+        .unwrap_or_default();
+    let requests = bed.world.cluster.audit().requests_by(user, since)?;
+    Ok(requests
+        .iter()
+        .filter(|event| !event.resource.is_empty())
+        .map(|event| {
+            let parts = [&event.group, &event.resource, &event.subresource];
+            let path: Vec<_> = parts
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .map(String::as_str)
+                .collect();
+            format!("{} {}", path.join("/"), event.verb)
+        })
+        .collect())
+}
+
+/// The same from the chart's rules, without what is only handed on.
+fn granted() -> Result<BTreeSet<String>> {
+    let rules = std::fs::read_to_string(root().join("charts/evenkeel/files/rbac/operator.yaml"))?;
+    let rules: Vec<Value> = serde_yaml_ng::from_str(&rules)?;
+    let words = |value: &Value| -> Vec<String> {
+        let list = value.as_array().cloned().unwrap_or_default();
+        list.iter()
+            .filter_map(|word| word.as_str().map(str::to_owned))
+            .collect()
+    };
+    let mut granted = BTreeSet::new();
+    for rule in &rules {
+        for group in words(&rule["apiGroups"]) {
+            for resource in words(&rule["resources"]) {
+                let path = if group.is_empty() {
+                    resource
+                } else {
+                    format!("{group}/{resource}")
+                };
+                if HANDED_ON.contains(&path.as_str()) {
+                    continue;
+                }
+                granted.extend(
+                    words(&rule["verbs"])
+                        .iter()
+                        .map(|verb| format!("{path} {verb}")),
+                );
+            }
+        }
+    }
+    Ok(granted)
+}

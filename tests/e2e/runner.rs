@@ -1,0 +1,233 @@
+//! Runs the tests: four at a time on one shared cluster, then one by one those that have a cluster of their own.
+
+use std::future::Future;
+use std::io::Write as _;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures::{FutureExt as _, StreamExt as _, stream};
+
+use crate::world::World;
+
+type Run = fn(Arc<World>) -> Pin<Box<dyn Future<Output = Result<()>>>>;
+
+/// One test.
+#[derive(Clone, Copy)]
+pub struct Test {
+    /// `file::function`.
+    pub name: &'static str,
+    /// Whether it needs the machine for itself: it starts clusters, or breaks one.
+    pub alone: bool,
+    /// How long it may take.
+    pub limit: Duration,
+    /// The test.
+    pub run: Run,
+}
+
+/// Lists the tests of a file: `tests![alone? name(limit in seconds), …]`.
+#[macro_export]
+macro_rules! tests {
+    (@alone alone) => { true };
+    (@alone shared) => { false };
+    ($($kind:ident $name:ident($seconds:literal)),+ $(,)?) => {
+        pub const TESTS: &[$crate::runner::Test] = &[$($crate::runner::Test {
+            name: {
+                const PATH: &str = concat!(module_path!(), "::", stringify!($name));
+                // Without the crate's name.
+                PATH.split_at("e2e::".len()).1
+            },
+            alone: tests!(@alone $kind),
+            limit: std::time::Duration::from_secs($seconds),
+            run: |world| Box::pin($name(world)),
+        }),+];
+    };
+}
+
+/// Tests at a time on the shared cluster: on two cores more only make each other slow.
+const AT_A_TIME: usize = 4;
+
+struct Options {
+    filter: Option<String>,
+    repeat: usize,
+    list: bool,
+    at_a_time: usize,
+}
+
+fn options() -> Result<Options> {
+    let mut options = Options {
+        filter: None,
+        repeat: 1,
+        list: false,
+        at_a_time: AT_A_TIME,
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || {
+            arguments
+                .next()
+                .ok_or_else(|| anyhow::anyhow!("{argument} needs a value"))
+        };
+        match argument.as_str() {
+            "--filter" => options.filter = Some(value()?),
+            "--repeat" => options.repeat = value()?.parse()?,
+            "--jobs" => options.at_a_time = value()?.parse()?,
+            "--list" => options.list = true,
+            // What cargo passes to every test program.
+            "--quiet" | "--nocapture" | "--show-output" => {}
+            name if !name.starts_with('-') => options.filter = Some(name.to_owned()),
+            other => anyhow::bail!(
+                "unknown argument {other}: there are --filter NAME, --repeat N, --jobs N and --list"
+            ),
+        }
+    }
+    Ok(options)
+}
+
+/// Runs what the command line chooses; the last line counts.
+pub fn main(tests: &[Test]) -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let chosen: Vec<Test> = tests
+        .iter()
+        .filter(|test| {
+            options
+                .filter
+                .as_ref()
+                .is_none_or(|filter| test.name.contains(filter))
+        })
+        .copied()
+        .collect();
+    if options.list {
+        for test in &chosen {
+            println!("{}", test.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build();
+    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            tokio::select! {
+                outcome = run(&chosen, &options) => outcome,
+                // Clusters end with this process.
+                _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+            }
+        })
+    });
+    match outcome {
+        Ok((passed, failed)) => {
+            println!("{passed} passed, {failed} failed");
+            if failed == 0 && passed > 0 {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            println!("0 passed, 1 failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
+    let repeated: Vec<Test> = (0..options.repeat)
+        .flat_map(|_| chosen.iter().copied())
+        .collect();
+    let (alone, shared): (Vec<Test>, Vec<Test>) = repeated.into_iter().partition(|test| test.alone);
+    let progress = Progress {
+        total: alone.len() + shared.len(),
+        begun: Instant::now(),
+    };
+    let mut results = Vec::new();
+    if !shared.is_empty() {
+        let world = Arc::new(World::start("e2e", true).await?);
+        // Long ones first: the last one running alone is time lost.
+        let mut shared = shared;
+        shared.sort_by_key(|test| std::cmp::Reverse(test.limit));
+        let mut running = stream::iter(shared)
+            .map(|test| one(test, world.clone()))
+            .buffer_unordered(options.at_a_time);
+        while let Some((test, took, outcome)) = running.next().await {
+            results.push(outcome.is_ok());
+            progress.show(results.len(), &test, took, &outcome, &world);
+        }
+    }
+    if !alone.is_empty() {
+        // Some of them install it; building it is no part of a test's time.
+        tokio::task::spawn_blocking(evenkeel_cluster::images::operator).await??;
+    }
+    for test in alone {
+        let world = match World::start("e2e-alone", false).await {
+            Ok(world) => Arc::new(world),
+            Err(error) => {
+                results.push(false);
+                println!("test {} ... FAILED", test.name);
+                println!("    its cluster did not start: {error:#}");
+                continue;
+            }
+        };
+        let (test, took, outcome) = one(test, world.clone()).await;
+        results.push(outcome.is_ok());
+        progress.show(results.len(), &test, took, &outcome, &world);
+    }
+    let passed = results.iter().filter(|passed| **passed).count();
+    Ok((passed, results.len() - passed))
+}
+
+async fn one(test: Test, world: Arc<World>) -> (Test, Duration, Result<()>) {
+    let begun = Instant::now();
+    let run = std::panic::AssertUnwindSafe((test.run)(world)).catch_unwind();
+    let outcome = match tokio::time::timeout(test.limit, run).await {
+        Err(_) => Err(anyhow::anyhow!("not done in {:?}", test.limit)),
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panic)) => {
+            let said = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
+            Err(anyhow::anyhow!(
+                "{}",
+                said.unwrap_or_else(|| "panicked".into())
+            ))
+        }
+    };
+    (test, begun.elapsed(), outcome)
+}
+
+struct Progress {
+    total: usize,
+    begun: Instant,
+}
+
+impl Progress {
+    fn show(&self, done: usize, test: &Test, took: Duration, outcome: &Result<()>, world: &World) {
+        let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
+        println!(
+            "test {} ... {verdict} ({:.1} s)",
+            test.name,
+            took.as_secs_f32()
+        );
+        if let Err(error) = outcome {
+            println!("    {}", format!("{error:#}").replace('\n', "\n    "));
+            println!("    logs: {}", world.cluster.logs_dir().display());
+        }
+        eprintln!(
+            "    [{done}/{} after {} s]",
+            self.total,
+            self.begun.elapsed().as_secs()
+        );
+        let _ = std::io::stdout().flush();
+    }
+}

@@ -1,0 +1,208 @@
+//! Where nothing happens nothing is written, whatever the requests do by chance.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use evenkeel::api::{ConditionType, GrpcBackend};
+use evenkeel_cluster::until;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use serde_json::{Value, json};
+
+use crate::bed::{Bed, SOON};
+use crate::client::Client;
+use crate::manifests;
+use crate::tests;
+use crate::world::World;
+
+tests![shared twenty_backends_write_nothing(480)];
+
+const BACKENDS: usize = 20;
+const REPLICAS: usize = 2;
+/// Requests a second: four for each pod, 40 a window.
+const RATE: u64 = 160;
+const WINDOW: Duration = Duration::from_secs(10);
+const SPAN: Duration = Duration::from_mins(2);
+/// 40 pods, four at a time beside three other tests.
+const STARTED: Duration = Duration::from_mins(3);
+
+async fn twenty_backends_write_nothing(world: Arc<World>) -> Result<()> {
+    let mut bed = Bed::without_operator(&world, "steady").await?;
+    let lease = format!("--lease-namespace={}", bed.name());
+    bed.start_operator(&["--leader-election=true", &lease])
+        .await?;
+    let mut objects = vec![everybody()];
+    for index in 0..BACKENDS {
+        let name = format!("echo-{index}");
+        let mut server = manifests::server(&name, u32::try_from(REPLICAS)?);
+        server["spec"]["template"]["metadata"]["labels"]["tier"] = "all".into();
+        if index % 2 == 0 {
+            objects.push(manifests::backend(&name));
+        } else {
+            // Connections come and go: that is no reason to write either.
+            set_age(&mut server);
+            objects.push(manifests::backend_with_age(&name, "30s"));
+        }
+        objects.push(server);
+    }
+    bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}))
+        .await?;
+    until("all pods are ready", STARTED, async || {
+        let pods = bed.pods("tier=all").await?;
+        let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+        ensure!(ready == BACKENDS * REPLICAS, "{ready} are");
+        Ok(Some(()))
+    })
+    .await?;
+    let client = client_of_all(&bed).await?;
+    stable(&bed).await?;
+
+    let operator = bed.operator.as_ref().context("no operator")?;
+    let since = Timestamp::now();
+    let counts = client.during(SPAN).await?;
+    let mut writes = world.cluster.audit().writes_by(&operator.user, since)?;
+    let all = writes.len();
+    writes.retain(|write| write.resource != "leases");
+    ensure!(all > writes.len(), "the Lease was not renewed in {SPAN:?}");
+    println!(
+        "    the operator with {BACKENDS} backends: {} kB resident",
+        resident(&bed).await?
+    );
+    ensure!(
+        writes.is_empty(),
+        "{} writes in {SPAN:?}: {writes:#?}",
+        writes.len()
+    );
+    // Only then has nothing happened: a machine that stands still for seconds is no even traffic.
+    ensure!(
+        counts.replies.len() == BACKENDS * REPLICAS
+            && counts.ok >= RATE * SPAN.as_secs() * 9 / 10
+            && counts.goaway_reasons.contains_key("max_age"),
+        "the traffic was not even: {counts:?}"
+    );
+    let others = not_balanced(&bed).await?;
+    ensure!(others.is_empty(), "{others:?}");
+    let shown = shown_balanced(&bed).await?;
+    ensure!(shown == BACKENDS, "the operator's metrics show {shown}");
+    Ok(())
+}
+
+/// A client of every pod. Without an age it looks the pods up once: where DNS did not know all of them yet, another one is
+/// started.
+async fn client_of_all(bed: &Bed) -> Result<Client> {
+    let target = format!("dns:///all.{}.svc.cluster.local:8080", bed.name());
+    let mut attempt = 0;
+    until("a client reaches all pods", STARTED, async || {
+        attempt += 1;
+        let client = bed
+            .client(
+                &format!("even-{attempt}"),
+                &target,
+                &[&format!("--rate={RATE}")],
+            )
+            .await?;
+        let reached = client.during(Duration::from_secs(2)).await?.replies.len();
+        if reached == BACKENDS * REPLICAS {
+            return Ok(Some(client));
+        }
+        client.stop().await?;
+        bail!("{reached} are reached")
+    })
+    .await
+}
+
+/// The owner has set the age: it is as the backend wants it, and nothing needs to be rolled out.
+fn set_age(server: &mut Value) {
+    if let Some(env) = manifests::container(server)["env"].as_array_mut() {
+        env.push(json!({"name": "MAX_CONNECTION_AGE", "value": "30s"}));
+        env.push(json!({"name": "MAX_CONNECTION_AGE_GRACE", "value": "10s"}));
+    }
+}
+
+/// One headless Service over all pods, so that one client loads every backend evenly.
+fn everybody() -> Value {
+    let mut service = manifests::service("all");
+    service["spec"]["clusterIP"] = "None".into();
+    service["spec"]["selector"] = json!({"tier": "all"});
+    service
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// What is said of each backend's balance where that is not `Balanced`.
+async fn not_balanced(bed: &Bed) -> Result<Vec<String>> {
+    let backends = bed.namespace.api::<GrpcBackend>();
+    let list = backends.list(&ListParams::default()).await?.items;
+    ensure!(list.len() == BACKENDS, "{} backends", list.len());
+    let others = list.into_iter().filter_map(|backend| {
+        let name = backend.metadata.name.unwrap_or_default();
+        let conditions = backend.status.unwrap_or_default().conditions;
+        let balanced = ConditionType::Balanced.as_str();
+        match conditions
+            .into_iter()
+            .find(|condition| condition.type_ == balanced)
+        {
+            Some(condition) if condition.reason == "Balanced" => None,
+            Some(condition) => Some(format!(
+                "{name}: {} {}",
+                condition.reason, condition.message
+            )),
+            None => Some(format!("{name} has no verdict")),
+        }
+    });
+    Ok(others.collect())
+}
+
+/// Waits until all verdicts have been `Balanced` for three windows.
+async fn stable(bed: &Bed) -> Result<()> {
+    let mut since = Timestamp::now();
+    until("all verdicts are stable", STARTED, async || {
+        let others = not_balanced(bed).await?;
+        if let Some(other) = others.first() {
+            since = Timestamp::now();
+            bail!("{other}");
+        }
+        let lasted = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
+        Ok((lasted >= 3 * WINDOW).then_some(()))
+    })
+    .await
+}
+
+/// How many backends the operator's own metrics show as balanced.
+async fn shown_balanced(bed: &Bed) -> Result<usize> {
+    let metrics = bed.operator.as_ref().context("no operator")?.metrics;
+    let address = bed.world.cluster.forward(metrics).await?;
+    let (status, page) = crate::client::get(address, "/metrics").await?;
+    ensure!(status == 200, "/metrics says {status}: {page}");
+    let balanced = |line: &&str| {
+        line.starts_with("evenkeel_condition{")
+            && line.contains("type=\"Balanced\"")
+            && line.contains("reason=\"Balanced\"")
+            && line.ends_with(" 1")
+    };
+    Ok(page.lines().filter(balanced).count())
+}
+
+/// The operator's memory in kB.
+async fn resident(bed: &Bed) -> Result<u64> {
+    let process = &bed.operator.as_ref().context("no operator")?.process;
+    let pid = process.state()?.pid.context("the operator has ended")?;
+    let mut command = Command::new("cat");
+    command.arg(format!("/proc/{pid}/status"));
+    let status = bed.world.cluster.run_in_net(&command, SOON).await?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let figure = line.and_then(|line| line.split_whitespace().next());
+    figure.context("no VmRSS")?.parse().context("VmRSS")
+}

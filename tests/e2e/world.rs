@@ -1,0 +1,92 @@
+//! A cluster with the resource's definition and the test images; tests get their beds from it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use anyhow::{Context as _, Result};
+use evenkeel_cluster::{Cluster, Options, build_workloads, images, until};
+use std::time::Duration;
+
+/// The test server's image.
+pub const SERVER_IMAGE: &str = "docker.io/evenkeel-test/server:1";
+/// The test client's image.
+pub const CLIENT_IMAGE: &str = "docker.io/evenkeel-test/client:1";
+/// Where the operators' ServiceAccounts are, so that they outlive a test's namespace as a real operator's does.
+pub const OPERATORS: &str = "operators";
+
+/// One cluster, ready for tests.
+pub struct World {
+    /// The cluster.
+    pub cluster: Cluster,
+    ports: AtomicU16,
+}
+
+impl World {
+    /// Starts a cluster; with `prepared`, the definition and the operators' namespace are there too.
+    pub async fn start(name: &str, prepared: bool) -> Result<Self> {
+        let cluster = Cluster::start(Options::named(name)).await?;
+        let archives = tokio::task::spawn_blocking(archives).await??;
+        for archive in archives {
+            cluster.import_image(&archive).await?;
+        }
+        let world = Self {
+            cluster,
+            ports: AtomicU16::new(20_000),
+        };
+        if prepared {
+            world.prepare().await?;
+        }
+        Ok(world)
+    }
+
+    /// The definition and the operators' namespace.
+    pub async fn prepare(&self) -> Result<()> {
+        let definition =
+            std::fs::read_to_string(root().join("crds/grpcbackends.evenkeel.dev.yaml"))?;
+        self.cluster.apply(&definition).await?;
+        until(
+            "the API server serves GrpcBackends",
+            Duration::from_secs(20),
+            async || {
+                self.cluster
+                    .kubectl(&["get", "grpcbackends", "-A"])
+                    .await
+                    .map(Some)
+            },
+        )
+        .await?;
+        self.cluster
+            .kubectl(&["create", "namespace", OPERATORS])
+            .await?;
+        Ok(())
+    }
+
+    /// A port of the cluster's loopback that nothing else listens on.
+    pub fn port(&self) -> u16 {
+        self.ports.fetch_add(1, Ordering::SeqCst)
+    }
+}
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The operator under test.
+pub fn operator_binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_evenkeel"))
+}
+
+fn archives() -> Result<Vec<PathBuf>> {
+    let programs = build_workloads().context("building the gRPC workloads")?;
+    [(SERVER_IMAGE, "server"), (CLIENT_IMAGE, "client")]
+        .into_iter()
+        .map(|(image, name)| {
+            images::scratch(
+                image,
+                &[(&programs.join(name), name)],
+                &[&format!("/{name}")],
+            )
+        })
+        .collect()
+}
