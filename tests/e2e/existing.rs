@@ -14,7 +14,7 @@ use crate::world::World;
 
 tests![
     shared a_matching_service_is_used_as_it_is(90),
-    shared an_incompatible_service_is_left_alone(90),
+    shared an_incompatible_service_is_left_alone(180),
     shared use_existing_waits_for_the_service(90),
     shared ours_comes_back(90),
     shared labels_and_annotations_follow_the_spec(90),

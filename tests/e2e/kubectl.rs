@@ -1,12 +1,16 @@
 //! What users do with kubectl.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel_cluster::until;
 use serde_json::Value;
 
 use crate::bed::{Bed, SOON};
+
+/// For what the garbage collector does: it hears of a new kind only every half minute, on a cluster seconds old too.
+const COLLECTED: Duration = Duration::from_secs(90);
 
 impl Bed {
     /// `kubectl scale`, without waiting.
@@ -48,7 +52,7 @@ impl Bed {
 
     /// Waits until there is no such object.
     pub async fn gone(&self, object: &str) -> Result<()> {
-        until(&format!("{object} is gone"), SOON, async || {
+        until(&format!("{object} is gone"), COLLECTED, async || {
             Ok((!self.exists(object).await?).then_some(()))
         })
         .await
