@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use evenkeel::api::ConditionType::{EndpointWatchReady, Ready};
-use evenkeel_cluster::{Identity, Signal, until};
+use evenkeel_cluster::{Identity, Signal, images, until};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::tests;
 use crate::watch::with_account;
-use crate::world::{CLIENT_IMAGE, World};
+use crate::world::World;
 
 tests![
     shared nothing_else_is_granted(120),
@@ -104,7 +104,7 @@ pub async fn asked(bed: &Bed, account: &str, paths: &[&str]) -> Result<Vec<(Stri
         "spec": {
             "serviceAccountName": account,
             "restartPolicy": "Never",
-            "containers": [{"name": "client", "image": CLIENT_IMAGE, "imagePullPolicy": "Never", "args": arguments}],
+            "containers": [{"name": "client", "image": images::CLIENT, "imagePullPolicy": "Never", "args": arguments}],
         },
     }))?;
     let pods = bed.namespace.api::<Pod>();

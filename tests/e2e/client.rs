@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use evenkeel_cluster::until;
+use evenkeel_cluster::{images, until};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, PostParams};
@@ -15,7 +15,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::bed::Bed;
-use crate::world::CLIENT_IMAGE;
 
 const HTTP_PORT: u16 = 8090;
 const STARTS_WITHIN: Duration = Duration::from_secs(40);
@@ -100,7 +99,7 @@ impl Client {
             "spec": {
                 "serviceAccountName": account,
                 "terminationGracePeriodSeconds": 1,
-                "containers": [{"name": "client", "image": CLIENT_IMAGE, "imagePullPolicy": "Never", "args": arguments}],
+                "containers": [{"name": "client", "image": images::CLIENT, "imagePullPolicy": "Never", "args": arguments}],
             },
         }))?;
         pods.create(&PostParams::default(), &pod).await?;

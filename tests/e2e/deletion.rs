@@ -8,6 +8,7 @@ use evenkeel::api::ConditionType::{ConnectionAgeApplied, EndpointWatchReady};
 use evenkeel::api::GrpcBackend;
 use evenkeel_cluster::{Fault, Rule, Signal, until};
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -36,14 +37,7 @@ async fn everything_is_as_it_was(world: Arc<World>) -> Result<()> {
     is_gone(&bed).await?;
     same(&bed.template("echo").await?, &before)?;
     let deployment = bed.deployment("echo").await?;
-    ensure!(
-        deployment
-            .annotations()
-            .keys()
-            .all(|key| !key.contains("evenkeel")),
-        "{:?}",
-        deployment.annotations()
-    );
+    no_record(&deployment)?;
     let managers = deployment
         .metadata
         .managed_fields
@@ -198,14 +192,7 @@ async fn leave_leaves_the_value(world: Arc<World>) -> Result<()> {
     is_gone(&bed).await?;
     same(&bed.template("echo").await?, &with_age)?;
     let deployment = bed.deployment("echo").await?;
-    ensure!(
-        deployment
-            .annotations()
-            .keys()
-            .all(|key| !key.contains("evenkeel")),
-        "{:?}",
-        deployment.annotations()
-    );
+    no_record(&deployment)?;
     Ok(())
 }
 
@@ -239,6 +226,19 @@ async fn apply_all(bed: &Bed, server: &Value) -> Result<Value> {
     );
     ensure!(bed.template("echo").await? != before, "the age is not in");
     Ok(before)
+}
+
+/// No annotation of ours is left.
+fn no_record(deployment: &Deployment) -> Result<()> {
+    ensure!(
+        deployment
+            .annotations()
+            .keys()
+            .all(|key| !key.contains("evenkeel")),
+        "{:?}",
+        deployment.annotations()
+    );
+    Ok(())
 }
 
 /// The resource first, its children soon after.

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::world::SERVER_IMAGE;
+use evenkeel_cluster::images;
 
 /// The pods' gRPC port.
 pub const PORT: i32 = 8080;
@@ -23,7 +23,7 @@ pub fn server(name: &str, replicas: u32) -> Value {
                     "terminationGracePeriodSeconds": 30,
                     "containers": [{
                         "name": "server",
-                        "image": SERVER_IMAGE,
+                        "image": images::SERVER,
                         "imagePullPolicy": "Never",
                         "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}],
                         "ports": [{"name": "grpc", "containerPort": PORT}, {"name": "metrics", "containerPort": 9090}],

@@ -4,13 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context as _, Result};
-use evenkeel_cluster::{Cluster, Options, build_workloads, images, until};
+use evenkeel_cluster::{Cluster, Options, images, until};
 use std::time::Duration;
 
-/// The test server's image.
-pub const SERVER_IMAGE: &str = "docker.io/evenkeel-test/server:1";
-/// The test client's image.
-pub const CLIENT_IMAGE: &str = "docker.io/evenkeel-test/client:1";
 /// Where the operators' ServiceAccounts are, so that they outlive a test's namespace as a real operator's does.
 pub const OPERATORS: &str = "operators";
 
@@ -25,7 +21,9 @@ impl World {
     /// Starts a cluster; with `prepared`, the definition and the operators' namespace are there too.
     pub async fn start(name: &str, prepared: bool) -> Result<Self> {
         let cluster = Cluster::start(Options::named(name)).await?;
-        let archives = tokio::task::spawn_blocking(archives).await??;
+        let archives = tokio::task::spawn_blocking(images::workloads)
+            .await?
+            .context("building the gRPC workloads")?;
         for archive in archives {
             cluster.import_image(&archive).await?;
         }
@@ -75,18 +73,4 @@ pub fn root() -> &'static Path {
 /// The operator under test.
 pub fn operator_binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_evenkeel"))
-}
-
-fn archives() -> Result<Vec<PathBuf>> {
-    let programs = build_workloads().context("building the gRPC workloads")?;
-    [(SERVER_IMAGE, "server"), (CLIENT_IMAGE, "client")]
-        .into_iter()
-        .map(|(image, name)| {
-            images::scratch(
-                image,
-                &[(&programs.join(name), name)],
-                &[&format!("/{name}")],
-            )
-        })
-        .collect()
 }
