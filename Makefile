@@ -25,9 +25,10 @@ lint: ## Check formatting and lints only
 flake: ## Repeat one test on a real cluster (TEST=name N=50)
 	$(E2E) --filter '$(or $(TEST),$(error say which test: make flake TEST=name N=50))' --repeat $(or $(N),50)
 
-crds: ## Write what is generated: the definition and the kustomize roles
+crds: ## Write what is generated: the definition, the kustomize roles, tables in docs/
 	cargo xtask crd
 	cargo xtask rbac
+	cargo xtask docs
 
 image: ## Build the static binary and dist/evenkeel.tar
 	cargo xtask image

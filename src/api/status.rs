@@ -39,6 +39,12 @@ pub struct GrpcBackendStatus {
     #[schemars(length(max = 24))]
     pub running_max_age: Option<String>,
 
+    /// Within what time each kind of client finds a new pod, at the most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["client".into()]))]
+    pub discovery: Vec<PromisedDiscovery>,
+
     /// The selected pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
@@ -117,6 +123,17 @@ pub struct Server {
     pub message: Option<String>,
 }
 
+/// What is promised to a kind of client.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PromisedDiscovery {
+    /// `DNS`, `DNSJava` and `DNSDotNet` (`round_robin` over the headless name), `EndpointWatch` (kuberesolver), `ClusterIP` (one connection).
+    pub client: String,
+    /// Seconds from Ready to the first request at the most, such as `93s`. Absent where nothing can be promised: without one age that runs on all pods, and behind the virtual address at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
+}
+
 /// The selected pods.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -192,7 +209,7 @@ pub struct PodShare {
 pub struct Discovery {
     /// Seconds from Ready to the first request, of the slowest of the last new pods, such as `14s`.
     pub slowest: String,
-    /// How long it may take at the most with the age that runs: 1.1 times the age, 30 s that resolvers wait, and the time to live of DNS answers. Absent where nothing can be promised.
+    /// What is promised to clients of kind `DNS` with the age that runs. Absent where nothing can be promised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promised: Option<String>,
 }

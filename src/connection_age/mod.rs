@@ -28,6 +28,7 @@ mod report;
 mod rollout;
 mod schedule;
 mod target;
+pub mod timing;
 mod workload;
 
 #[cfg(test)]
@@ -37,17 +38,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::api::Server;
 use crate::api::conditions::Statement;
-use crate::api::{GoDuration, GrpcBackend, Server};
 use crate::names;
 
 pub use owner::release;
 pub use schedule::plan;
 
-/// How long clients without an age of their own wait between two lookups: gRPC's minimum time between resolutions.
-const RESOLVER_WAIT: Duration = Duration::from_secs(30);
-/// The time to live of a DNS answer: 5 s with CoreDNS as it comes, 30 s with kubeadm's or with a cache on the node. A promise takes the longest.
-const DNS_TTL: Duration = Duration::from_secs(30);
 /// What `running` says where pods differ.
 const MIXED: &str = "mixed";
 
@@ -107,13 +104,6 @@ pub struct Plan {
     pub blocked_by_rollout: bool,
     /// When to look again though nothing has changed: somebody took the age out, and it is to be set again then.
     pub look_again: Option<Duration>,
-}
-
-/// How long it takes at the most until clients know a new pod: 1.1 times the age that runs (servers spread it by a tenth), the
-/// wait of resolvers, and the time to live of DNS answers. `None` without an age, or where pods differ.
-pub fn promise(_backend: &GrpcBackend, plan: &Plan) -> Option<Duration> {
-    let age = GoDuration::new(plan.running_max_age.clone()?).get().ok()?;
-    Some(age + age / 10 + RESOLVER_WAIT + DNS_TTL)
 }
 
 /// When the plan should be made anew, seen from `now`.

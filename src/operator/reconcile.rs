@@ -14,7 +14,7 @@ use super::error::Error;
 use super::{apply, events, observe, sample, workloads};
 use crate::api::conditions::Statement;
 use crate::api::{API_VERSION, GrpcBackend, GrpcBackendStatus, Reason};
-use crate::connection_age::{self, Permit, Plan};
+use crate::connection_age::{self, Permit, Plan, timing};
 use crate::observed::Observed;
 use crate::status::{self, Parts};
 use crate::{endpoint_watch, names, services};
@@ -118,7 +118,7 @@ fn permit(scope: &Scope) -> Permit {
 
 fn sample(scope: &Scope, observed: &Observed, age: &Plan) -> Option<crate::balance::Published> {
     let backend = &observed.backend;
-    let promise = connection_age::promise(backend, age);
+    let promise = timing::promise(age.running_max_age.as_deref());
     let settings = status::settings(backend, promise);
     if settings.mode == crate::balance::Mode::Off {
         scope.sampler.forget(&names::key_of(backend));

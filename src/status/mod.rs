@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::api::conditions::{State, Statement};
 use crate::api::{AgeMode, ConditionType, Endpoints, GrpcBackendStatus, Reason};
 use crate::balance::Published;
-use crate::connection_age::Plan;
+use crate::connection_age::{Plan, timing};
 use crate::observed::{Observed, is_serving};
 use crate::{findings, services};
 
@@ -65,6 +65,7 @@ pub fn build(observed: &Observed, parts: &Parts<'_>, now: Timestamp) -> GrpcBack
         targets: services::targets(backend),
         servers: parts.age.servers.clone(),
         running_max_age: parts.age.running_max_age.clone(),
+        discovery: timing::promises(backend, parts.age.running_max_age.as_deref()),
         endpoints: Some(endpoints(observed)),
         balance: balance::figures(backend, parts.published.as_ref(), before.balance),
         findings_count: i32::try_from(findings.len()).ok(),

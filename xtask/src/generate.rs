@@ -90,6 +90,11 @@ pub fn settle(files: &[Generated], check: bool) -> Result<()> {
 }
 
 impl Generated {
+    /// A file that is to have this content.
+    pub const fn new(path: PathBuf, content: String) -> Self {
+        Self { path, content }
+    }
+
     fn drifted(&self) -> bool {
         fs::read_to_string(&self.path).ok().as_ref() != Some(&self.content)
     }
@@ -124,6 +129,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         settle(&crd(root).unwrap(), true).unwrap();
         settle(&rbac(root).unwrap(), true).unwrap();
+        settle(&crate::docs::pages(root).unwrap(), true).unwrap();
     }
 
     #[test]

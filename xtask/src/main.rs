@@ -1,5 +1,6 @@
 //! Generates what is committed but not written by hand, and runs what `make` offers.
 
+mod docs;
 mod generate;
 mod image;
 mod process;
@@ -27,6 +28,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Write the parts of docs/ that are made from the code's own tables.
+    Docs {
+        /// Write nothing; fail if a file differs.
+        #[arg(long)]
+        check: bool,
+    },
     /// Run all tests, or some phases of them; the last line says how many passed and failed.
     Test(test::Options),
     /// Build the static binary and the image dist/evenkeel.tar.
@@ -48,6 +55,7 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Crd { check } => generate::settle(&generate::crd(&root)?, check)?,
         Task::Rbac { check } => generate::settle(&generate::rbac(&root)?, check)?,
+        Task::Docs { check } => generate::settle(&docs::pages(&root)?, check)?,
         Task::Test(options) => return Ok(test::run(&root, &options)),
         Task::Image => image::build(&root)?,
     }

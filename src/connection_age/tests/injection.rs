@@ -280,8 +280,11 @@ fn absent_is_not_requested() {
 #[test]
 fn a_promise_needs_an_age_that_runs() {
     let mut world = World::with(env_age(), &json!({}));
-    assert_eq!(super::super::promise(&world.backend, &world.plan()), None);
+    assert_eq!(
+        super::super::timing::promise(world.plan().running_max_age.as_deref()),
+        None
+    );
     world.settle();
-    let promise = super::super::promise(&world.backend, &world.plan());
+    let promise = super::super::timing::promise(world.plan().running_max_age.as_deref());
     assert_eq!(promise, Some(std::time::Duration::from_secs(66 + 60)));
 }

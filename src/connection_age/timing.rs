@@ -1,0 +1,188 @@
+//! Within what time clients find a new pod. Computed here and nowhere else: judge, status and docs take it from here.
+//!
+//! A client that balances by DNS looks its name up again when one of its connections ends, but not sooner than its
+//! resolver's own wait after the last time, and what it hears may be as old as the caches on the way. In the worst case all
+//! of this adds up: `1.1 × age + wait + caches`. The tenth is the spread that servers put on the age so that connections do
+//! not end all at once (gRFC A9: "a per-connection random jitter of +/-10% will be added"). The waits are those of the
+//! libraries' sources: 30 s in grpc-go (`MinResolutionInterval`), C-core and grpc-js (`grpc.dns_min_time_between_resolutions_ms`)
+//! and grpc-java (`networkaddress.cache.ttl`), 15 s in Grpc.Net.Client (`MinimumDnsResolutionRate`).
+
+use std::time::Duration;
+
+use crate::api::{GoDuration, GrpcBackend, PromisedDiscovery};
+
+/// The time to live of a DNS answer: 5 s with CoreDNS as it comes, 30 s with kubeadm's or with a cache on the node. A promise takes the longest.
+pub const DNS_TTL: Duration = Duration::from_secs(30);
+/// A JVM keeps addresses in a cache of its own (`networkaddress.cache.ttl`, 30 s as it comes).
+const JVM_CACHE: Duration = Duration::from_secs(30);
+/// kuberesolver waits up to 16 s before it watches anew after the API server has ended its watch; the rest is for the EndpointSlice.
+const WATCH: Duration = Duration::from_secs(20);
+
+/// How a kind of client learns of new pods.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Finds {
+    /// It looks the name up when a connection ends.
+    AfterAge {
+        /// Its resolver's least time between two look-ups.
+        wait: Duration,
+        /// How old an answer may be.
+        caches: Duration,
+    },
+    /// It is told, whatever the age.
+    Within(Duration),
+    /// It knows one address, behind which any pod may be.
+    ByChance,
+}
+
+/// A kind of client.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientKind {
+    /// As the status calls it.
+    pub name: &'static str,
+    /// Who that is.
+    pub who: &'static str,
+    /// How it learns of new pods.
+    pub finds: Finds,
+}
+
+/// What the judge goes by: most clients are of this kind.
+const DNS: ClientKind = ClientKind {
+    name: "DNS",
+    who: "`dns:///…` with `round_robin` in Go, C++, Python, Ruby and Node.js",
+    finds: Finds::AfterAge {
+        wait: Duration::from_secs(30),
+        caches: DNS_TTL,
+    },
+};
+
+/// Every kind of client that something can be said of.
+pub const CLIENTS: [ClientKind; 5] = [
+    DNS,
+    ClientKind {
+        name: "DNSJava",
+        who: "the same in grpc-java: the JVM caches addresses too",
+        finds: Finds::AfterAge {
+            wait: Duration::from_secs(30),
+            caches: DNS_TTL.saturating_add(JVM_CACHE),
+        },
+    },
+    ClientKind {
+        name: "DNSDotNet",
+        who: "the same in Grpc.Net.Client, whose resolver waits 15 s only",
+        finds: Finds::AfterAge {
+            wait: Duration::from_secs(15),
+            caches: DNS_TTL,
+        },
+    },
+    ClientKind {
+        name: "EndpointWatch",
+        who: "`kubernetes:///…` (kuberesolver): told by the API server, mostly within a second",
+        finds: Finds::Within(WATCH),
+    },
+    ClientKind {
+        name: "ClusterIP",
+        who: "one connection to the virtual address: it gets another pod by chance whenever it ends",
+        finds: Finds::ByChance,
+    },
+];
+
+impl ClientKind {
+    /// How long it takes at the most with this age; `None` where nothing can be promised.
+    pub fn within(&self, age: Option<Duration>) -> Option<Duration> {
+        match self.finds {
+            Finds::AfterAge { wait, caches } => {
+                let age = age?;
+                Some(
+                    age.saturating_add(age / 10)
+                        .saturating_add(wait)
+                        .saturating_add(caches),
+                )
+            }
+            Finds::Within(time) => Some(time),
+            Finds::ByChance => None,
+        }
+    }
+}
+
+/// How long it takes at the most until clients that balance by DNS know a new pod, with the age that runs.
+pub fn promise(running: Option<&str>) -> Option<Duration> {
+    DNS.within(Some(parsed(running)?))
+}
+
+/// What is promised to each kind of client of this backend.
+pub fn promises(backend: &GrpcBackend, running: Option<&str>) -> Vec<PromisedDiscovery> {
+    let age = parsed(running);
+    CLIENTS
+        .iter()
+        .filter(|kind| kind.name != "EndpointWatch" || backend.spec.endpoint_watch.is_some())
+        .map(|kind| PromisedDiscovery {
+            client: kind.name.into(),
+            within: kind
+                .within(age)
+                .map(|time| format!("{}s", time.as_secs_f64().ceil())),
+        })
+        .collect()
+}
+
+/// Absent, or `mixed` where pods differ: nothing can be promised.
+fn parsed(running: Option<&str>) -> Option<Duration> {
+    GoDuration::new(running?).get().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{EndpointWatch, GrpcBackendSpec};
+
+    fn backend(watch: bool) -> GrpcBackend {
+        let endpoint_watch = watch.then(EndpointWatch::default);
+        GrpcBackend::new(
+            "echo",
+            GrpcBackendSpec {
+                endpoint_watch,
+                ..GrpcBackendSpec::default()
+            },
+        )
+    }
+
+    fn said(watch: bool, running: Option<&str>) -> Vec<(String, Option<String>)> {
+        promises(&backend(watch), running)
+            .into_iter()
+            .map(|promise| (promise.client, promise.within))
+            .collect()
+    }
+
+    #[test]
+    fn each_kind_has_its_own_time() {
+        let some = |name: &str, within: &str| (name.to_owned(), Some(within.to_owned()));
+        let none = |name: &str| (name.to_owned(), None);
+        assert_eq!(
+            said(true, Some("30s")),
+            [
+                some("DNS", "93s"),
+                some("DNSJava", "123s"),
+                some("DNSDotNet", "78s"),
+                some("EndpointWatch", "20s"),
+                none("ClusterIP"),
+            ]
+        );
+        assert_eq!(promise(Some("30s")), Some(Duration::from_secs(93)));
+    }
+
+    #[test]
+    fn without_one_age_only_a_watch_promises_anything() {
+        for running in [None, Some("mixed"), Some("unknown")] {
+            assert_eq!(promise(running), None);
+            let told: Vec<_> = said(true, running)
+                .into_iter()
+                .filter_map(|(name, within)| within.map(|_| name))
+                .collect();
+            assert_eq!(told, ["EndpointWatch"]);
+            assert!(
+                said(false, running)
+                    .iter()
+                    .all(|(_, within)| within.is_none())
+            );
+        }
+    }
+}
