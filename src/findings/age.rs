@@ -33,3 +33,17 @@ pub(super) fn long(observed: &Observed) -> Option<String> {
         format!("spec.connectionAge.maxAge is {text}: a pod that is added may idle for that long. Set it to 15m or less; 5m suits most")
     })
 }
+
+/// GB024: what is still running when the grace ends is cut off.
+pub(super) fn short_grace(observed: &Observed) -> Option<String> {
+    let grace = observed
+        .backend
+        .spec
+        .connection_age
+        .as_ref()?
+        .grace
+        .as_ref()?;
+    (grace.get().ok()? < Duration::from_secs(5)).then(|| {
+        format!("spec.connectionAge.grace is {}: a request that takes longer is cut off whenever its connection comes of age, and clients see UNAVAILABLE. Set it above the longest deadline of your clients; 30s suits most", grace.as_str())
+    })
+}

@@ -4,7 +4,9 @@
 //! files. To add one: write the function in the file of its family and name it in [`CATALOGUE`].
 
 mod age;
+mod mesh;
 mod pods;
+mod rollout;
 mod services;
 
 use crate::api::Finding;
@@ -65,9 +67,34 @@ pub const CATALOGUE: &[Rule] = &[
         check: age::short,
     },
     Rule {
+        id: "GB024",
+        severity: Severity::Warning,
+        check: age::short_grace,
+    },
+    Rule {
+        id: "GB028",
+        severity: Severity::Info,
+        check: mesh::beside_an_age,
+    },
+    Rule {
         id: "GB029",
         severity: Severity::Warning,
         check: age::long,
+    },
+    Rule {
+        id: "GB030",
+        severity: Severity::Info,
+        check: rollout::pre_stop_is_short,
+    },
+    Rule {
+        id: "GB031",
+        severity: Severity::Error,
+        check: rollout::termination_is_short,
+    },
+    Rule {
+        id: "GB032",
+        severity: Severity::Info,
+        check: rollout::rollout_is_fast,
     },
     Rule {
         id: "GB033",

@@ -20,8 +20,9 @@ fn deployment(replicas: i32, probe: bool) -> Value {
     if probe {
         container["readinessProbe"] = json!({"grpc": {"port": 80}});
     }
-    json!({"metadata": {"name": "a"}, "spec": {"replicas": replicas, "selector": {}, "template": {
-        "metadata": {"labels": {"app": "a"}}, "spec": {"containers": [container]}}}})
+    container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 35}}});
+    json!({"metadata": {"name": "a"}, "spec": {"replicas": replicas, "minReadySeconds": 60, "selector": {}, "template": {
+        "metadata": {"labels": {"app": "a"}}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 65}}}})
 }
 
 fn age(text: &str) -> Value {
@@ -61,6 +62,102 @@ fn the_age() {
 fn pods() {
     assert_eq!(ids(&observed(&age("5m"), &deployment(1, true))), ["GB033"]);
     assert_eq!(ids(&observed(&age("5m"), &deployment(2, false))), ["GB010"]);
+}
+
+#[test]
+fn a_grace_that_cuts_requests_off() {
+    for (grace, found) in [("4999ms", vec!["GB024"]), ("5s", vec![])] {
+        let mut spec = age("5m");
+        spec["connectionAge"]["grace"] = grace.into();
+        assert_eq!(
+            ids(&observed(&spec, &deployment(2, true))),
+            found,
+            "{grace}"
+        );
+    }
+}
+
+#[test]
+fn the_hook_before_the_end() {
+    let exec = |words: Value| json!({"preStop": {"exec": {"command": words}}});
+    for (lifecycle, period, found) in [
+        (json!({}), 30, vec!["GB030"]),
+        (
+            json!({"preStop": {"sleep": {"seconds": 34}}}),
+            65,
+            vec!["GB030"],
+        ),
+        (json!({"preStop": {"sleep": {"seconds": 35}}}), 40, vec![]),
+        (
+            json!({"preStop": {"sleep": {"seconds": 35}}}),
+            39,
+            vec!["GB031"],
+        ),
+        (exec(json!(["sleep", "10"])), 30, vec!["GB030"]),
+        (
+            exec(json!(["/bin/sh", "-c", "sleep 10s"])),
+            12,
+            vec!["GB031", "GB030"],
+        ),
+        (exec(json!(["/drain"])), 30, vec![]),
+        (json!({"preStop": {"httpGet": {"port": 80}}}), 30, vec![]),
+    ] {
+        let mut deployment = deployment(2, true);
+        let pod = &mut deployment["spec"]["template"]["spec"];
+        pod["terminationGracePeriodSeconds"] = period.into();
+        pod["containers"][0]["lifecycle"] = lifecycle.clone();
+        assert_eq!(
+            ids(&observed(&age("5m"), &deployment)),
+            found,
+            "{lifecycle}"
+        );
+    }
+}
+
+#[test]
+fn a_rollout_that_outruns_the_clients() {
+    // A quarter of the pods and a quarter more: two batches whatever the number.
+    for (replicas, seconds, surge, found) in [
+        (2, 30, json!(null), vec![]),
+        (2, 29, json!(null), vec!["GB032"]),
+        (10, 29, json!(null), vec!["GB032"]),
+        (10, 30, json!(null), vec![]),
+        (10, 6, json!({"maxSurge": 1, "maxUnavailable": 0}), vec![]),
+        (
+            10,
+            5,
+            json!({"maxSurge": "10%", "maxUnavailable": 0}),
+            vec!["GB032"],
+        ),
+        (1, 0, json!(null), vec!["GB033"]),
+    ] {
+        let mut deployment = deployment(replicas, true);
+        deployment["spec"]["minReadySeconds"] = seconds.into();
+        deployment["spec"]["strategy"] = json!({"rollingUpdate": surge});
+        assert_eq!(
+            ids(&observed(&age("5m"), &deployment)),
+            found,
+            "{replicas} {seconds} {surge}"
+        );
+    }
+}
+
+#[test]
+fn a_mesh_and_an_age() {
+    for (place, proxy, found) in [
+        ("containers", "istio-proxy", vec!["GB028"]),
+        ("initContainers", "linkerd-proxy", vec!["GB028"]),
+        ("containers", "cache", vec![]),
+    ] {
+        let mut spec = json!({"containers": []});
+        spec[place] = json!([{"name": proxy}]);
+        let mut world = observed(&age("5m"), &deployment(2, true));
+        let pod = json!({"metadata": {"name": "a-1"}, "spec": spec});
+        world.pods = vec![serde_json::from_value(pod).unwrap()];
+        assert_eq!(ids(&world), found, "{place} {proxy}");
+        world.backend.spec.connection_age = None;
+        assert_eq!(ids(&world), ["GB021"], "a mesh alone is no fault");
+    }
 }
 
 #[test]
