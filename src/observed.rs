@@ -6,6 +6,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt as _;
 
 use crate::api::GrpcBackend;
+use crate::balance::Published;
 
 /// Everything that is known of one backend at one moment.
 ///
@@ -37,6 +38,8 @@ pub struct Observed {
     pub service_accounts_in_use: Vec<(String, String)>,
     /// The other GrpcBackends of the namespace. Sorted by name.
     pub siblings: Vec<GrpcBackend>,
+    /// What the sampler found last in the pods' metrics.
+    pub published: Option<Published>,
     /// Whether the namespace is being deleted: nothing may be created in it and nothing needs to be restored.
     pub namespace_terminating: bool,
 }

@@ -43,9 +43,20 @@ pub struct Counters {
     pub started: Option<f64>,
     /// RPCs ended since the server started.
     pub handled: Option<f64>,
+    /// Connections made since the server started (`grpc_tcp_connections_created_total`, gRFC A80).
+    pub connections_created: Option<f64>,
+    /// Connections open now (`grpc_tcp_connection_count`, gRFC A80).
+    pub connections_open: Option<f64>,
+    /// Whether any RPC was a stream, by the label `grpc_type`.
+    pub streams: bool,
 }
 
 impl Counters {
+    /// Connections made and open, where the page has both.
+    pub fn connections(&self) -> Option<(f64, f64)> {
+        self.connections_created.zip(self.connections_open)
+    }
+
     /// The sum of `family`.
     pub fn get(&self, family: Family) -> Option<f64> {
         match family {
@@ -66,10 +77,30 @@ impl Counters {
         Some((self.started? - self.handled?).max(0.0))
     }
 
-    fn slot(&mut self, family: Family) -> &mut Option<f64> {
-        match family {
-            Family::Started => &mut self.started,
-            Family::Handled => &mut self.handled,
+    fn slot(&mut self, wanted: Wanted) -> &mut Option<f64> {
+        match wanted {
+            Wanted::Rpcs(Family::Started) => &mut self.started,
+            Wanted::Rpcs(Family::Handled) => &mut self.handled,
+            Wanted::Created => &mut self.connections_created,
+            Wanted::Open => &mut self.connections_open,
+        }
+    }
+}
+
+/// What a line may be wanted for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wanted {
+    Rpcs(Family),
+    Created,
+    Open,
+}
+
+impl Wanted {
+    fn of_name(name: &[u8]) -> Option<Self> {
+        match name {
+            b"grpc_tcp_connections_created_total" => Some(Self::Created),
+            b"grpc_tcp_connection_count" => Some(Self::Open),
+            _ => Family::of_name(name).map(Self::Rpcs),
         }
     }
 }
@@ -205,8 +236,13 @@ impl Reader {
     pub fn finish(mut self) -> Result<Counters, ReadError> {
         let last = std::mem::take(&mut self.partial);
         self.take(&last)?;
-        let overflown = |sum: Option<f64>| sum.is_some_and(f64::is_infinite);
-        if overflown(self.sums.started) || overflown(self.sums.handled) {
+        let sums = [
+            self.sums.started,
+            self.sums.handled,
+            self.sums.connections_created,
+            self.sums.connections_open,
+        ];
+        if sums.into_iter().flatten().any(f64::is_infinite) {
             return Err(self.flaw(Flaw::NotACount));
         }
         Ok(self.sums)
@@ -230,50 +266,60 @@ impl Reader {
     }
 
     fn take(&mut self, line: &[u8]) -> Result<(), ReadError> {
-        let Some((family, rest)) = wanted(line) else {
+        let Some((wanted, rest)) = wanted(line) else {
             return Ok(());
         };
         self.series += 1;
         if self.series > self.limits.series {
             return Err(ReadError::TooManySeries(self.limits.series));
         }
-        let (counts, rest) = labels(rest).ok_or_else(|| self.flaw(Flaw::Labels))?;
+        let (series, rest) = labels(rest).ok_or_else(|| self.flaw(Flaw::Labels))?;
         let value = value(rest).map_err(|what| self.flaw(what))?;
-        let sum = self.sums.slot(family).get_or_insert(0.0);
-        if counts {
+        let sum = self.sums.slot(wanted).get_or_insert(0.0);
+        if !series.is_housekeeping {
             *sum += value;
+            self.sums.streams |= series.is_stream && value > 0.0;
         }
         Ok(())
     }
 }
 
-/// The family of a line that is wanted, and what follows the name.
-fn wanted(line: &[u8]) -> Option<(Family, &[u8])> {
+/// What a line is wanted for, and what follows the name.
+fn wanted(line: &[u8]) -> Option<(Wanted, &[u8])> {
     let line = line.trim_ascii();
     let end = line
         .iter()
         .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':')))
         .unwrap_or(line.len());
     let (name, rest) = line.split_at(end);
-    Some((Family::of_name(name)?, rest))
+    Some((Wanted::of_name(name)?, rest))
 }
 
-/// Whether the series counts, and what follows the labels. `None`: they are broken.
-fn labels(rest: &[u8]) -> Option<(bool, &[u8])> {
+/// What the labels of a series tell.
+#[derive(Default)]
+struct Series {
+    is_housekeeping: bool,
+    is_stream: bool,
+}
+
+/// What the labels tell, and what follows them. `None`: they are broken.
+fn labels(rest: &[u8]) -> Option<(Series, &[u8])> {
+    let mut series = Series::default();
     let Some(mut rest) = rest.trim_ascii_start().strip_prefix(b"{") else {
-        return Some((true, rest));
+        return Some((series, rest));
     };
-    let mut counts = true;
     loop {
         rest = rest.trim_ascii_start();
         if let Some(after) = rest.strip_prefix(b"}") {
-            return Some((counts, after));
+            return Some((series, after));
         }
         let (name, after) = label_name(rest)?;
         let after = after.trim_ascii_start().strip_prefix(b"=")?;
         let (text, after) = quoted(after.trim_ascii_start())?;
-        if name == b"grpc_service" && is_housekeeping(text) {
-            counts = false;
+        match name {
+            b"grpc_service" => series.is_housekeeping |= is_housekeeping(text),
+            b"grpc_type" => series.is_stream |= text.ends_with(b"_stream"),
+            _ => {}
         }
         rest = after.trim_ascii_start();
         match rest.first()? {

@@ -36,11 +36,33 @@ fn sums_over_methods_without_health_and_reflection() {
         counters,
         Counters {
             started: Some(42.0),
-            handled: Some(40.0)
+            handled: Some(40.0),
+            streams: true,
+            ..Counters::default()
         }
     );
     assert_eq!(counters.preferred(), Some(Family::Started));
     assert_eq!(counters.in_flight(), Some(2.0));
+}
+
+#[test]
+fn connections_and_streams_are_told() {
+    let counters = page(
+        "grpc_tcp_connections_created_total{grpc_target=\"a\"} 7\n\
+         grpc_tcp_connections_created_total{grpc_target=\"b\"} 1\n\
+         grpc_tcp_connection_count 3\n\
+         grpc_server_started_total{grpc_type=\"bidi_stream\",grpc_service=\"e.Echo\"} 0\n\
+         grpc_server_started_total{grpc_type=\"server_stream\",grpc_service=\"grpc.health.v1.Health\"} 5\n",
+    )
+    .unwrap();
+    assert_eq!(counters.connections(), Some((8.0, 3.0)));
+    assert!(!counters.streams, "none was served but a health watch");
+    let served = "grpc_server_started_total{grpc_type=\"bidi_stream\"} 1\n";
+    assert!(page(served).unwrap().streams);
+    assert_eq!(
+        page("grpc_tcp_connection_count 3\n").unwrap().connections(),
+        None
+    );
 }
 
 #[test]

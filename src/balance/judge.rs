@@ -156,7 +156,7 @@ impl Judge {
             let Some(pod) = self.pods.get_mut(&scrape.uid) else {
                 continue;
             };
-            if let Some(took) = pod.scraped(scrape, self.settings.window) {
+            if let Some(took) = pod.scraped(scrape, &self.settings) {
                 self.discovered.push_back((pod.ready_since, took));
                 if self.discovered.len() > MAX_NAMED {
                     self.discovered.pop_front();

@@ -28,6 +28,7 @@ mod pod;
 pub mod publish;
 pub mod report;
 pub mod round;
+pub mod turnover;
 pub mod verdict;
 pub mod window;
 
@@ -38,4 +39,5 @@ pub use judge::Judge;
 pub use publish::{Published, PublishedDiscovery, PublishedShare, publish};
 pub use report::{Discovery, MetricsReason, MetricsState, Report, Share};
 pub use round::{Mode, RestoredVerdict, Round, Scrape, ScrapeError, Settings, Target};
+pub use turnover::Turnover;
 pub use verdict::{Thresholds, Verdict};

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::exposition::{Counters, Family};
 use super::round::{Scrape, ScrapeError, Settings, Target};
+use super::turnover::Connections;
 use super::window::{Pushed, Series, elapsed};
 
 /// Scrapes in a row that must fail before it is said: one is lost now and then.
@@ -53,6 +54,8 @@ pub(super) struct Pod {
     pub known: bool,
     /// Whether it was asked for anything between its last two samples.
     pub rising: bool,
+    /// How its connections come and go.
+    pub connections: Connections,
 }
 
 impl Pod {
@@ -72,6 +75,7 @@ impl Pod {
             error: None,
             known: false,
             rising: false,
+            connections: Connections::default(),
         }
     }
 
@@ -98,7 +102,7 @@ impl Pod {
     }
 
     /// Takes a scrape; answers how long the first request took to come after Ready, once that is known.
-    pub fn scraped(&mut self, scrape: &Scrape, window: Duration) -> Option<Duration> {
+    pub fn scraped(&mut self, scrape: &Scrape, settings: &Settings) -> Option<Duration> {
         let counters = match scrape.outcome {
             Ok(counters) => counters,
             Err(ScrapeError::NoKnownMetric) => Counters::default(),
@@ -112,11 +116,13 @@ impl Pod {
         self.error = None;
         self.known |= counters.preferred().is_some();
         let before = self.series.newest().map(|(_, counters)| served(&counters));
-        match self.series.push(scrape.at, counters, window) {
+        match self.series.push(scrape.at, counters, settings.window) {
             Pushed::Stale => return None,
             Pushed::Reset => self.baseline = 0.0,
             Pushed::Taken => {}
         }
+        self.connections
+            .push(scrape.at, counters.connections(), settings.age);
         self.rising = before.is_some_and(|before| served(&counters) > before);
         self.first_request(scrape.at, served(&counters) - self.baseline)
     }

@@ -6,11 +6,13 @@
 //! is taken from the same report, so that the figures belong together. So they are at most ten minutes old,
 //! because the time of evaluation is refreshed that often.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::report::{MetricsState, Report, Share};
+use super::turnover::Turnover;
 use super::verdict::Verdict;
 use super::window::elapsed;
 
@@ -77,6 +79,10 @@ pub struct Published {
     pub discovery: Option<PublishedDiscovery>,
     /// Whether the pods give numbers.
     pub metrics: MetricsState,
+    /// Whether connections end at the age, by the pod's name.
+    pub turnover: BTreeMap<String, Turnover>,
+    /// Whether any pod has served a stream.
+    pub streams: bool,
     /// When the figures were taken.
     pub last_evaluated: Timestamp,
 }
@@ -102,6 +108,8 @@ fn has_happened(last: &Published, report: &Report) -> bool {
         || last.metric.as_deref() != report.metric
         || last.metrics.reason != report.metrics.reason
         || last.discovery != discovery(report)
+        || last.turnover != report.turnover
+        || last.streams != report.streams
         || has_moved(last, report)
         || names_moved(&last.hottest, &report.hottest, report)
         || names_moved(&last.starved, &report.starved, report)
@@ -214,6 +222,8 @@ fn snapshot(report: &Report, now: Timestamp) -> Published {
         starved: shares(&report.starved),
         discovery: discovery(report),
         metrics: report.metrics.clone(),
+        turnover: report.turnover.clone(),
+        streams: report.streams,
         last_evaluated: now,
     }
 }

@@ -1,8 +1,10 @@
 //! What a round came to, in numbers and in words.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::round::{ScrapeError, Settings};
+use super::turnover::Turnover;
 use super::verdict::Verdict;
 
 /// A pod's part of all requests of the window.
@@ -193,6 +195,10 @@ pub struct Report {
     pub discovery: Option<Discovery>,
     /// Whether the pods give numbers.
     pub metrics: MetricsState,
+    /// Whether connections end at the age, by the pod's name.
+    pub turnover: BTreeMap<String, Turnover>,
+    /// Whether any pod has served a stream.
+    pub streams: bool,
 }
 
 impl Default for Report {
@@ -220,6 +226,8 @@ impl Default for Report {
                 MetricsReason::WarmingUp,
                 "no pod has been scraped yet".to_owned(),
             ),
+            turnover: BTreeMap::new(),
+            streams: false,
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Settings {
     pub thresholds: Thresholds,
     /// What is wanted.
     pub mode: Mode,
+    /// The age that the pods run with, where it is one.
+    pub age: Option<Duration>,
     /// Within what time clients find a new pod; `None` where nothing promises it: two windows.
     pub promise: Option<Duration>,
 }
@@ -41,6 +43,7 @@ impl Default for Settings {
             window: Duration::from_mins(1),
             thresholds: Thresholds::default(),
             mode: Mode::Judge,
+            age: None,
             promise: None,
         }
     }

@@ -135,6 +135,7 @@ impl World {
                 None => Ok(Counters {
                     started: Some(pod.count),
                     handled: Some(pod.count - pod.open),
+                    ..Counters::default()
                 }),
             },
         };

@@ -138,7 +138,7 @@ mod tests {
     fn started(count: f64) -> Counters {
         Counters {
             started: Some(count),
-            handled: None,
+            ..Counters::default()
         }
     }
 
@@ -202,8 +202,8 @@ mod tests {
     fn a_pod_that_shows_only_another_family_is_not_comparable() {
         let mut series = Series::default();
         let handled = |count| Counters {
-            started: None,
             handled: Some(count),
+            ..Counters::default()
         };
         series.push(at(0.0), handled(1.0), WINDOW);
         series.push(at(10.0), handled(9.0), WINDOW);

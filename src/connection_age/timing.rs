@@ -105,13 +105,13 @@ impl ClientKind {
 }
 
 /// How long it takes at the most until clients that balance by DNS know a new pod, with the age that runs.
-pub fn promise(running: Option<&str>) -> Option<Duration> {
-    DNS.within(Some(parsed(running)?))
+pub fn promise(age: Duration) -> Option<Duration> {
+    DNS.within(Some(age))
 }
 
 /// What is promised to each kind of client of this backend.
 pub fn promises(backend: &GrpcBackend, running: Option<&str>) -> Vec<PromisedDiscovery> {
-    let age = parsed(running);
+    let age = running_age(running);
     CLIENTS
         .iter()
         .filter(|kind| kind.name != "EndpointWatch" || backend.spec.endpoint_watch.is_some())
@@ -124,8 +124,8 @@ pub fn promises(backend: &GrpcBackend, running: Option<&str>) -> Vec<PromisedDis
         .collect()
 }
 
-/// Absent, or `mixed` where pods differ: nothing can be promised.
-fn parsed(running: Option<&str>) -> Option<Duration> {
+/// The age that runs on all pods; `None` where there is none, or pods differ: then nothing can be promised.
+pub fn running_age(running: Option<&str>) -> Option<Duration> {
     GoDuration::new(running?).get().ok()
 }
 
@@ -166,13 +166,16 @@ mod tests {
                 none("ClusterIP"),
             ]
         );
-        assert_eq!(promise(Some("30s")), Some(Duration::from_secs(93)));
+        assert_eq!(
+            running_age(Some("30s")).and_then(promise),
+            Some(Duration::from_secs(93))
+        );
     }
 
     #[test]
     fn without_one_age_only_a_watch_promises_anything() {
         for running in [None, Some("mixed"), Some("unknown")] {
-            assert_eq!(promise(running), None);
+            assert_eq!(running_age(running), None);
             let told: Vec<_> = said(true, running)
                 .into_iter()
                 .filter_map(|(name, within)| within.map(|_| name))

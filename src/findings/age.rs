@@ -47,3 +47,14 @@ pub(super) fn short_grace(observed: &Observed) -> Option<String> {
         format!("spec.connectionAge.grace is {}: a request that takes longer is cut off whenever its connection comes of age, and clients see UNAVAILABLE. Set it above the longest deadline of your clients; 30s suits most", grace.as_str())
     })
 }
+
+/// GB025: a connection with an open stream stays until the stream ends, and the grace is what ends it.
+pub(super) fn streams_without_grace(observed: &Observed) -> Option<String> {
+    let age = observed.backend.spec.connection_age.as_ref()?;
+    let streams = observed.published.as_ref()?.streams;
+    (streams && age.grace.is_none()).then(|| {
+        "the servers have streaming methods and spec.connectionAge.grace is not set: in most servers a connection with an open stream then stays for as long as the stream, and its pod keeps the load. \
+         Set spec.connectionAge.grace, with its name in the knob, to the longest time that a stream may go on; clients must open it anew after that"
+            .into()
+    })
+}

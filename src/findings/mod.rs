@@ -72,6 +72,11 @@ pub const CATALOGUE: &[Rule] = &[
         check: age::short_grace,
     },
     Rule {
+        id: "GB025",
+        severity: Severity::Warning,
+        check: age::streams_without_grace,
+    },
+    Rule {
         id: "GB028",
         severity: Severity::Info,
         check: mesh::beside_an_age,

@@ -78,6 +78,23 @@ fn a_grace_that_cuts_requests_off() {
 }
 
 #[test]
+fn streams_want_a_grace() {
+    let mut world = observed(&age("5m"), &deployment(2, true));
+    for (streams, found) in [(false, vec![]), (true, vec!["GB025"])] {
+        let report = crate::balance::Report {
+            streams,
+            ..crate::balance::Report::default()
+        };
+        let published = crate::balance::publish(None, &report, jiff::Timestamp::UNIX_EPOCH);
+        world.published = Some(published);
+        assert_eq!(ids(&world), found);
+    }
+    let spec = &mut world.backend.spec.connection_age;
+    spec.as_mut().unwrap().grace = Some(crate::api::GoDuration::new("30s"));
+    assert!(ids(&world).is_empty());
+}
+
+#[test]
 fn the_hook_before_the_end() {
     let exec = |words: Value| json!({"preStop": {"exec": {"command": words}}});
     for (lifecycle, period, found) in [

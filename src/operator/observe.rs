@@ -82,6 +82,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
         pods: pods(scope, backend),
         siblings: siblings(scope, backend),
         namespace_terminating,
+        published: None,
         backend: backend.clone(),
     })
 }

@@ -67,11 +67,14 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
         (applied, errors)
     };
     let published = sample(scope, &observed, &age);
+    let observed = Observed {
+        published,
+        ..observed
+    };
     let parts = Parts {
         services: applied.services,
         access: applied.access,
         age: &workloads::with_errors(age, &errors),
-        published,
     };
     errors.extend(applied.errors);
     let after = status::build(&observed, &parts, now());
@@ -94,7 +97,6 @@ async fn withdraw(scope: &Scope, observed: &Observed) -> Result<Action, Error> {
             services: Statement::yes(Reason::NotRequested, ""),
             access: Statement::yes(Reason::NotRequested, ""),
             age: &workloads::with_errors(age.clone(), &errors),
-            published: None,
         };
         write_status(scope, backend, &status::build(observed, &parts, now())).await?;
     }
@@ -118,8 +120,7 @@ fn permit(scope: &Scope) -> Permit {
 
 fn sample(scope: &Scope, observed: &Observed, age: &Plan) -> Option<crate::balance::Published> {
     let backend = &observed.backend;
-    let promise = timing::promise(age.running_max_age.as_deref());
-    let settings = status::settings(backend, promise);
+    let settings = status::settings(backend, timing::running_age(age.running_max_age.as_deref()));
     if settings.mode == crate::balance::Mode::Off {
         scope.sampler.forget(&names::key_of(backend));
         return None;

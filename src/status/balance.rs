@@ -10,9 +10,10 @@ use crate::api::{
     PodShare, Reason,
 };
 use crate::balance::{Mode, Published, RestoredVerdict, Settings, Thresholds, Verdict};
+use crate::connection_age::timing;
 
 /// How the spec wants it judged. A value from before the schema's rule counts as absent.
-pub fn settings(backend: &GrpcBackend, promise: Option<Duration>) -> Settings {
+pub fn settings(backend: &GrpcBackend, age: Option<Duration>) -> Settings {
     let balance = backend.spec.balance.clone().unwrap_or_default();
     let defaults = Settings::default();
     let duration = |given: &Option<GoDuration>| given.as_ref().and_then(|given| given.get().ok());
@@ -28,7 +29,8 @@ pub fn settings(backend: &GrpcBackend, promise: Option<Duration>) -> Settings {
             BalanceMode::Observe => Mode::Observe,
             BalanceMode::Disabled => Mode::Off,
         },
-        promise,
+        age,
+        promise: age.and_then(timing::promise),
     }
 }
 

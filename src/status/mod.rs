@@ -11,7 +11,6 @@ use jiff::Timestamp;
 
 use crate::api::conditions::{State, Statement};
 use crate::api::{AgeMode, ConditionType, Endpoints, GrpcBackendStatus, Reason};
-use crate::balance::Published;
 use crate::connection_age::{Plan, timing};
 use crate::observed::{Observed, is_serving};
 use crate::{findings, services};
@@ -24,15 +23,13 @@ pub struct Parts<'a> {
     pub access: Statement,
     /// What was decided about the age.
     pub age: &'a Plan,
-    /// What the sampler found last.
-    pub published: Option<Published>,
 }
 
 /// The status that the resource is to have. What it had before gives only the times of transitions.
 pub fn build(observed: &Observed, parts: &Parts<'_>, now: Timestamp) -> GrpcBackendStatus {
     let backend = &observed.backend;
     let before = backend.status.clone().unwrap_or_default();
-    let (metrics, balanced) = balance::statements(backend, parts.published.as_ref());
+    let (metrics, balanced) = balance::statements(backend, observed.published.as_ref());
     let ready = ready(observed, parts);
     let reconciling = reconciling(&ready, parts);
     let stalled = stalled(&ready);
@@ -67,7 +64,7 @@ pub fn build(observed: &Observed, parts: &Parts<'_>, now: Timestamp) -> GrpcBack
         running_max_age: parts.age.running_max_age.clone(),
         discovery: timing::promises(backend, parts.age.running_max_age.as_deref()),
         endpoints: Some(endpoints(observed)),
-        balance: balance::figures(backend, parts.published.as_ref(), before.balance),
+        balance: balance::figures(backend, observed.published.as_ref(), before.balance),
         findings_count: i32::try_from(findings.len()).ok(),
         findings,
     }

@@ -42,6 +42,15 @@ impl Judge {
             starved: self.shares(census, if trouble { &assessment.idle } else { &[] }, false),
             discovery: self.discovery(),
             metrics: self.metrics_state(census, family),
+            turnover: self
+                .pods
+                .values()
+                .map(|pod| (pod.name.clone(), pod.connections.turnover()))
+                .collect(),
+            streams: self
+                .pods
+                .values()
+                .any(|pod| pod.newest().is_some_and(|counters| counters.streams)),
         };
         report.message = if report.restored && !self.restored.is_empty() {
             self.restored.clone()

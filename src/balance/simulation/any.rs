@@ -52,6 +52,7 @@ fn round(event: &Event, now: i64) -> Round {
             (started, handled) => Ok(Counters {
                 started: *started,
                 handled: *handled,
+                ..Counters::default()
             }),
         },
     };

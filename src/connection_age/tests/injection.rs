@@ -1,6 +1,7 @@
 //! What goes in, where, and by which knob.
 
 use super::*;
+use crate::connection_age::timing as promises;
 
 #[test]
 fn the_patch_is_guarded_and_recorded() {
@@ -280,11 +281,13 @@ fn absent_is_not_requested() {
 #[test]
 fn a_promise_needs_an_age_that_runs() {
     let mut world = World::with(env_age(), &json!({}));
-    assert_eq!(
-        super::super::timing::promise(world.plan().running_max_age.as_deref()),
-        None
-    );
+    let promise = |plan: &Plan| {
+        promises::running_age(plan.running_max_age.as_deref()).and_then(promises::promise)
+    };
+    assert_eq!(promise(&world.plan()), None);
     world.settle();
-    let promise = super::super::timing::promise(world.plan().running_max_age.as_deref());
-    assert_eq!(promise, Some(std::time::Duration::from_secs(66 + 60)));
+    assert_eq!(
+        promise(&world.plan()),
+        Some(std::time::Duration::from_secs(66 + 60))
+    );
 }

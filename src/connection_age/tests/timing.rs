@@ -73,7 +73,7 @@ fn applied_means_that_the_ready_pods_run_with_it() {
     let plan = world.plan();
     says(&plan, State::False, "RollingOut", &["1 of 2 ready pods"]);
     assert_eq!(plan.running_max_age.as_deref(), Some("mixed"));
-    assert!(super::super::timing::promise(plan.running_max_age.as_deref()).is_none());
+    assert!(crate::connection_age::timing::running_age(plan.running_max_age.as_deref()).is_none());
     world.pods.clear();
     assert_eq!(world.reason(), "RollingOut");
     world.deployments[0]["spec"]["replicas"] = 0.into();

@@ -1,0 +1,158 @@
+//! Whether connections end at the age, by the server's own count of them (gRFC A80: `grpc.tcp.connections_created`,
+//! `grpc.tcp.connection_count`).
+//!
+//! Over a long enough time C open connections that end at age A end C × t / A times. Fewer than half of that means that they
+//! outlive the age: it is not in force, or long streams hold them. More than one and a half times as many says nothing:
+//! probes and clients that come and go end connections too.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::window::elapsed;
+
+/// Ends of connections to wait for before anything is said.
+const ENOUGH: f64 = 3.0;
+/// Ages to wait for: connections that are new at the start end only after one.
+const AGES: f64 = 3.3;
+
+/// What is known of one pod's connections.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Turnover {
+    /// The server does not count its connections, or runs with no age that is known.
+    #[default]
+    Unknown,
+    /// Not for long enough yet.
+    Measuring,
+    /// They end as often as the age has it.
+    AtAge,
+    /// They outlive it.
+    Later,
+    /// They end more often: probes, or clients that come and go.
+    Sooner,
+}
+
+/// A pod's connections over time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Connections {
+    since: Option<Timestamp>,
+    last: Option<(Timestamp, f64, f64)>,
+    ended: f64,
+    /// The time that open connections have lived, added up, in seconds.
+    lived: f64,
+    said: Option<Turnover>,
+    /// What the last count came to: on a border it is believed only the second time.
+    last_count: Option<Turnover>,
+}
+
+impl Connections {
+    /// Takes what a page said: connections made since the start, and those open now.
+    pub fn push(&mut self, at: Timestamp, count: Option<(f64, f64)>, age: Option<Duration>) {
+        let (Some((created, open)), Some(age)) = (count, age) else {
+            *self = Self::default();
+            return;
+        };
+        if let Some((before, made, were)) = self.last
+            && created >= made
+        {
+            self.ended += (created - made - (open - were)).max(0.0);
+            self.lived += elapsed(before, at).as_secs_f64() * f64::midpoint(open, were);
+        } else {
+            self.start(at);
+        }
+        self.last = Some((at, created, open));
+        let since = *self.since.get_or_insert(at);
+        let expected = self.lived / age.as_secs_f64();
+        if expected >= ENOUGH && elapsed(since, at) >= age.mul_f64(AGES) {
+            let count = match self.ended / expected {
+                share if share < 0.5 => Turnover::Later,
+                share if share <= 1.5 => Turnover::AtAge,
+                _ => Turnover::Sooner,
+            };
+            if self
+                .last_count
+                .replace(count)
+                .is_none_or(|before| before == count)
+            {
+                self.said = Some(count);
+            }
+            self.start(at);
+        }
+    }
+
+    fn start(&mut self, at: Timestamp) {
+        self.since = Some(at);
+        (self.ended, self.lived) = (0.0, 0.0);
+    }
+
+    /// What is known now.
+    pub fn turnover(&self) -> Turnover {
+        match (self.said, self.last) {
+            (Some(said), _) => said,
+            (None, Some(_)) => Turnover::Measuring,
+            (None, None) => Turnover::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections that each live for `life` seconds, seen every 5 s for `seconds`, with an age of 30 s.
+    fn seen(connections: u32, life: i64, seconds: i64, probes: f64) -> Turnover {
+        let mut state = Connections::default();
+        for at in (0..=seconds).step_by(5) {
+            let open = f64::from(connections);
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            let created = open * (at / life + 1) as f64 + probes * at as f64;
+            let now = Timestamp::from_second(at).unwrap();
+            state.push(now, Some((created, open)), Some(Duration::from_secs(30)));
+        }
+        state.turnover()
+    }
+
+    #[test]
+    fn enough_is_waited_for() {
+        assert_eq!(seen(1, 30, 95, 0.0), Turnover::Measuring);
+        assert_eq!(seen(100, 30, 95, 0.0), Turnover::Measuring);
+        assert_eq!(seen(0, 30, 1000, 0.0), Turnover::Measuring);
+        assert_eq!(Connections::default().turnover(), Turnover::Unknown);
+    }
+
+    #[test]
+    fn ends_are_compared_with_the_age() {
+        for connections in [1, 3, 100] {
+            for (life, verdict) in [
+                (10_000, Turnover::Later),
+                (90, Turnover::Later),
+                (33, Turnover::AtAge),
+                (27, Turnover::AtAge),
+                (10, Turnover::Sooner),
+            ] {
+                assert_eq!(
+                    seen(connections, life, 600, 0.0),
+                    verdict,
+                    "{connections} of {life} s"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn probes_hide_the_age_and_are_not_taken_for_it() {
+        assert_eq!(seen(1, 10_000, 600, 0.1), Turnover::Sooner);
+    }
+
+    #[test]
+    fn a_restart_and_a_lost_metric_begin_anew() {
+        let mut state = Connections::default();
+        let age = Some(Duration::from_secs(30));
+        let at = |second| Timestamp::from_second(second).unwrap();
+        state.push(at(0), Some((50.0, 5.0)), age);
+        state.push(at(10), Some((5.0, 5.0)), age);
+        assert!(state.ended.abs() < 0.1 && state.since == Some(at(10)));
+        state.push(at(20), None, age);
+        assert_eq!(state.turnover(), Turnover::Unknown);
+    }
+}
