@@ -1,12 +1,15 @@
 //! One backend's world as plain values: what every decision is made from, in the cluster or from files.
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt as _;
 
 use crate::api::GrpcBackend;
 use crate::balance::Published;
+
+mod workload;
+
+pub use workload::{Kind, Progress, Serves, Update, Workload, labels};
 
 /// Everything that is known of one backend at one moment.
 ///
@@ -30,8 +33,8 @@ pub struct Observed {
     pub role: Option<Role>,
     /// What stands under the name of the RoleBinding, whoever made it.
     pub role_binding: Option<RoleBinding>,
-    /// Deployments of the namespace that match the selector, or that carry a record of this backend. Sorted by name.
-    pub deployments: Vec<Deployment>,
+    /// Workloads of the namespace that match the selector, or that carry a record of this backend. Sorted by name, then kind.
+    pub workloads: Vec<Workload>,
     /// Pods of the namespace that carry the selector's labels. Sorted by name.
     pub pods: Vec<Pod>,
     /// Of the labelled ServiceAccounts those that pods run under, each with one of those pods.
@@ -59,30 +62,19 @@ impl Observed {
     pub fn terminating(&self) -> bool {
         self.backend.metadata.deletion_timestamp.is_some()
     }
-}
 
-impl Observed {
+    /// The workloads whose pods serve.
+    pub fn serving_workloads(&self) -> impl Iterator<Item = &Workload> {
+        let selector = &self.backend.spec.selector;
+        self.workloads
+            .iter()
+            .filter(|workload| workload.is_selected(selector))
+    }
+
     /// Whether a workload that serves is replacing its pods.
     pub fn rolling_out(&self) -> bool {
-        self.deployments.iter().any(|deployment| {
-            deployment
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.template.metadata.as_ref()?.labels.as_ref())
-                .is_some_and(|labels| selects(&self.backend.spec.selector, labels))
-                && is_rolling_out(deployment)
-        })
+        self.serving_workloads().any(Workload::is_replacing)
     }
-}
-
-/// Whether some pods of a Deployment are not of its newest template yet. Scaling is no rollout.
-pub fn is_rolling_out(deployment: &Deployment) -> bool {
-    let status = deployment.status.clone().unwrap_or_default();
-    let (replicas, updated) = (
-        status.replicas.unwrap_or(0),
-        status.updated_replicas.unwrap_or(0),
-    );
-    status.observed_generation < deployment.metadata.generation || updated < replicas
 }
 
 /// Whether `labels` carry all of `selector`.

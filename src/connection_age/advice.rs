@@ -1,21 +1,21 @@
 //! What a person would do in the operator's place, to the letter.
 
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::draft::Draft;
 use super::knob::{Entry, Wanted};
 use super::record::List;
 use crate::api::conditions::MAX_MESSAGE;
+use crate::observed::Workload;
 
 /// The command that makes the change, ready for a shell; where it is too long for a status, the lines for the manifest.
-pub fn command(draft: &Draft<'_>, deployment: &Deployment, lines: &str) -> String {
+pub fn command(draft: &Draft<'_>, workload: &Workload, lines: &str) -> String {
     let patch = json!(draft.changes()).to_string().replace('\'', r"'\''");
     let command = format!(
-        "kubectl patch deployment {} -n {} --type=json -p '{patch}'",
-        deployment.name_any(),
-        deployment.namespace().unwrap_or_default(),
+        "kubectl patch {} {} -n {} --type=json -p '{patch}'",
+        workload.kind.resource(),
+        workload.name(),
+        workload.metadata.namespace.as_deref().unwrap_or_default(),
     );
     if command.len() + 64 < MAX_MESSAGE {
         format!("apply it with: {command}")

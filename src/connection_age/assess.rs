@@ -1,7 +1,5 @@
 //! What a container has of what is wanted, and whether the rest can go in.
 
-use kube::ResourceExt as _;
-
 use super::draft::{Draft, Place};
 use super::knob::{Entry, Found, Wanted};
 use super::workload::View;
@@ -24,16 +22,12 @@ impl View<'_> {
         wanted
             .entries
             .iter()
-            .find_map(|entry| claims::refusal(self.observed, self.deployment, index, entry))
+            .find_map(|entry| claims::refusal(self.observed, self.workload, index, entry))
     }
 
     pub(super) fn assess(&self, draft: &Draft<'_>, index: usize, wanted: &Wanted) -> Assessment {
         let container = &draft.containers()[index];
-        let of = format!(
-            "container {} of Deployment {}",
-            container.name,
-            self.deployment.name_any()
-        );
+        let of = format!("container {} of {}", container.name, self.workload);
         let mut missing = Vec::new();
         for entry in &wanted.entries {
             match wanted.find(container, entry) {
@@ -74,11 +68,7 @@ impl View<'_> {
         missing: &[Entry],
     ) -> Result<Place, Statement> {
         let container = draft.containers()[index].clone();
-        let of = format!(
-            "container {} of Deployment {}",
-            container.name,
-            self.deployment.name_any()
-        );
+        let of = format!("container {} of {}", container.name, self.workload);
         let words = [&container.command, &container.args];
         let words = words.into_iter().flatten().flatten();
         let flags = missing.iter().any(|e| matches!(e, Entry::Arguments(_)));

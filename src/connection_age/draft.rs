@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use json_patch::{Patch, PatchOperation};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, EnvVar};
 use serde_json::json;
 
@@ -15,12 +14,13 @@ use super::knob::Entry;
 use super::patch::{add, pointer, remove, replace, test};
 use super::record::{Before, List, Record};
 use super::{arguments, names, owner};
+use crate::observed::Workload;
 
 /// A workload in change.
 #[derive(Clone, Debug)]
 pub struct Draft<'a> {
-    seen: &'a Deployment,
-    now: Deployment,
+    seen: &'a Workload,
+    now: Vec<Container>,
     operations: Vec<PatchOperation>,
     /// Containers whose name at their index is tested already.
     named: BTreeSet<usize>,
@@ -37,21 +37,12 @@ pub struct Place {
     pub before: Before,
 }
 
-/// The containers of a workload.
-pub fn containers(deployment: &Deployment) -> &[Container] {
-    deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.template.spec.as_ref())
-        .map_or(&[], |pod| &pod.containers)
-}
-
 impl<'a> Draft<'a> {
     /// Nothing changed yet.
-    pub fn new(seen: &'a Deployment) -> Self {
+    pub fn new(seen: &'a Workload) -> Self {
         Self {
             seen,
-            now: seen.clone(),
+            now: seen.containers().to_vec(),
             operations: Vec::new(),
             named: BTreeSet::new(),
             pinned: false,
@@ -60,7 +51,7 @@ impl<'a> Draft<'a> {
 
     /// The containers as they will be.
     pub fn containers(&self) -> &[Container] {
-        containers(&self.now)
+        &self.now
     }
 
     /// Whether the pods will be replaced.
@@ -300,8 +291,7 @@ impl<'a> Draft<'a> {
     }
 
     fn container_mut(&mut self, index: usize) -> &mut Container {
-        let spec = self.now.spec.get_or_insert_default();
-        &mut spec.template.spec.get_or_insert_default().containers[index]
+        &mut self.now[index]
     }
 }
 

@@ -2,14 +2,13 @@
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt as _;
 
 use super::assess::Assessment;
-use super::draft::{Draft, Place, containers};
+use super::draft::{Draft, Place};
 use super::knob::{Entry, Wanted};
 use super::record::Record;
 use super::workload::{Outcome, View};
-use super::{Change, advice, owner, rollout, until};
+use super::{Change, advice, owner, until};
 use crate::api::conditions::Statement;
 use crate::api::{ConnectionAge, OnRemove, Reason};
 
@@ -68,18 +67,18 @@ impl View<'_> {
 
     /// Whether the status says that it was in, though there is no trace of it: `kubectl rollout undo` brings back the former
     /// annotations too, and `kubectl replace` those of a file. (Ours was the second template at least, theirs came after it;
-    /// a Deployment that was made anew starts from one.)
+    /// a workload that was made anew starts from one.)
     fn lost_with_its_record(&self) -> bool {
-        let name = self.deployment.name_any();
         let status = self.observed.backend.status.as_ref();
         self.record.is_none()
-            && rollout::revision(self.deployment) >= 3
+            && self.workload.revision() >= 3
             && status
                 .iter()
                 .flat_map(|status| &status.servers)
                 .any(|server| {
                     let state = server.state.as_deref();
-                    server.name == name
+                    server.kind == self.workload.kind.as_str()
+                        && server.name == self.workload.name()
                         && server.planned.is_some()
                         && (state == Some(Reason::Applied.as_str())
                             || state == Some(Reason::RollingOut.as_str()))
@@ -101,14 +100,14 @@ impl View<'_> {
             recent
         });
         Record {
-            container: containers(self.deployment)[index].name.clone(),
+            container: self.workload.containers()[index].name.clone(),
             knob: wanted.kind,
             age: wanted.age.to_string(),
             list: place.list,
             before: place.before,
             entries,
             generation: self.generation(),
-            revision: rollout::revision(self.deployment),
+            revision: self.workload.revision(),
             leave: age.on_remove.unwrap_or_default() == OnRemove::Leave,
             reverts,
             gone_since: None,
@@ -119,11 +118,11 @@ impl View<'_> {
     fn injected(&self, draft: Draft<'_>, record: &Record, again: bool) -> Outcome {
         let texts: Vec<String> = record.entries.iter().map(Entry::text).collect();
         let note = format!(
-            "Set {}{} in container {} of Deployment {}: its pods are replaced once",
+            "Set {}{} in container {} of {}: its pods are replaced once",
             texts.join(" "),
             if again { " again" } else { "" },
             record.container,
-            self.deployment.name_any()
+            self.workload
         );
         let had = self.record.as_ref().is_some_and(|r| !r.entries.is_empty());
         let change = if had && !again {
@@ -145,28 +144,28 @@ impl View<'_> {
         index: usize,
         wanted: &Wanted,
     ) -> Option<Outcome> {
-        let name = self.deployment.name_any();
-        let container = &containers(self.deployment)[index].name;
+        let workload = self.workload;
+        let container = &self.workload.containers()[index].name;
         if let Some(due) = record.exhausted_until(self.now) {
             let lines = advice::lines(wanted, container, Some(record.list));
             return Some(Outcome {
                 statement: Some(Statement::no(
                     Reason::Reverted,
                     format!(
-                        "somebody takes the connection age out of Deployment {name} again and again: {lines}"
+                        "somebody takes the connection age out of {workload} again and again: {lines}"
                     ),
                 )),
                 look_again: Some(until(self.now, due)),
                 ..Outcome::default()
             });
         }
-        let undone = record.gone_since.is_some() || owner::looks_undone(self.deployment, record);
+        let undone = record.gone_since.is_some() || owner::looks_undone(self.workload, record);
         undone.then(|| self.wait_after_undo(record)).flatten()
     }
 
     /// Notes when the age was found to be out, and waits; `None` once that is long enough ago.
     fn wait_after_undo(&self, record: &Record) -> Option<Outcome> {
-        let name = self.deployment.name_any();
+        let workload = self.workload;
         let since = record.gone_since.as_ref().map_or(self.now, |since| since.0);
         let due = since + AFTER_UNDO;
         if self.now >= due {
@@ -177,14 +176,14 @@ impl View<'_> {
                 gone_since: Some(Time(self.now)),
                 ..record.clone()
             };
-            let note = format!("The connection age was taken out of Deployment {name} by an undo or a replacement; it is set again in 10 minutes");
-            self.step(Change::Update, Draft::new(self.deployment), Some(&noticed), note)
+            let note = format!("The connection age was taken out of {workload} by an undo or a replacement; it is set again in 10 minutes");
+            self.step(Change::Update, Draft::new(self.workload), Some(&noticed), note)
         });
         Some(Outcome {
             statement: Some(Statement::no(
                 Reason::WaitingForRollout,
                 format!(
-                    "the connection age was taken out of Deployment {name} by an undo or a replacement: it is set again 10 minutes after that; remove spec.connectionAge to prevent it"
+                    "the connection age was taken out of {workload} by an undo or a replacement: it is set again 10 minutes after that; remove spec.connectionAge to prevent it"
                 ),
             )),
             step,

@@ -1,4 +1,4 @@
-//! Where the age goes into somebody else's Deployment, and how it comes out again.
+//! Where the age goes into somebody else's workload, and how it comes out again.
 //!
 //! Pure: from what was observed to the patches that should be sent. The owner of a workload must never notice us and always
 //! wins, hence (each tried on a real API server):
@@ -41,6 +41,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::Server;
 use crate::api::conditions::Statement;
 use crate::names;
+use crate::observed::Kind;
 
 pub use owner::release;
 pub use schedule::plan;
@@ -73,8 +74,10 @@ pub enum Change {
 /// One patch of one workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The Deployment.
-    pub deployment: String,
+    /// The workload's kind.
+    pub kind: Kind,
+    /// The workload's name.
+    pub name: String,
     /// Which one of that name: the patch tests it too.
     pub uid: String,
     /// What the patch does.

@@ -1,31 +1,31 @@
 //! To whom a value in a workload belongs: the owner's manifest, another field manager, or nobody but us.
 
 use json_patch::Patch;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::{Value, json};
 
 use super::knob::Entry;
 use super::patch::{pointer, remove, test};
 use super::record::{Before, List, Record};
 use super::{arguments, names};
+use crate::observed::Workload;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Field managers of `kubectl rollout undo`, which restores a former template whatever is in Git.
 const UNDO_MANAGERS: [&str; 2] = ["kubectl", "kubectl-rollout"];
 
 /// Whether somebody else has claimed since what the record says we wrote; then it is not ours to take.
-pub fn is_theirs(deployment: &Deployment, record: &Record, entry: &Entry) -> bool {
-    managers(deployment, &record.container, record.list, Some(entry))
+pub fn is_theirs(workload: &Workload, record: &Record, entry: &Entry) -> bool {
+    managers(workload, &record.container, record.list, Some(entry))
         .next()
         .is_some()
-        || in_manifest(deployment, record, entry)
+        || in_manifest(workload, record, entry)
 }
 
 /// Whether the list was put back by something that only knows a former template (`kubectl rollout undo`), or in a way that left no trace.
-pub fn looks_undone(deployment: &Deployment, record: &Record) -> bool {
+pub fn looks_undone(workload: &Workload, record: &Record) -> bool {
     record.list == List::Env
-        || managers(deployment, &record.container, record.list, None).all(|entry| {
+        || managers(workload, &record.container, record.list, None).all(|entry| {
             entry.operation.as_deref() != Some("Apply")
                 && entry
                     .manager
@@ -36,7 +36,7 @@ pub fn looks_undone(deployment: &Deployment, record: &Record) -> bool {
 
 /// Others that own an entry (a variable has an owner of its own, arguments have the list's).
 fn managers<'a>(
-    deployment: &'a Deployment,
+    workload: &'a Workload,
     container: &str,
     list: List,
     entry: Option<&Entry>,
@@ -53,7 +53,7 @@ fn managers<'a>(
     if let Some(Entry::Variable { name, .. }) = entry {
         path.push(format!("k:{}", json!({ "name": name })));
     }
-    deployment
+    workload
         .metadata
         .managed_fields
         .iter()
@@ -68,13 +68,8 @@ fn managers<'a>(
 }
 
 /// Whether the manifest that `kubectl apply` last sent has the entry, or a list where there was none.
-fn in_manifest(deployment: &Deployment, record: &Record, entry: &Entry) -> bool {
-    let Some(text) = deployment
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|annotations| annotations.get(LAST_APPLIED))
-    else {
+fn in_manifest(workload: &Workload, record: &Record, entry: &Entry) -> bool {
+    let Some(text) = workload.annotation(LAST_APPLIED) else {
         return false;
     };
     let Ok(manifest) = serde_json::from_str::<Value>(text) else {
@@ -109,8 +104,8 @@ fn in_manifest(deployment: &Deployment, record: &Record, entry: &Entry) -> bool 
 /// Removes our managedFields entry, so that every later apply of the owner succeeds and wins; `None` if there is none.
 ///
 /// Not guaranteed: that the entry is still at that place when the patch arrives. Then the `test` fails, nothing changes, and the next look finds the new place.
-pub fn release(deployment: &Deployment) -> Option<Patch> {
-    let entries = deployment.metadata.managed_fields.iter().flatten();
+pub fn release(metadata: &ObjectMeta) -> Option<Patch> {
+    let entries = metadata.managed_fields.iter().flatten();
     let mut operations = Vec::new();
     // From the end, so that one removal does not move the next.
     for (at, _) in entries
@@ -131,7 +126,7 @@ pub fn release(deployment: &Deployment) -> Option<Patch> {
     if operations.is_empty() {
         return None;
     }
-    let uid = deployment.metadata.uid.clone().unwrap_or_default();
+    let uid = metadata.uid.clone().unwrap_or_default();
     operations.insert(0, test(pointer(["metadata", "uid"]), uid.into()));
     Some(Patch(operations))
 }

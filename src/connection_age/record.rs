@@ -1,13 +1,13 @@
 //! What a backend wrote into a workload, kept in an annotation of that workload.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
 use super::knob::{Entry, Kind, Wanted};
 use crate::api::{DurationFormat, GoDuration};
 use crate::names;
+use crate::observed::Workload;
 
 /// More than any record that was written here: 32 arguments of 1024 characters, each of which JSON may double, and the rest.
 const MAX_LENGTH: usize = 80 * 1024;
@@ -94,15 +94,10 @@ pub enum Recorded {
 }
 
 impl Record {
-    /// The record of `backend` on `deployment`.
-    pub fn of(deployment: &Deployment, backend: &str) -> Recorded {
+    /// The record of `backend` on `workload`.
+    pub fn of(workload: &Workload, backend: &str) -> Recorded {
         let key = names::record_annotation(backend);
-        match deployment
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|annotations| annotations.get(&key))
-        {
+        match workload.annotation(&key) {
             None => Recorded::Nothing,
             Some(text) => Self::parse(text).map_or(Recorded::Malformed, Recorded::Record),
         }

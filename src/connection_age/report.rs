@@ -1,9 +1,6 @@
 //! What is said of one workload.
 
-use kube::ResourceExt as _;
-
 use super::MIXED;
-use super::draft::containers;
 use super::knob::Wanted;
 use super::record::Record;
 use super::rollout::{self, Busy};
@@ -14,45 +11,44 @@ use crate::api::{Reason, Server};
 impl View<'_> {
     /// The template has it: do the ready pods?
     pub(super) fn settled(&self, index: usize, wanted: &Wanted) -> Statement {
-        let name = self.deployment.name_any();
-        let container = &containers(self.deployment)[index].name;
-        let ready = rollout::serving(self.deployment, &self.observed.pods, container);
+        let workload = self.workload;
+        let container = &self.workload.containers()[index].name;
+        let ready = rollout::serving(self.workload, &self.observed.pods, container);
         let with = ready
             .iter()
             .filter(|own| own.is_some_and(|own| wanted.runs_in(own)))
             .count();
-        if with == ready.len() && (with > 0 || rollout::replicas(self.deployment) == 0) {
-            let text = format!(
-                "{with} ready pods of Deployment {name} run with {}",
-                wanted.age
-            );
+        if with == ready.len() && (with > 0 || self.workload.replicas == 0) {
+            let text = format!("{with} ready pods of {workload} run with {}", wanted.age);
             return Statement::yes(Reason::Applied, text);
         }
         let count = format!(
-            "{with} of {} ready pods of Deployment {name} run with {}",
+            "{with} of {} ready pods of {workload} run with {}",
             ready.len(),
             wanted.age
         );
-        if rollout::busy(self.deployment) == Some(Busy::Paused) {
+        if rollout::busy(self.workload) == Some(Busy::Paused) {
             let text = format!(
-                "{count}, and the Deployment is paused: resume it with kubectl rollout resume deployment {name}"
+                "{count}, and it is paused: resume it with {}",
+                rollout::command(workload, "resume")
             );
             return Statement::no(Reason::Paused, text);
         }
         Statement::no(
             Reason::RollingOut,
             format!(
-                "{count}: wait for the rollout, or look into it with kubectl rollout status deployment {name}"
+                "{count}: wait for the rollout, or look into it with {}",
+                rollout::command(workload, "status")
             ),
         )
     }
 
     pub(super) fn rollout_failed(&self) -> Statement {
-        let name = self.deployment.name_any();
+        let workload = self.workload;
         Statement::no(
             Reason::RolloutFailed,
             format!(
-                "the rollout of Deployment {name} with the connection age made no progress and was taken back: check that the server takes this knob and format, then change spec.connectionAge"
+                "the rollout of {workload} with the connection age made no progress and was taken back: check that the server takes this knob and format, then change spec.connectionAge"
             ),
         )
     }
@@ -64,7 +60,7 @@ impl View<'_> {
         wanted: Option<&Wanted>,
         statement: Statement,
     ) -> Outcome {
-        let container = index.map(|index| containers(self.deployment)[index].name.as_str());
+        let container = index.map(|index| self.workload.containers()[index].name.as_str());
         Outcome {
             row: Some(self.row(container, wanted, &statement)),
             statement: Some(statement),
@@ -73,7 +69,7 @@ impl View<'_> {
     }
 
     pub(super) fn row_of(&self, index: usize, wanted: &Wanted, statement: &Statement) -> Server {
-        let container = &containers(self.deployment)[index].name;
+        let container = &self.workload.containers()[index].name;
         self.row(Some(container), Some(wanted), statement)
     }
 
@@ -85,10 +81,10 @@ impl View<'_> {
     ) -> Server {
         let container = container.or(self.record.as_ref().map(|record| record.container.as_str()));
         Server {
-            kind: "Deployment".into(),
-            name: self.deployment.name_any(),
+            kind: self.workload.kind.as_str().into(),
+            name: self.workload.name().to_owned(),
             container: container.map(str::to_owned),
-            replicas: rollout::replicas(self.deployment),
+            replicas: self.workload.replicas,
             running: container.and_then(|container| self.running(container, wanted)),
             planned: wanted.map(|wanted| wanted.age.to_string()),
             state: Some(statement.reason.to_string()),
@@ -99,7 +95,7 @@ impl View<'_> {
 
     pub(super) fn running(&self, container: &str, wanted: Option<&Wanted>) -> Option<String> {
         let recorded = self.record.as_ref().map(Record::as_wanted);
-        let mut ages = rollout::serving(self.deployment, &self.observed.pods, container)
+        let mut ages = rollout::serving(self.workload, &self.observed.pods, container)
             .into_iter()
             .map(|own| {
                 let own = own?;

@@ -1,15 +1,13 @@
 //! All workloads together: what is done now, and what waits.
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::ResourceExt as _;
 
 use super::rollout::{self, Busy};
 use super::workload::{self, Outcome};
-use super::{Change, MIXED, Permit, Plan, Step, owner, target};
+use super::{Change, MIXED, Permit, Plan, Step, owner};
 use crate::api::conditions::Statement;
 use crate::api::{AgeMode, Reason, Server};
-use crate::observed::Observed;
+use crate::observed::{Observed, Workload};
 
 /// As many rows as the status takes.
 const MAX_SERVERS: usize = 32;
@@ -50,11 +48,11 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
         plan.statement.message = "the namespace is being deleted".into();
         return plan;
     }
-    let mut looks: Vec<(&Deployment, Outcome)> = observed
-        .deployments
+    let mut looks: Vec<(&Workload, Outcome)> = observed
+        .workloads
         .iter()
-        .filter(|deployment| deployment.metadata.deletion_timestamp.is_none())
-        .map(|deployment| (deployment, workload::look(observed, deployment, now)))
+        .filter(|workload| workload.metadata.deletion_timestamp.is_none())
+        .map(|workload| (workload, workload::look(observed, workload, now)))
         .collect();
     let suspended = observed.backend.spec.suspend && !observed.terminating();
     if suspended {
@@ -69,14 +67,14 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
     }
     let recorded = looks
         .iter()
-        .any(|(deployment, _)| has_record(observed, deployment));
+        .any(|(workload, _)| has_record(observed, workload));
     plan.look_again = looks.iter().filter_map(|(_, o)| o.look_again).min();
     plan.statement = statement(observed, &looks);
-    for (deployment, outcome) in looks {
+    for (workload, outcome) in looks {
         plan.steps
-            .extend(outcome.step.or_else(|| dangling(deployment)));
+            .extend(outcome.step.or_else(|| dangling(workload)));
         plan.servers
-            .extend(outcome.row.or_else(|| unasked(observed, deployment)));
+            .extend(outcome.row.or_else(|| unasked(observed, workload)));
     }
     plan.running_max_age = running(&plan.servers);
     let may_write = enforces(observed) && !suspended;
@@ -86,32 +84,31 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
 }
 
 /// One rollout at a time, none where something else moves, none beyond the budget. Tells whether something waits.
-fn take_turns(looks: &mut [(&Deployment, Outcome)], permit: Permit) -> bool {
+fn take_turns(looks: &mut [(&Workload, Outcome)], permit: Permit) -> bool {
     let rolling: Vec<String> = looks
         .iter()
-        .filter(|(deployment, outcome)| outcome.involved && rollout::is_rolling(deployment))
-        .map(|(deployment, _)| deployment.name_any())
+        .filter(|(workload, outcome)| outcome.involved && workload.is_rolling())
+        .map(|(workload, _)| workload.to_string())
         .collect();
     let mut started: Option<String> = looks
         .iter()
         .find(|(_, outcome)| outcome.urgent && outcome.starts_rollout())
-        .map(|(deployment, _)| deployment.name_any());
+        .map(|(workload, _)| workload.to_string());
     let mut waits = false;
-    for (deployment, outcome) in looks.iter_mut() {
+    for (workload, outcome) in looks.iter_mut() {
         if outcome.urgent || !outcome.starts_rollout() {
             continue;
         }
-        let name = deployment.name_any();
+        let name = workload.to_string();
         let other = started.iter().chain(&rolling).find(|other| **other != name);
-        let (reason, why) = if let Some(busy) = rollout::busy(deployment) {
-            waiting(busy, &name)
+        let (reason, why) = if let Some(busy) = rollout::busy(workload) {
+            waiting(busy, workload)
         } else if let Some(other) = other {
-            let text = format!("Deployment {name} waits for the rollout of Deployment {other}");
+            let text = format!("{workload} waits for the rollout of {other}");
             (Reason::WaitingForRollout, text)
         } else if !permit.rollout {
-            let text = format!(
-                "Deployment {name} waits until fewer rollouts are under way in the cluster"
-            );
+            let text =
+                format!("{workload} waits until fewer rollouts are under way in the cluster");
             (Reason::WaitingForRollout, text)
         } else {
             started = Some(name);
@@ -123,31 +120,30 @@ fn take_turns(looks: &mut [(&Deployment, Outcome)], permit: Permit) -> bool {
     waits
 }
 
-fn waiting(busy: Busy, name: &str) -> (Reason, String) {
+fn waiting(busy: Busy, workload: &Workload) -> (Reason, String) {
     match busy {
         Busy::Paused => (
             Reason::Paused,
             format!(
-                "Deployment {name} is paused: resume it with kubectl rollout resume deployment {name}"
+                "{workload} is paused: resume it with {}",
+                rollout::command(workload, "resume")
             ),
         ),
         Busy::Rolling => (
             Reason::WaitingForRollout,
-            format!(
-                "Deployment {name} is rolling out: the connection age follows when that has ended"
-            ),
+            format!("{workload} is rolling out: the connection age follows when that has ended"),
         ),
         Busy::Unavailable => (
             Reason::WaitingForRollout,
             format!(
-                "not all pods of Deployment {name} are available: the connection age follows when they are"
+                "not all pods of {workload} are available: the connection age follows when they are"
             ),
         ),
     }
 }
 
 /// The worst of all workloads.
-fn statement(observed: &Observed, looks: &[(&Deployment, Outcome)]) -> Statement {
+fn statement(observed: &Observed, looks: &[(&Workload, Outcome)]) -> Statement {
     let mut all: Vec<Statement> = looks
         .iter()
         .filter_map(|(_, outcome)| outcome.statement.clone())
@@ -187,7 +183,7 @@ fn statement(observed: &Observed, looks: &[(&Deployment, Outcome)]) -> Statement
 }
 
 /// Workloads that are named, but not there.
-fn missing(observed: &Observed, looks: &[(&Deployment, Outcome)]) -> Option<Statement> {
+fn missing(observed: &Observed, looks: &[(&Workload, Outcome)]) -> Option<Statement> {
     let age = observed
         .backend
         .spec
@@ -195,21 +191,21 @@ fn missing(observed: &Observed, looks: &[(&Deployment, Outcome)]) -> Option<Stat
         .as_ref()
         .filter(|_| asks(observed))?;
     let name = age.workloads.iter().find(|name| {
-        !looks.iter().any(|(deployment, _)| {
-            &deployment.name_any() == *name
-                && target::is_selected(&observed.backend.spec, deployment)
+        !looks.iter().any(|(workload, _)| {
+            workload.name() == name.as_str()
+                && workload.is_selected(&observed.backend.spec.selector)
         })
     })?;
     Some(Statement::no(
         Reason::NoServer,
         format!(
-            "spec.connectionAge.workloads names {name}, but no Deployment of that name in namespace {} has the labels of spec.selector in its template: correct one of the two",
+            "spec.connectionAge.workloads names {name}, but no Deployment, StatefulSet or DaemonSet of that name in namespace {} has the labels of spec.selector in its template: correct one of the two",
             observed.namespace()
         ),
     ))
 }
 
-fn no_server(observed: &Observed, looks: &[(&Deployment, Outcome)]) -> Statement {
+fn no_server(observed: &Observed, looks: &[(&Workload, Outcome)]) -> Statement {
     let told = looks.iter().find_map(|(_, outcome)| {
         let row = outcome.row.as_ref()?;
         (row.state.as_deref() == Some(Reason::NoServer.as_str())).then(|| row.message.clone())?
@@ -223,7 +219,7 @@ fn no_server(observed: &Observed, looks: &[(&Deployment, Outcome)]) -> Statement
         .collect();
     let message = told.unwrap_or_else(|| {
         format!(
-            "no Deployment in namespace {} has the labels {} in its template: correct spec.selector, or deploy the server",
+            "no Deployment, StatefulSet or DaemonSet in namespace {} has the labels {} in its template: correct spec.selector, or deploy the server",
             observed.namespace(),
             labels.join(",")
         )
@@ -232,26 +228,28 @@ fn no_server(observed: &Observed, looks: &[(&Deployment, Outcome)]) -> Statement
 }
 
 /// A row for a workload that serves, but is not among those asked for.
-fn unasked(observed: &Observed, deployment: &Deployment) -> Option<Server> {
-    target::is_selected(&observed.backend.spec, deployment).then(|| Server {
-        kind: "Deployment".into(),
-        name: deployment.name_any(),
-        replicas: rollout::replicas(deployment),
-        state: Some(Reason::NotRequested.to_string()),
-        ..Server::default()
-    })
+fn unasked(observed: &Observed, workload: &Workload) -> Option<Server> {
+    workload
+        .is_selected(&observed.backend.spec.selector)
+        .then(|| Server {
+            kind: workload.kind.as_str().into(),
+            name: workload.name().to_owned(),
+            replicas: workload.replicas,
+            state: Some(Reason::NotRequested.to_string()),
+            ..Server::default()
+        })
 }
 
 /// A managedFields entry that was left when the operator ended between a write and its release.
-fn dangling(deployment: &Deployment) -> Option<Step> {
-    let name = deployment.name_any();
+fn dangling(workload: &Workload) -> Option<Step> {
     Some(Step {
-        uid: deployment.metadata.uid.clone().unwrap_or_default(),
+        kind: workload.kind,
+        name: workload.name().to_owned(),
+        uid: workload.metadata.uid.clone().unwrap_or_default(),
         change: Change::Release,
-        patch: owner::release(deployment)?,
+        patch: owner::release(&workload.metadata)?,
         starts_rollout: false,
-        note: format!("Gave up the ownership of fields of Deployment {name} that a write had left"),
-        deployment: name,
+        note: format!("Gave up the ownership of fields of {workload} that a write had left"),
     })
 }
 
@@ -269,10 +267,10 @@ fn running(servers: &[Server]) -> Option<String> {
     }
 }
 
-fn has_record(observed: &Observed, deployment: &Deployment) -> bool {
-    deployment
-        .annotations()
-        .contains_key(&crate::names::record_annotation(&observed.name()))
+fn has_record(observed: &Observed, workload: &Workload) -> bool {
+    workload
+        .annotation(&crate::names::record_annotation(&observed.name()))
+        .is_some()
 }
 
 fn asks(observed: &Observed) -> bool {

@@ -1,13 +1,10 @@
 //! Which container of a workload gets the age.
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
-use kube::ResourceExt as _;
 
-use super::draft::containers;
 use crate::api::conditions::Statement;
 use crate::api::{ConnectionAge, GrpcBackendSpec, Reason};
-use crate::observed::selects;
+use crate::observed::{Update, Workload};
 
 /// What a workload is to a backend.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,35 +19,21 @@ pub enum Target {
     Unfit(Statement),
 }
 
-/// Whether the pods of `deployment` carry the backend's labels.
-pub fn is_selected(spec: &GrpcBackendSpec, deployment: &Deployment) -> bool {
-    deployment
-        .spec
-        .as_ref()
-        .and_then(|own| own.template.metadata.as_ref()?.labels.as_ref())
-        .is_some_and(|labels| selects(&spec.selector, labels))
-}
-
-/// The container of `deployment` that `spec` means.
-pub fn find(spec: &GrpcBackendSpec, age: &ConnectionAge, deployment: &Deployment) -> Target {
-    let name = deployment.name_any();
-    let asked_by_name = age.workloads.contains(&name);
-    if !is_selected(spec, deployment) || !age.workloads.is_empty() && !asked_by_name {
+/// The container of `workload` that `spec` means.
+pub fn find(spec: &GrpcBackendSpec, age: &ConnectionAge, workload: &Workload) -> Target {
+    let asked_by_name = age.workloads.iter().any(|name| name == workload.name());
+    if !workload.is_selected(&spec.selector) || !age.workloads.is_empty() && !asked_by_name {
         return Target::Foreign;
     }
-    let index = match container(spec, age, deployment) {
+    let index = match container(spec, age, workload) {
         Ok(index) => index,
         Err(target) => return target,
     };
-    let strategy = deployment
-        .spec
-        .as_ref()
-        .and_then(|own| own.strategy.as_ref()?.type_.as_deref());
-    if strategy == Some("Recreate") && !asked_by_name {
+    if workload.update == Update::Recreate && !asked_by_name {
         return Target::Unfit(Statement::no(
             Reason::UnsupportedWorkload,
             format!(
-                "Deployment {name} has strategy.type Recreate: setting the age would stop all its pods at once; name it in spec.connectionAge.workloads if that is acceptable"
+                "{workload} has strategy.type Recreate: setting the age would stop all its pods at once; name it in spec.connectionAge.workloads if that is acceptable"
             ),
         ));
     }
@@ -60,10 +43,9 @@ pub fn find(spec: &GrpcBackendSpec, age: &ConnectionAge, deployment: &Deployment
 fn container(
     spec: &GrpcBackendSpec,
     age: &ConnectionAge,
-    deployment: &Deployment,
+    workload: &Workload,
 ) -> Result<usize, Target> {
-    let name = deployment.name_any();
-    let all = containers(deployment);
+    let all = workload.containers();
     if let Some(wanted) = &age.container {
         return all
             .iter()
@@ -72,7 +54,7 @@ fn container(
                 Target::NoServer(Statement::no(
                     Reason::NoServer,
                     format!(
-                        "Deployment {name} has no container {wanted}: it has {}; correct spec.connectionAge.container",
+                        "{workload} has no container {wanted}: it has {}; correct spec.connectionAge.container",
                         listed(all.iter().map(|container| container.name.as_str()))
                     ),
                 ))
@@ -89,14 +71,14 @@ fn container(
         [] => Err(Target::NoServer(Statement::no(
             Reason::NoServer,
             format!(
-                "no container of Deployment {name} declares the port {} in its ports: add it there, correct spec.ports[].targetPort, or name the server's container in spec.connectionAge.container",
+                "no container of {workload} declares the port {} in its ports: add it there, correct spec.ports[].targetPort, or name the server's container in spec.connectionAge.container",
                 ports(spec)
             ),
         ))),
         several => Err(Target::Unfit(Statement::no(
             Reason::AmbiguousContainer,
             format!(
-                "the containers {} of Deployment {name} all declare the port {}: name the server's in spec.connectionAge.container",
+                "the containers {} of {workload} all declare the port {}: name the server's in spec.connectionAge.container",
                 listed(several.iter().map(|index| all[*index].name.as_str())),
                 ports(spec)
             ),

@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::ResourceExt as _;
 
 use super::assess::Assessment;
-use super::draft::{Draft, containers};
+use super::draft::Draft;
 use super::knob::{Entry, Found, Wanted};
 use super::record::{Record, Recorded};
 use super::target::{self, Target};
 use super::{Change, Step, advice, rollout};
 use crate::api::conditions::Statement;
 use crate::api::{AgeMode, ConnectionAge, OnRemove, Reason, Server};
-use crate::observed::Observed;
+use crate::observed::{Observed, Workload};
 
 /// What one workload comes to.
 #[derive(Clone, Debug, Default)]
@@ -61,33 +59,32 @@ impl Outcome {
 /// One backend looking at one workload.
 pub struct View<'a> {
     pub(super) observed: &'a Observed,
-    pub(super) deployment: &'a Deployment,
+    pub(super) workload: &'a Workload,
     pub(super) record: Option<Record>,
     pub(super) now: Timestamp,
 }
 
 /// Decides for one workload, as if no other were there.
-pub fn look(observed: &Observed, deployment: &Deployment, now: Timestamp) -> Outcome {
-    let recorded = Record::of(deployment, &observed.name());
+pub fn look(observed: &Observed, workload: &Workload, now: Timestamp) -> Outcome {
+    let recorded = Record::of(workload, &observed.name());
     let record = match &recorded {
         Recorded::Record(record) => Some(record.clone()),
         Recorded::Nothing | Recorded::Malformed => None,
     };
     let view = View {
         observed,
-        deployment,
+        workload,
         record,
         now,
     };
     let mut outcome = view.decide();
     if recorded == Recorded::Malformed {
-        let name = deployment.name_any();
         outcome.withhold(
             Reason::WaitingForRollout,
-            &format!("an unreadable record on Deployment {name} is forgotten first"),
+            &format!("an unreadable record on {workload} is forgotten first"),
         );
         outcome.step = Some(view.forget(&format!(
-            "Forgot an unreadable record on Deployment {name}; no value was touched"
+            "Forgot an unreadable record on {workload}; no value was touched"
         )));
     }
     outcome.involved |= recorded != Recorded::Nothing;
@@ -105,10 +102,13 @@ impl View<'_> {
         if self.observed.terminating() {
             return self.give_up(leave);
         }
-        match target::find(spec, age, self.deployment) {
+        match target::find(spec, age, self.workload) {
             Target::Foreign => self.give_up(leave),
             Target::NoServer(statement) => {
-                let counts = age.workloads.contains(&self.deployment.name_any());
+                let counts = age
+                    .workloads
+                    .iter()
+                    .any(|name| name == self.workload.name());
                 let mut outcome = self.give_up(leave);
                 outcome.row = Some(self.row(None, None, &statement));
                 outcome.statement = outcome.statement.or(counts.then_some(statement));
@@ -131,20 +131,19 @@ impl View<'_> {
         let Some(record) = &self.record else {
             return Outcome::default();
         };
-        let name = self.deployment.name_any();
+        let workload = self.workload;
         if leave {
-            let note =
-                format!("Left the connection age on Deployment {name} as it is, as onRemove says");
+            let note = format!("Left the connection age on {workload} as it is, as onRemove says");
             return Outcome {
                 step: Some(self.forget(&note)),
                 ..Outcome::default()
             };
         }
-        let mut draft = Draft::new(self.deployment);
+        let mut draft = Draft::new(self.workload);
         draft.undo(record);
         if !draft.changes_pods() {
             let note = format!(
-                "Nothing to take back from Deployment {name}: nothing of what was set is left as ours"
+                "Nothing to take back from {workload}: nothing of what was set is left as ours"
             );
             return Outcome {
                 step: Some(self.forget(&note)),
@@ -153,13 +152,13 @@ impl View<'_> {
         }
         let statement = Statement::no(
             Reason::RollingOut,
-            format!("the connection age is being taken back from Deployment {name}"),
+            format!("the connection age is being taken back from {workload}"),
         );
         Outcome {
             row: Some(self.row(Some(&record.container), None, &statement)),
             statement: Some(statement),
             step: Some(self.take_back(draft, None)),
-            urgent: self.observed.terminating() || rollout::ours_failed(self.deployment, record),
+            urgent: self.observed.terminating() || rollout::ours_failed(self.workload, record),
             involved: true,
             look_again: None,
         }
@@ -167,7 +166,7 @@ impl View<'_> {
 
     fn advise(&self, index: usize, wanted: &Wanted, leave: bool) -> Outcome {
         let mut outcome = self.give_up(leave);
-        let mut draft = Draft::new(self.deployment);
+        let mut draft = Draft::new(self.workload);
         if let Some(record) = self.record.as_ref().filter(|_| !leave) {
             draft.undo(record);
         }
@@ -182,9 +181,9 @@ impl View<'_> {
                 Err(statement) => statement,
                 Ok(_) if undone => not_applied("what Evenkeel set is taken back first"),
                 Ok(place) => {
-                    let container = &containers(self.deployment)[index].name;
+                    let container = &self.workload.containers()[index].name;
                     let lines = advice::lines(wanted, container, Some(place.list));
-                    not_applied(&advice::command(&draft, self.deployment, &lines))
+                    not_applied(&advice::command(&draft, self.workload, &lines))
                 }
             },
         };
@@ -194,14 +193,14 @@ impl View<'_> {
     }
 
     fn enforce(&self, age: &ConnectionAge, index: usize, wanted: &Wanted) -> Outcome {
-        let container = &containers(self.deployment)[index].name;
+        let container = &self.workload.containers()[index].name;
         let claimed = self.claim(index, wanted);
         let fitting = self
             .record
             .as_ref()
             .filter(|record| claimed.is_none() && record.fits(container, wanted))
             .filter(|record| !self.given_twice(record, index, wanted));
-        let mut draft = Draft::new(self.deployment);
+        let mut draft = Draft::new(self.workload);
         if let (None, Some(record)) = (fitting, &self.record) {
             draft.undo(record);
         }
@@ -217,7 +216,7 @@ impl View<'_> {
                 self.put_in(age, draft, fitting, index, wanted, &missing)
             }
         };
-        let failed = |record: &Record| rollout::ours_failed(self.deployment, record);
+        let failed = |record: &Record| rollout::ours_failed(self.workload, record);
         outcome.urgent = outcome.step.is_some() && self.record.as_ref().is_some_and(failed);
         outcome.involved = true;
         if let Some(statement) = &outcome.statement {
@@ -228,7 +227,7 @@ impl View<'_> {
 
     /// Whether the owner gives a flag by now that we had appended: twice is fatal in some servers.
     fn given_twice(&self, record: &Record, index: usize, wanted: &Wanted) -> bool {
-        let mut without = Draft::new(self.deployment);
+        let mut without = Draft::new(self.workload);
         without.undo(record);
         let left = &without.containers()[index];
         without.changes_pods()
@@ -253,8 +252,8 @@ impl View<'_> {
             None
         } else {
             Some(self.forget(&format!(
-                "Forgot what was set on Deployment {}: nothing of it is left as ours",
-                self.deployment.name_any()
+                "Forgot what was set on {}: nothing of it is left as ours",
+                self.workload
             )))
         };
         Outcome {
@@ -266,9 +265,9 @@ impl View<'_> {
 
     /// Everything is in place by our hand.
     fn keep(&self, age: &ConnectionAge, record: &Record, index: usize, wanted: &Wanted) -> Outcome {
-        let name = self.deployment.name_any();
-        if rollout::ours_failed(self.deployment, record) {
-            let mut draft = Draft::new(self.deployment);
+        let workload = self.workload;
+        if rollout::ours_failed(self.workload, record) {
+            let mut draft = Draft::new(self.workload);
             draft.undo(record);
             let record = record.failed(self.generation());
             return Outcome {
@@ -286,10 +285,10 @@ impl View<'_> {
                 gone_since: None,
                 ..record.clone()
             };
-            let note = format!("Brought the record on Deployment {name} up to date; its pods stay");
+            let note = format!("Brought the record on {workload} up to date; its pods stay");
             self.step(
                 Change::Update,
-                Draft::new(self.deployment),
+                Draft::new(self.workload),
                 Some(&changed),
                 note,
             )
@@ -308,7 +307,7 @@ impl View<'_> {
     pub(super) fn forget(&self, note: &str) -> Step {
         self.step(
             Change::Forget,
-            Draft::new(self.deployment),
+            Draft::new(self.workload),
             None,
             note.to_owned(),
         )
@@ -316,8 +315,8 @@ impl View<'_> {
 
     pub(super) fn take_back(&self, draft: Draft<'_>, record: Option<&Record>) -> Step {
         let note = format!(
-            "Took the connection age back from Deployment {}: its pods are replaced once",
-            self.deployment.name_any()
+            "Took the connection age back from {}: its pods are replaced once",
+            self.workload
         );
         self.step(Change::TakeBack, draft, record, note)
     }
@@ -331,8 +330,9 @@ impl View<'_> {
     ) -> Step {
         let starts_rollout = draft.changes_pods();
         Step {
-            deployment: self.deployment.name_any(),
-            uid: self.deployment.metadata.uid.clone().unwrap_or_default(),
+            kind: self.workload.kind,
+            name: self.workload.name().to_owned(),
+            uid: self.workload.metadata.uid.clone().unwrap_or_default(),
             change,
             patch: draft.finish(&self.observed.name(), record),
             starts_rollout,

@@ -2,24 +2,18 @@
 
 use kube::ResourceExt as _;
 
-use crate::observed::{Observed, selects};
+use crate::observed::Observed;
 
 /// GB010: without a probe a pod is published from the moment that its process starts.
 pub(super) fn no_readiness_probe(observed: &Observed) -> Option<String> {
-    observed.deployments.iter().find_map(|deployment| {
-        let template = &deployment.spec.as_ref()?.template;
-        let labels = template.metadata.as_ref()?.labels.as_ref()?;
-        if !selects(&observed.backend.spec.selector, labels) {
-            return None;
-        }
+    observed.serving_workloads().find_map(|workload| {
         let serves = |number: i32| observed.backend.spec.ports.iter().any(|port| port.target() == number);
-        let container = template.spec.as_ref()?.containers.iter().find(|container| {
+        let container = workload.containers().iter().find(|container| {
             container.ports.iter().flatten().any(|port| serves(port.container_port))
         })?;
         container.readiness_probe.is_none().then(|| {
-            let name = deployment.name_any();
             format!(
-                "container {} of Deployment {name} has no readinessProbe: a pod gets requests before its server listens, and keeps getting them when it can no longer serve. Add readinessProbe: {{grpc: {{port: {}}}}}",
+                "container {} of {workload} has no readinessProbe: a pod gets requests before its server listens, and keeps getting them when it can no longer serve. Add readinessProbe: {{grpc: {{port: {}}}}}",
                 container.name,
                 observed.backend.spec.ports[0].target(),
             )
@@ -30,16 +24,8 @@ pub(super) fn no_readiness_probe(observed: &Observed) -> Option<String> {
 /// GB033: with one pod there is nothing to balance.
 pub(super) fn one_replica(observed: &Observed) -> Option<String> {
     let replicas: i32 = observed
-        .deployments
-        .iter()
-        .filter(|deployment| {
-            deployment
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.template.metadata.as_ref()?.labels.as_ref())
-                .is_some_and(|labels| selects(&observed.backend.spec.selector, labels))
-        })
-        .filter_map(|deployment| deployment.spec.as_ref()?.replicas)
+        .serving_workloads()
+        .map(|workload| workload.replicas)
         .sum();
     (replicas == 1).then(|| {
         "there is one replica: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. Set spec.replicas to 2 or more".into()

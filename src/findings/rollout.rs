@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::ResourceExt as _;
 
 use crate::connection_age::timing::DNS_TTL;
-use crate::observed::{Observed, selects};
+use crate::observed::{Observed, Update, Workload};
 
 /// Until every node has heard that a pod is going.
 const PROPAGATION: Duration = Duration::from_secs(5);
@@ -20,8 +17,7 @@ const DEFAULT_TERMINATION: i64 = 30;
 /// GB030: clients that look names up by their own clock keep the address of a pod that is gone until the answer expires.
 pub(super) fn pre_stop_is_short(observed: &Observed) -> Option<String> {
     let wanted = (DNS_TTL + PROPAGATION).as_secs();
-    servers(observed).find_map(|(deployment, pod)| {
-        let name = deployment.name_any();
+    servers(observed).find_map(|(workload, pod)| {
         let container = serving(observed, pod)?;
         let seen = match pre_stop(container) {
             Hook::Sleeps(seconds) if seconds < i64::try_from(wanted).ok()? => format!("sleeps {seconds} s in its preStop hook"),
@@ -29,7 +25,7 @@ pub(super) fn pre_stop_is_short(observed: &Observed) -> Option<String> {
             Hook::Sleeps(_) | Hook::Unknown => return None,
         };
         Some(format!(
-            "container {} of Deployment {name} {seen}: clients that look names up by their own clock (Envoy STRICT_DNS, ginepro) call a pod that is gone for up to {wanted} s. \
+            "container {} of {workload} {seen}: clients that look names up by their own clock (Envoy STRICT_DNS, ginepro) call a pod that is gone for up to {wanted} s. \
              Add lifecycle: {{preStop: {{sleep: {{seconds: {wanted}}}}}}} and terminationGracePeriodSeconds: {}, unless all clients balance by gRPC itself, which a graceful stop tells",
             container.name,
             wanted + 30,
@@ -39,7 +35,7 @@ pub(super) fn pre_stop_is_short(observed: &Observed) -> Option<String> {
 
 /// GB031: the kubelet kills a pod in the middle of its graceful stop.
 pub(super) fn termination_is_short(observed: &Observed) -> Option<String> {
-    servers(observed).find_map(|(deployment, pod)| {
+    servers(observed).find_map(|(workload, pod)| {
         let container = serving(observed, pod)?;
         let Hook::Sleeps(sleep) = pre_stop(container) else {
             return None;
@@ -47,8 +43,7 @@ pub(super) fn termination_is_short(observed: &Observed) -> Option<String> {
         let period = pod.termination_grace_period_seconds.unwrap_or(DEFAULT_TERMINATION);
         (period < sleep + DRAIN).then(|| {
             format!(
-                "Deployment {} gives its pods {period} s to end, of which the preStop hook of container {} sleeps {sleep}: running requests are cut off. Set terminationGracePeriodSeconds to {} or more",
-                deployment.name_any(),
+                "{workload} gives its pods {period} s to end, of which the preStop hook of container {} sleeps {sleep}: running requests are cut off. Set terminationGracePeriodSeconds to {} or more",
                 container.name,
                 sleep + 30,
             )
@@ -58,34 +53,27 @@ pub(super) fn termination_is_short(observed: &Observed) -> Option<String> {
 
 /// GB032: all pods are others before a client may look again.
 pub(super) fn rollout_is_fast(observed: &Observed) -> Option<String> {
-    let wanted = DNS_TTL.as_secs() + 30;
-    servers(observed).find_map(|(deployment, _)| {
-        let spec = deployment.spec.as_ref()?;
-        let replicas = i64::from(spec.replicas.unwrap_or(1));
-        let rolling = spec.strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
-        let share = |value: Option<&IntOrString>, up| part(value, replicas, up);
-        let surge = share(rolling.and_then(|rolling| rolling.max_surge.as_ref()), true);
-        let unavailable = share(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), false);
-        let batches = (replicas + (surge + unavailable).max(1) - 1) / (surge + unavailable).max(1);
-        let pace = batches * i64::from(spec.min_ready_seconds.unwrap_or(0));
-        (replicas > 1 && pace < i64::try_from(wanted).ok()?).then(|| {
+    let wanted = i64::try_from(DNS_TTL.as_secs() + 30).ok()?;
+    servers(observed).find_map(|(workload, _)| {
+        let replicas = i64::from(workload.replicas);
+        let at_once = workload.at_once.max(1);
+        let batches = (replicas + at_once - 1) / at_once;
+        let pace = batches * i64::from(workload.min_ready_seconds);
+        let by_itself = replicas > 1 && workload.update != Update::OnDelete;
+        (by_itself && pace < wanted).then(|| {
             format!(
-                "a rollout of Deployment {} may replace all {replicas} pods within {pace} s and their start, while DNS clients may look again only after {wanted} s: for a moment one may know no pod that lives. Set minReadySeconds to {}",
-                deployment.name_any(),
-                (i64::try_from(wanted).unwrap_or(i64::MAX) + batches - 1) / batches.max(1),
+                "a rollout of {workload} may replace all {replicas} pods within {pace} s and their start, while DNS clients may look again only after {wanted} s: for a moment one may know no pod that lives. Set minReadySeconds to {}",
+                (wanted + batches - 1) / batches.max(1),
             )
         })
     })
 }
 
 /// The workloads that serve for the backend.
-fn servers(observed: &Observed) -> impl Iterator<Item = (&Deployment, &PodSpec)> {
-    observed.deployments.iter().filter_map(|deployment| {
-        let template = &deployment.spec.as_ref()?.template;
-        let labels = template.metadata.as_ref()?.labels.as_ref()?;
-        let pod = template.spec.as_ref()?;
-        selects(&observed.backend.spec.selector, labels).then_some((deployment, pod))
-    })
+fn servers(observed: &Observed) -> impl Iterator<Item = (&Workload, &PodSpec)> {
+    observed
+        .serving_workloads()
+        .filter_map(|workload| Some((workload, workload.template.spec.as_ref()?)))
 }
 
 fn serving<'a>(observed: &Observed, pod: &'a PodSpec) -> Option<&'a Container> {
@@ -137,20 +125,5 @@ fn pre_stop(container: &Container) -> Hook {
             .parse()
             .map_or(Hook::Unknown, Hook::Sleeps),
         _ => Hook::Unknown,
-    }
-}
-
-/// A number or a share of the replicas, a quarter where nothing is said: Kubernetes rounds what may be added up and what may be missing down.
-fn part(value: Option<&IntOrString>, replicas: i64, up: bool) -> i64 {
-    let percent = match value {
-        Some(IntOrString::Int(number)) => return i64::from(*number),
-        Some(IntOrString::String(text)) => text.trim_end_matches('%').parse().unwrap_or(25),
-        None => 25,
-    };
-    let hundredths = replicas.saturating_mul(percent);
-    if up {
-        (hundredths + 99) / 100
-    } else {
-        hundredths / 100
     }
 }

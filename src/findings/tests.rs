@@ -1,3 +1,4 @@
+use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
 use super::*;
@@ -10,7 +11,11 @@ fn observed(spec: &Value, deployment: &Value) -> Observed {
     let backend = json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "GrpcBackend", "metadata": {"name": "a"}, "spec": whole});
     Observed {
         backend: serde_json::from_value(backend).unwrap(),
-        deployments: vec![serde_json::from_value(deployment.clone()).unwrap()],
+        workloads: vec![
+            serde_json::from_value::<Deployment>(deployment.clone())
+                .unwrap()
+                .into(),
+        ],
         ..Observed::default()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
@@ -85,6 +85,10 @@ pub struct Scope {
     pub backends: Store<GrpcBackend>,
     /// Deployments, without what only kubectl needs.
     pub deployments: Store<Deployment>,
+    /// StatefulSets, likewise.
+    pub stateful_sets: Store<StatefulSet>,
+    /// DaemonSets, likewise.
+    pub daemon_sets: Store<DaemonSet>,
     /// Pods, without what is never looked at.
     pub pods: Store<Pod>,
     /// Reads the pods' metrics.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::core::PartialObjectMeta;
@@ -20,13 +20,14 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use super::Namespaced;
 use super::context::{Scope, Shared};
 use super::observe;
 use super::reconcile::{error_policy, reconcile};
 use super::sample::Sampler;
 use crate::api::GrpcBackend;
 use crate::names;
-use crate::observed::{is_serving, selects};
+use crate::observed::{Serves, is_serving, selects};
 
 /// Passes under way at once in one scope.
 const CONCURRENCY: u16 = 8;
@@ -37,15 +38,9 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<&str>, stop: Cancellatio
     let (sampler, calls) = Sampler::new();
     let (backends, writer) = reflector::store();
     let triggers = specs(&client, namespace, writer, sampler.calls());
-    let (deployments, deployment_writer) = reflector::store();
-    let deployment_events = watcher(
-        api::<Deployment>(&client, namespace),
-        watcher::Config::default(),
-    )
-    .default_backoff()
-    .modify(|deployment| deployment.metadata.managed_fields = None)
-    .reflect(deployment_writer)
-    .touched_objects();
+    let (deployments, deployment_events) = workloads::<Deployment>(&client, namespace);
+    let (stateful_sets, stateful_set_events) = workloads::<StatefulSet>(&client, namespace);
+    let (daemon_sets, daemon_set_events) = workloads::<DaemonSet>(&client, namespace);
     let (pods, pod_writer) = reflector::store();
     let pod_events = watcher(api::<Pod>(&client, namespace), watcher::Config::default())
         .default_backoff()
@@ -57,22 +52,17 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<&str>, stop: Cancellatio
         shared,
         backends: backends.clone(),
         deployments,
+        stateful_sets,
+        daemon_sets,
         pods,
         sampler,
     });
     let gone = scope.clone();
     Controller::for_stream(triggers, backends.clone())
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
-        .watches_stream(deployment_events, {
-            let backends = backends.clone();
-            move |deployment| {
-                concerned(
-                    &backends,
-                    deployment.metadata.namespace.as_ref(),
-                    |backend| observe::concerns(&deployment, backend),
-                )
-            }
-        })
+        .watches_stream(deployment_events, server(&backends))
+        .watches_stream(stateful_set_events, server(&backends))
+        .watches_stream(daemon_set_events, server(&backends))
         .watches_stream(pod_events, {
             let backends = backends.clone();
             move |pod| {
@@ -174,6 +164,38 @@ where
         .modify(|object| object.metadata.managed_fields = None)
         .touched_objects()
         .map_err(|error| error)
+}
+
+/// The workloads of one kind: a copy to find them by, and their changes.
+fn workloads<K>(
+    client: &Client,
+    namespace: Option<&str>,
+) -> (
+    Store<K>,
+    impl Stream<Item = watcher::Result<K>> + Send + use<K>,
+)
+where
+    K: Namespaced + Serves + Send + Sync + 'static,
+{
+    let (copy, writer) = reflector::store();
+    let changes = watcher(api::<K>(client, namespace), watcher::Config::default())
+        .default_backoff()
+        .modify(|workload| workload.meta_mut().managed_fields = None)
+        .reflect(writer)
+        .touched_objects();
+    (copy, changes)
+}
+
+/// The backends that a workload serves for, or whose record it carries.
+fn server<K: Namespaced + Serves>(
+    backends: &Store<GrpcBackend>,
+) -> impl Fn(K) -> Vec<ObjectRef<GrpcBackend>> + Send + Sync + use<K> {
+    let backends = backends.clone();
+    move |workload| {
+        concerned(&backends, workload.meta().namespace.as_ref(), |backend| {
+            observe::concerns(&workload, backend)
+        })
+    }
 }
 
 /// The backends that an object is made for, or whose child's name it has: somebody else's is in the way until it goes.

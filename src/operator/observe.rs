@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use futures::try_join;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use kube::api::ListParams;
+use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt as _};
 
 use super::Namespaced;
@@ -14,14 +15,14 @@ use super::context::Scope;
 use super::error::Error;
 use crate::api::GrpcBackend;
 use crate::names;
-use crate::observed::{Observed, selects};
+use crate::observed::{Kind, Observed, Serves, Workload, labels, selects};
 
 /// Longer than any healthy answer, shorter than a leader's lease.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// More labelled objects than any spec can ask for.
 const LIST_LIMIT: u32 = 50;
-/// Deployments of one backend that are looked at.
-const MAX_DEPLOYMENTS: usize = 32;
+/// Workloads of one backend that are looked at.
+const MAX_WORKLOADS: usize = 32;
 
 /// Reads children and workloads live: a decision to write is never made from a copy that may be old. Pods come from the watch.
 pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, Error> {
@@ -52,7 +53,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
             list(client, &namespace, &labels),
             get(client, &namespace, &role),
             get(client, &namespace, &role),
-            deployments(scope, backend),
+            workloads(scope, backend),
             namespace_terminating(client, backend),
         )
     };
@@ -64,7 +65,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
         labelled_service_accounts,
         role,
         role_binding,
-        deployments,
+        workloads,
         namespace_terminating,
     ) = tokio::time::timeout(READ_TIMEOUT, read)
         .await
@@ -78,7 +79,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
         labelled_service_accounts,
         role,
         role_binding,
-        deployments,
+        workloads,
         pods: pods(scope, backend),
         siblings: siblings(scope, backend),
         namespace_terminating,
@@ -91,13 +92,15 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
 async fn copies_are_complete(scope: &Scope) -> Result<(), Error> {
     let complete = async {
         scope.deployments.wait_until_ready().await?;
+        scope.stateful_sets.wait_until_ready().await?;
+        scope.daemon_sets.wait_until_ready().await?;
         scope.pods.wait_until_ready().await
     };
     match tokio::time::timeout(READ_TIMEOUT, complete).await {
         Ok(Ok(())) => Ok(()),
         // The other side of the copy is gone: the operator is ending.
         Ok(Err(_)) | Err(_) => Err(Error::timeout(
-            "the first list of Deployments and Pods",
+            "the first list of workloads and Pods",
             READ_TIMEOUT,
         )),
     }
@@ -132,47 +135,94 @@ async fn list<K: Namespaced>(
         })
 }
 
-/// Names from the watch, contents live.
-async fn deployments(scope: &Scope, backend: &GrpcBackend) -> Result<Vec<Deployment>, Error> {
+/// The workloads of every kind. Names from the watches, contents live.
+async fn workloads(scope: &Scope, backend: &GrpcBackend) -> Result<Vec<Workload>, Error> {
     let namespace = backend.namespace().unwrap_or_default();
-    let record = names::record_annotation(&backend.name_any());
-    let found = scope.deployments.state_filter(|deployment| {
-        deployment.namespace().as_ref() == Some(&namespace) && concerns(deployment, backend)
-    });
+    let mut found = [
+        candidates(&scope.deployments, Kind::Deployment, backend),
+        candidates(&scope.stateful_sets, Kind::StatefulSet, backend),
+        candidates(&scope.daemon_sets, Kind::DaemonSet, backend),
+    ]
+    .concat();
     // Those that carry our record first, and all of them: what was written must be found again.
-    let (recorded, others): (Vec<_>, Vec<_>) = found
+    found.sort();
+    let recorded = found
         .iter()
-        .map(|deployment| {
-            (
-                deployment.annotations().contains_key(&record),
-                deployment.name_any(),
-            )
-        })
-        .partition(|(recorded, _)| *recorded);
-    let room = MAX_DEPLOYMENTS.saturating_sub(recorded.len());
-    let mut others: Vec<_> = others.into_iter().map(|(_, name)| name).collect();
-    others.sort();
-    others.truncate(room);
-    let mut names: Vec<_> = recorded
-        .into_iter()
-        .map(|(_, name)| name)
-        .chain(others)
-        .collect();
-    names.sort();
+        .filter(|candidate| candidate.rank == Rank::Recorded)
+        .count();
+    found.truncate(MAX_WORKLOADS.max(recorded));
     let client = &scope.shared.client;
-    let found = try_join_all(names.iter().map(|name| get(client, &namespace, name))).await?;
-    Ok(found.into_iter().flatten().collect())
+    let read = found
+        .iter()
+        .map(|candidate| read(client, &namespace, candidate.kind, &candidate.name));
+    let mut workloads: Vec<_> = try_join_all(read).await?.into_iter().flatten().collect();
+    workloads.sort_by(|a, b| (a.name(), a.kind).cmp(&(b.name(), b.kind)));
+    Ok(workloads)
 }
 
-/// Whether a Deployment serves for the backend, or carries its record.
-pub fn concerns(deployment: &Deployment, backend: &GrpcBackend) -> bool {
-    let serves = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.template.metadata.as_ref()?.labels.as_ref())
+async fn read(
+    client: &Client,
+    namespace: &str,
+    kind: Kind,
+    name: &str,
+) -> Result<Option<Workload>, Error> {
+    Ok(match kind {
+        Kind::Deployment => get::<Deployment>(client, namespace, name)
+            .await?
+            .map(Workload::from),
+        Kind::StatefulSet => get::<StatefulSet>(client, namespace, name)
+            .await?
+            .map(Workload::from),
+        Kind::DaemonSet => get::<DaemonSet>(client, namespace, name)
+            .await?
+            .map(Workload::from),
+    })
+}
+
+/// A workload worth reading; in the order in which there is room for them.
+#[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
+struct Candidate {
+    rank: Rank,
+    name: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+enum Rank {
+    Recorded,
+    Selected,
+}
+
+fn candidates<K>(store: &Store<K>, kind: Kind, backend: &GrpcBackend) -> Vec<Candidate>
+where
+    K: Namespaced + Serves,
+{
+    let record = names::record_annotation(&backend.name_any());
+    store
+        .state_filter(|object| {
+            object.namespace() == backend.namespace() && concerns(object, backend)
+        })
+        .iter()
+        .map(|object| Candidate {
+            rank: if object.annotations().contains_key(&record) {
+                Rank::Recorded
+            } else {
+                Rank::Selected
+            },
+            name: object.name_any(),
+            kind,
+        })
+        .collect()
+}
+
+/// Whether a workload serves for the backend, or carries its record.
+pub fn concerns<K: kube::Resource + Serves>(object: &K, backend: &GrpcBackend) -> bool {
+    let serves = object
+        .template()
+        .and_then(labels)
         .is_some_and(|labels| selects(&backend.spec.selector, labels));
     serves
-        || deployment
+        || object
             .annotations()
             .contains_key(&names::record_annotation(&backend.name_any()))
 }

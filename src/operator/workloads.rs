@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::api::{Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
@@ -14,7 +15,7 @@ use crate::api::conditions::Statement;
 use crate::api::{GrpcBackend, Reason};
 use crate::connection_age::{self, Change, Plan, Step};
 use crate::names;
-use crate::observed::Observed;
+use crate::observed::{Kind, Observed};
 use crate::status::Note;
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,9 +41,10 @@ pub async fn carry_out(scope: &Scope, observed: &Observed, plan: &Plan) -> Vec<E
 }
 
 async fn carry_out_one(scope: &Scope, backend: &GrpcBackend, step: &Step) -> Result<(), Error> {
-    let api = Api::<Deployment>::namespaced(
+    let api = Api::namespaced_with(
         scope.shared.client.clone(),
         &backend.namespace().unwrap_or_default(),
+        &resource(step.kind),
     );
     let Some(after) = patch(&api, step).await? else {
         return Ok(());
@@ -59,13 +61,22 @@ async fn carry_out_one(scope: &Scope, backend: &GrpcBackend, step: &Step) -> Res
     released
 }
 
+/// One form for all kinds: of the answer only the metadata is read.
+fn resource(kind: Kind) -> ApiResource {
+    match kind {
+        Kind::Deployment => ApiResource::erase::<Deployment>(&()),
+        Kind::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+        Kind::DaemonSet => ApiResource::erase::<DaemonSet>(&()),
+    }
+}
+
 /// At once, since whatever the owner applies meanwhile may conflict with us.
 async fn give_up_fields(
-    api: &Api<Deployment>,
+    api: &Api<DynamicObject>,
     step: &Step,
-    after: &Deployment,
+    after: &DynamicObject,
 ) -> Result<(), Error> {
-    let Some(release) = connection_age::release(after) else {
+    let Some(release) = connection_age::release(&after.metadata) else {
         return Ok(());
     };
     let release = Step {
@@ -76,21 +87,21 @@ async fn give_up_fields(
         ..step.clone()
     };
     match patch(api, &release).await {
-        // Somebody wrote meanwhile, the Deployment's controller as a rule: that write starts the pass that gives them up.
+        // Somebody wrote meanwhile, the workload's controller as a rule: that write starts the pass that gives them up.
         Ok(_) | Err(Error::Conflict { .. }) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-async fn patch(api: &Api<Deployment>, step: &Step) -> Result<Option<Deployment>, Error> {
-    let name = &step.deployment;
+async fn patch(api: &Api<DynamicObject>, step: &Step) -> Result<Option<DynamicObject>, Error> {
+    let (kind, name) = (step.kind.as_str(), &step.name);
     let action = match step.change {
         Change::Inject | Change::Update => {
-            format!("setting the connection age on Deployment {name}")
+            format!("setting the connection age on {kind} {name}")
         }
-        Change::TakeBack => format!("taking the connection age back from Deployment {name}"),
-        Change::Forget => format!("removing the record from Deployment {name}"),
-        Change::Release => format!("giving up the fields of Deployment {name}"),
+        Change::TakeBack => format!("taking the connection age back from {kind} {name}"),
+        Change::Forget => format!("removing the record from {kind} {name}"),
+        Change::Release => format!("giving up the fields of {kind} {name}"),
     };
     let params = PatchParams {
         field_manager: Some(names::WORKLOAD_MANAGER.into()),
@@ -121,7 +132,7 @@ pub fn with_errors(mut plan: Plan, errors: &[Error]) -> Plan {
     let refused = errors.iter().find_map(|error| match error {
         Error::Forbidden { .. } => Some(Statement::no(
             Reason::Forbidden,
-            format!("{error}: let the operator patch Deployments of this namespace"),
+            format!("{error}: let the operator patch the workloads of this namespace"),
         )),
         Error::Invalid { .. } => Some(Statement::no(
             Reason::UnsupportedWorkload,

@@ -151,7 +151,7 @@ async fn a_missing_right_is_named(world: Arc<World>) -> Result<()> {
     let mut role: Value = serde_json::from_str(&role)?;
     let rules = role["rules"].as_array_mut().into_iter().flatten();
     for rule in rules.filter(|rule| {
-        rule["resources"] == json!(["services"]) || rule["resources"] == json!(["deployments"])
+        rule["resources"] == json!(["services"]) || rule["apiGroups"] == json!(["apps"])
     }) {
         rule["verbs"] = json!(["get", "list", "watch"]);
     }

@@ -57,7 +57,9 @@ fn workloads_are_never_created_replaced_or_deleted() {
             .map(|&word| word.to_owned())
             .collect::<BTreeSet<_>>()
     };
-    assert_eq!(on("deployments"), set(&["get", "list", "watch", "patch"]));
+    for kind in ["deployments", "statefulsets", "daemonsets"] {
+        assert_eq!(on(kind), set(&["get", "list", "watch", "patch"]));
+    }
     assert_eq!(on("grpcbackends"), set(&["list", "watch", "patch"]));
     assert_eq!(on("pods"), set(&["list", "watch"]));
     // Otherwise the API server would refuse to let the operator hand them on.

@@ -9,7 +9,7 @@ mod removal;
 mod timing;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use super::{Change, Permit, Plan, plan, release};
 use crate::api::GrpcBackend;
 use crate::api::conditions::State;
 use crate::names;
-use crate::observed::Observed;
+use crate::observed::{Observed, Workload};
 
 const FREE: Permit = Permit { rollout: true };
 
@@ -104,11 +104,10 @@ impl World {
     }
 
     fn observed(&self) -> Observed {
-        let typed = |value: &Value| serde_json::from_value::<Deployment>(value.clone()).unwrap();
         Observed {
             backend: self.backend.clone(),
             siblings: self.siblings.clone(),
-            deployments: self.deployments.iter().map(typed).collect(),
+            workloads: self.deployments.iter().map(workload).collect(),
             pods: self
                 .pods
                 .iter()
@@ -158,7 +157,9 @@ impl World {
             let target = self
                 .deployments
                 .iter_mut()
-                .find(|d| d["metadata"]["name"] == step.deployment.as_str())
+                .find(|d| {
+                    d["kind"] == step.kind.as_str() && d["metadata"]["name"] == step.name.as_str()
+                })
                 .unwrap();
             let before = target["spec"].clone();
             json_patch::patch(target, &step.patch.0).unwrap();
@@ -171,8 +172,8 @@ impl World {
                 target["metadata"]["managedFields"] = json!([{
                     "manager": names::WORKLOAD_MANAGER, "operation": "Update", "apiVersion": "apps/v1"
                 }]);
-                let typed: Deployment = serde_json::from_value(target.clone()).unwrap();
-                json_patch::patch(target, &release(&typed).unwrap().0).unwrap();
+                let metadata = workload(target).metadata;
+                json_patch::patch(target, &release(&metadata).unwrap().0).unwrap();
             }
         }
         plan.steps.iter().map(|step| step.change).collect()
@@ -218,6 +219,17 @@ impl World {
             self.deployments[0]["metadata"]["annotations"]["connection-age.evenkeel.dev/echo"]
                 .as_str()?;
         serde_json::from_str(text).ok()
+    }
+}
+
+fn workload(value: &Value) -> Workload {
+    fn typed<K: serde::de::DeserializeOwned + Into<Workload>>(value: &Value) -> Workload {
+        serde_json::from_value::<K>(value.clone()).unwrap().into()
+    }
+    match value["kind"].as_str().unwrap() {
+        "StatefulSet" => typed::<StatefulSet>(value),
+        "DaemonSet" => typed::<DaemonSet>(value),
+        _ => typed::<Deployment>(value),
     }
 }
 

@@ -1,0 +1,344 @@
+//! A workload that serves, of whichever kind: what the decisions need of it, and nothing that only one kind has.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{Container, Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt as _;
+
+/// Counts the templates of a Deployment.
+const REVISION: &str = "deployment.kubernetes.io/revision";
+/// Which template a ReplicaSet and its pods are of.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// The kinds whose pods serve and whose template can be patched.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// Its pods are alike; ReplicaSets own them.
+    Deployment,
+    /// Its pods have a name and a place of their own.
+    StatefulSet,
+    /// One pod for each node.
+    DaemonSet,
+}
+
+impl Kind {
+    /// As manifests write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+        }
+    }
+
+    /// As kubectl takes it.
+    pub const fn resource(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployment",
+            Self::StatefulSet => "statefulset",
+            Self::DaemonSet => "daemonset",
+        }
+    }
+}
+
+/// What becomes of the pods when the template changes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Update {
+    /// They are replaced, a few at a time.
+    Rolling,
+    /// They are all stopped first.
+    Recreate,
+    /// All but this many are replaced: the `partition` of a StatefulSet.
+    AllBut(i32),
+    /// They stay until somebody deletes them.
+    OnDelete,
+}
+
+/// What the controller of the workload has got to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// The generation that it has seen.
+    pub generation: Option<i64>,
+    /// Pods that exist.
+    pub existing: i32,
+    /// Pods of the newest template.
+    pub updated: i32,
+    /// Pods that have been ready for long enough.
+    pub available: i32,
+    /// A rollout has made no progress in its time. Only Deployments have one.
+    pub deadline_exceeded: bool,
+}
+
+/// A workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// Its kind.
+    pub kind: Kind,
+    /// Name, annotations and so on.
+    pub metadata: ObjectMeta,
+    /// What its pods are made from.
+    pub template: PodTemplateSpec,
+    /// Pods asked for; of a DaemonSet the nodes that are to have one.
+    pub replicas: i32,
+    /// How pods follow the template.
+    pub update: Update,
+    /// Pods that are replaced at the same time.
+    pub at_once: i64,
+    /// How long a pod must be ready before the next is replaced.
+    pub min_ready_seconds: i32,
+    /// `spec.paused`, which only Deployments have.
+    pub paused: bool,
+    /// One pod after the other, each only when those before it are ready: the `podManagementPolicy` of most StatefulSets.
+    pub ordered: bool,
+    /// Where it stands.
+    pub progress: Progress,
+}
+
+impl Workload {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Its containers.
+    pub fn containers(&self) -> &[Container] {
+        let spec = self.template.spec.as_ref();
+        spec.map_or(&[], |pod| &pod.containers)
+    }
+
+    /// An annotation of the workload itself.
+    pub fn annotation(&self, key: &str) -> Option<&String> {
+        self.metadata.annotations.as_ref()?.get(key)
+    }
+
+    /// Whether its pods carry all of `selector`.
+    pub fn is_selected(&self, selector: &BTreeMap<String, String>) -> bool {
+        labels(&self.template).is_some_and(|labels| super::selects(selector, labels))
+    }
+
+    /// Whether its controller has seen the last change.
+    pub fn is_seen(&self) -> bool {
+        self.progress.generation >= self.metadata.generation
+    }
+
+    /// Whether pods are being replaced, or made: nothing should come in between.
+    pub fn is_rolling(&self) -> bool {
+        let settled = self.settled();
+        !self.is_seen()
+            || self.update != Update::OnDelete
+                && (settled < self.replicas || self.progress.existing > settled)
+    }
+
+    /// Whether pods are being replaced by ones of another template. Scaling is no rollout.
+    pub fn is_replacing(&self) -> bool {
+        !self.is_seen()
+            || self.update != Update::OnDelete && self.settled() < self.progress.existing
+    }
+
+    /// Pods that a rollout leaves as they are from here on.
+    fn settled(&self) -> i32 {
+        let kept = match self.update {
+            Update::AllBut(kept) => kept.min(self.replicas),
+            Update::Rolling | Update::Recreate | Update::OnDelete => 0,
+        };
+        self.progress.updated.saturating_add(kept)
+    }
+
+    /// Counts changes: of a Deployment those of its template, of the others those of their spec.
+    pub fn revision(&self) -> i64 {
+        match self.kind {
+            Kind::Deployment => self
+                .annotation(REVISION)
+                .and_then(|revision| revision.parse().ok())
+                .unwrap_or(0),
+            Kind::StatefulSet | Kind::DaemonSet => self.metadata.generation.unwrap_or(0),
+        }
+    }
+
+    /// Whether a pod is one of its own.
+    pub fn owns(&self, pod: &Pod) -> bool {
+        if self.kind != Kind::Deployment {
+            let uid = self.metadata.uid.as_ref();
+            return pod
+                .owner_references()
+                .iter()
+                .any(|owner| Some(&owner.uid) == uid);
+        }
+        // They belong to a ReplicaSet that is named after the Deployment and the hash of the template.
+        let Some(hash) = pod.labels().get(TEMPLATE_HASH) else {
+            return false;
+        };
+        let replica_set = format!("{}-{hash}", self.name());
+        pod.owner_references()
+            .iter()
+            .any(|owner| owner.kind == "ReplicaSet" && owner.name == replica_set)
+    }
+}
+
+/// As a person would call it: `StatefulSet db`.
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.name())
+    }
+}
+
+/// An object with pods made from a template.
+pub trait Serves {
+    /// What its pods are made from.
+    fn template(&self) -> Option<&PodTemplateSpec>;
+}
+
+impl Serves for Deployment {
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref().map(|spec| &spec.template)
+    }
+}
+
+impl Serves for StatefulSet {
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref().map(|spec| &spec.template)
+    }
+}
+
+impl Serves for DaemonSet {
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref().map(|spec| &spec.template)
+    }
+}
+
+/// The labels of the pods.
+pub fn labels(template: &PodTemplateSpec) -> Option<&BTreeMap<String, String>> {
+    template.metadata.as_ref()?.labels.as_ref()
+}
+
+impl From<Deployment> for Workload {
+    fn from(object: Deployment) -> Self {
+        let spec = object.spec.unwrap_or_default();
+        let status = object.status.unwrap_or_default();
+        let replicas = spec.replicas.unwrap_or(1);
+        let strategy = spec.strategy.unwrap_or_default();
+        let rolling = strategy.rolling_update.unwrap_or_default();
+        let surge = part(&rolling.max_surge.unwrap_or_else(quarter), replicas, true);
+        let missing = part(
+            &rolling.max_unavailable.unwrap_or_else(quarter),
+            replicas,
+            false,
+        );
+        let stuck = status.conditions.iter().flatten().any(|condition| {
+            condition.type_ == "Progressing"
+                && condition.status == "False"
+                && condition.reason.as_deref() == Some("ProgressDeadlineExceeded")
+        });
+        Self {
+            kind: Kind::Deployment,
+            metadata: object.metadata,
+            template: spec.template,
+            replicas,
+            update: match strategy.type_.as_deref() {
+                Some("Recreate") => Update::Recreate,
+                _ => Update::Rolling,
+            },
+            at_once: surge + missing,
+            min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
+            paused: spec.paused == Some(true),
+            ordered: false,
+            progress: Progress {
+                generation: status.observed_generation,
+                existing: status.replicas.unwrap_or(0),
+                updated: status.updated_replicas.unwrap_or(0),
+                available: status.available_replicas.unwrap_or(0),
+                deadline_exceeded: stuck,
+            },
+        }
+    }
+}
+
+impl From<StatefulSet> for Workload {
+    fn from(object: StatefulSet) -> Self {
+        let spec = object.spec.unwrap_or_default();
+        let status = object.status.unwrap_or_default();
+        let strategy = spec.update_strategy.unwrap_or_default();
+        let rolling = strategy.rolling_update.unwrap_or_default();
+        let replicas = spec.replicas.unwrap_or(1);
+        Self {
+            kind: Kind::StatefulSet,
+            metadata: object.metadata,
+            template: spec.template,
+            replicas,
+            update: match (strategy.type_.as_deref(), rolling.partition) {
+                (Some("OnDelete"), _) => Update::OnDelete,
+                (_, Some(kept)) if kept > 0 => Update::AllBut(kept),
+                _ => Update::Rolling,
+            },
+            at_once: rolling
+                .max_unavailable
+                .map_or(1, |most| part(&most, replicas, false)),
+            min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
+            paused: false,
+            ordered: spec.pod_management_policy.as_deref() != Some("Parallel"),
+            progress: Progress {
+                generation: status.observed_generation,
+                existing: status.replicas,
+                updated: status.updated_replicas.unwrap_or(0),
+                available: status.available_replicas.unwrap_or(0),
+                deadline_exceeded: false,
+            },
+        }
+    }
+}
+
+impl From<DaemonSet> for Workload {
+    fn from(object: DaemonSet) -> Self {
+        let spec = object.spec.unwrap_or_default();
+        let status = object.status.unwrap_or_default();
+        let strategy = spec.update_strategy.unwrap_or_default();
+        let rolling = strategy.rolling_update.unwrap_or_default();
+        let replicas = status.desired_number_scheduled;
+        let most = |value: Option<IntOrString>, default| {
+            value.map_or(default, |most| part(&most, replicas, true))
+        };
+        Self {
+            kind: Kind::DaemonSet,
+            metadata: object.metadata,
+            template: spec.template,
+            replicas,
+            update: match strategy.type_.as_deref() {
+                Some("OnDelete") => Update::OnDelete,
+                _ => Update::Rolling,
+            },
+            at_once: most(rolling.max_unavailable, 1) + most(rolling.max_surge, 0),
+            min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
+            paused: false,
+            ordered: false,
+            progress: Progress {
+                generation: status.observed_generation,
+                existing: status.current_number_scheduled,
+                updated: status.updated_number_scheduled.unwrap_or(0),
+                available: status.number_available.unwrap_or(0),
+                deadline_exceeded: false,
+            },
+        }
+    }
+}
+
+/// A number of pods, or a share of all: Kubernetes rounds what may be added up, and what may be missing down.
+fn part(value: &IntOrString, replicas: i32, up: bool) -> i64 {
+    let percent: i64 = match value {
+        IntOrString::Int(number) => return i64::from(*number),
+        IntOrString::String(text) => text.trim_end_matches('%').parse().unwrap_or(0),
+    };
+    let hundredths = i64::from(replicas).saturating_mul(percent);
+    if up {
+        (hundredths + 99) / 100
+    } else {
+        hundredths / 100
+    }
+}
+
+fn quarter() -> IntOrString {
+    IntOrString::String("25%".into())
+}
