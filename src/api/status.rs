@@ -112,6 +112,12 @@ pub struct Server {
     /// The age that its ready pods run with; `mixed` where they differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<String>,
+    /// Who set what runs: `Evenkeel`, or the workload's `Owner`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_by: Option<SetBy>,
+    /// What its connections say, by the server's own count of them: `AtAge` (they end as often as the age has it), `Later` (they outlive it), `Unclear` (they end more often: probes, or clients that come and go), `Measuring` (not for long enough yet: 3.3 ages), `NotMeasurable` (the server does not count its connections in `grpc_tcp_connections_created_total` and `grpc_tcp_connection_count`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<ObservedAge>,
     /// The age that it is to have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planned: Option<String>,
@@ -121,6 +127,32 @@ pub struct Server {
     /// What stands in the way, or under `mode: Advise` the patch to apply, at most 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// Who set an age.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum SetBy {
+    /// This operator.
+    Evenkeel,
+    /// Whoever wrote the workload.
+    Owner,
+}
+
+/// What connections say of the age, worst first.
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
+pub enum ObservedAge {
+    /// They outlive it.
+    Later,
+    /// They end more often.
+    Unclear,
+    /// They end at it.
+    AtAge,
+    /// Not for long enough yet.
+    Measuring,
+    /// The server does not count them.
+    NotMeasurable,
 }
 
 /// What is promised to a kind of client.

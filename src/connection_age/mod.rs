@@ -18,6 +18,7 @@ mod advice;
 mod arguments;
 mod assess;
 mod claims;
+mod confirm;
 mod draft;
 mod injection;
 mod knob;
@@ -43,6 +44,7 @@ use crate::api::conditions::Statement;
 use crate::names;
 use crate::observed::Kind;
 
+pub use confirm::confirmed;
 pub use owner::release;
 pub use schedule::plan;
 

@@ -6,7 +6,7 @@ use super::record::Record;
 use super::rollout::{self, Busy};
 use super::workload::{Outcome, View};
 use crate::api::conditions::{MAX_MESSAGE, Statement};
-use crate::api::{Reason, Server};
+use crate::api::{Reason, Server, SetBy};
 
 impl View<'_> {
     /// The template has it: do the ready pods?
@@ -80,17 +80,29 @@ impl View<'_> {
         statement: &Statement,
     ) -> Server {
         let container = container.or(self.record.as_ref().map(|record| record.container.as_str()));
+        let running = container.and_then(|container| self.running(container, wanted));
         Server {
             kind: self.workload.kind.as_str().into(),
             name: self.workload.name().to_owned(),
             container: container.map(str::to_owned),
             replicas: self.workload.replicas,
-            running: container.and_then(|container| self.running(container, wanted)),
+            set_by: running.as_ref().map(|_| self.set_by()),
+            observed: None,
+            running,
             planned: wanted.map(|wanted| wanted.age.to_string()),
             state: Some(statement.reason.to_string()),
             message: (statement.reason != Reason::Applied)
                 .then(|| statement.message.chars().take(MAX_MESSAGE).collect()),
         }
+    }
+
+    fn set_by(&self) -> SetBy {
+        let ours = self.record.as_ref().is_some_and(|record| {
+            let containers = self.workload.containers();
+            let own = containers.iter().find(|own| own.name == record.container);
+            !record.entries.is_empty() && own.is_some_and(|own| record.as_wanted().runs_in(own))
+        });
+        if ours { SetBy::Evenkeel } else { SetBy::Owner }
     }
 
     pub(super) fn running(&self, container: &str, wanted: Option<&Wanted>) -> Option<String> {

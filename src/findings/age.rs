@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::balance::Turnover;
 use crate::observed::Observed;
 
 fn asked(observed: &Observed) -> Option<(&str, Duration)> {
@@ -57,4 +58,17 @@ pub(super) fn streams_without_grace(observed: &Observed) -> Option<String> {
          Set spec.connectionAge.grace, with its name in the knob, to the longest time that a stream may go on; clients must open it anew after that"
             .into()
     })
+}
+
+/// GB034: it is set, and the connections do not follow.
+pub(super) fn outlived(observed: &Observed) -> Option<String> {
+    let (text, _) = asked(observed)?;
+    let turnover = &observed.published.as_ref()?.turnover;
+    let (pod, _) = turnover
+        .iter()
+        .find(|(_, turnover)| **turnover == Turnover::Later)?;
+    Some(format!(
+        "connections of pod {pod} outlive the age of {text} by the server's own count: the server does not take the value, or takes it for another unit, or open streams hold its connections. \
+         Check the name and spec.connectionAge.knob's format against the server's documentation; where it serves streams, set spec.connectionAge.grace"
+    ))
 }

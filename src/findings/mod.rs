@@ -107,6 +107,11 @@ pub const CATALOGUE: &[Rule] = &[
         check: pods::one_replica,
     },
     Rule {
+        id: "GB034",
+        severity: Severity::Error,
+        check: age::outlived,
+    },
+    Rule {
         id: "GB054",
         severity: Severity::Info,
         check: pods::owned_by_job,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::api::conditions::{State, Statement};
 use crate::api::{AgeMode, ConditionType, Endpoints, GrpcBackendStatus, Reason};
-use crate::connection_age::{Plan, timing};
+use crate::connection_age::{self, Plan, timing};
 use crate::observed::{Observed, is_serving};
 use crate::{findings, services};
 
@@ -60,7 +60,7 @@ pub fn build(observed: &Observed, parts: &Parts<'_>, now: Timestamp) -> GrpcBack
         ),
         services: Some(services::names(backend)),
         targets: services::targets(backend),
-        servers: parts.age.servers.clone(),
+        servers: connection_age::confirmed(observed, parts.age.servers.clone(), &before.servers),
         running_max_age: parts.age.running_max_age.clone(),
         discovery: timing::promises(backend, parts.age.running_max_age.as_deref()),
         endpoints: Some(endpoints(observed)),

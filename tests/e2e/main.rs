@@ -18,6 +18,7 @@ mod deletion;
 mod discovery;
 mod existing;
 mod helm;
+mod observed;
 mod owner;
 mod pair;
 mod rbac;
@@ -35,6 +36,7 @@ fn main() -> std::process::ExitCode {
         discovery::TESTS,
         existing::TESTS,
         helm::TESTS,
+        observed::TESTS,
         owner::TESTS,
         pair::TESTS,
         rbac::TESTS,

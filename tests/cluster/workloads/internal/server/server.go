@@ -63,6 +63,7 @@ func (s *Server) buildGRPC(registry *prometheus.Registry) {
 	registry.MustRegister(m,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.grpc = grpc.NewServer(
+		grpc.StatsHandler(newConnections(registry)),
 		grpc.ChainUnaryInterceptor(m.UnaryServerInterceptor()),
 		grpc.ChainStreamInterceptor(m.StreamServerInterceptor()),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
