@@ -4,7 +4,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt as _;
-use serde_json::json;
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
 
 use super::GrpcBackend;
 
@@ -27,9 +28,33 @@ pub fn crd() -> CustomResourceDefinition {
             .and_then(|schema| schema.open_api_v3_schema.as_mut())
         {
             drop_nullable(root);
+            describe_fields(root, &as_documented());
         }
     }
     crd
+}
+
+/// The schema before kube makes it structural: each field still has its own sentence beside that of its type.
+fn as_documented() -> Value {
+    let settings = SchemaSettings::openapi3().with(|settings| settings.inline_subschemas = true);
+    settings
+        .into_generator()
+        .into_root_schema_for::<GrpcBackend>()
+        .to_value()
+}
+
+/// An optional enum comes out of derive with the sentence of the enum, which knows no default: the field's own goes back.
+fn describe_fields(schema: &mut JSONSchemaProps, documented: &Value) {
+    for (name, field) in schema.properties.iter_mut().flatten() {
+        let documented = &documented["properties"][name];
+        if let Some(sentence) = documented["description"].as_str() {
+            field.description = Some(sentence.to_owned());
+        }
+        describe_fields(field, documented);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(item)) = &mut schema.items {
+        describe_fields(item, &documented["items"]);
+    }
 }
 
 /// Without `nullable` the API server drops a null as if the field were absent; with it, rules would have to think of null.
@@ -54,4 +79,58 @@ fn drop_nullable(schema: &mut JSONSchemaProps) {
 
 fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut JSONSchemaProps> {
     schema.properties.as_mut()?.get_mut(name)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Every field, with its place.
+    fn fields(schema: &Value, place: &str, found: &mut Vec<(String, Value)>) {
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let place = format!("{place}.{name}");
+            found.push((place.clone(), field.clone()));
+            fields(field, &place, found);
+            fields(&field["items"], &format!("{place}[]"), found);
+        }
+    }
+
+    #[test]
+    fn every_field_has_a_sentence_of_its_own_and_an_enum_names_its_default() {
+        let types: BTreeSet<String> = SchemaSettings::openapi3()
+            .into_generator()
+            .into_root_schema_for::<GrpcBackend>()
+            .to_value()["components"]["schemas"]
+            .as_object()
+            .unwrap()
+            .values()
+            .filter(|schema| schema.get("oneOf").is_some() || schema.get("enum").is_some())
+            .map(|schema| schema["description"].as_str().unwrap().to_owned())
+            .collect();
+        assert!(!types.is_empty());
+        let crd = serde_json::to_value(crd()).unwrap();
+        let root = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let mut found = Vec::new();
+        for part in ["spec", "status"] {
+            fields(&root["properties"][part], part, &mut found);
+        }
+        let fault = |(place, field): &(String, Value)| {
+            let Some(sentence) = field["description"].as_str() else {
+                return Some(format!("{place} has no description"));
+            };
+            let is_enum = field.get("enum").is_some();
+            if is_enum && types.contains(sentence) {
+                return Some(format!("{place} has the sentence of its type: {sentence}"));
+            }
+            // What the operator writes has no default.
+            let asked = place.starts_with("spec");
+            (asked && is_enum && !sentence.contains("default"))
+                .then(|| format!("{place} does not name its default: {sentence}"))
+        };
+        let faults: Vec<String> = found.iter().filter_map(fault).collect();
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
 }

@@ -7,7 +7,7 @@
 //! | nothing yet, or a circumstance | no trouble | that, at once |
 //! | nothing yet, or a circumstance | trouble | `WarmingUp` until it has lasted three windows |
 //! | a finding | another one | the old one until the other has lasted three windows |
-//! | restored after a restart | `WarmingUp` | the restored one, until the first full window |
+//! | restored after a restart | no window is full yet | the restored one, until the first full window |
 //!
 //! Kinds of trouble add up to each other while none of them is said yet: it is the imbalance that lasts, its shape may vary.
 
@@ -26,6 +26,8 @@ pub const WINDOWS: u32 = 3;
 pub enum Observation {
     /// A matter of fact: said at once.
     Circumstance(Verdict),
+    /// The same, and no pod covers a window yet: there are no figures to say with it.
+    Early(Verdict),
     /// What a window's numbers say: has to last.
     Finding {
         /// The verdict of this window alone.
@@ -40,18 +42,17 @@ pub enum Observation {
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     settled: Option<Verdict>,
-    restored: bool,
+    restored: Option<Verdict>,
     pending: Option<(Verdict, Timestamp)>,
 }
 
 impl Evidence {
-    /// Begins with what was said before a restart, if that was a finding.
+    /// Begins with what was said before a restart.
     pub fn restored(verdict: Option<Verdict>) -> Self {
-        let settled = verdict.filter(|verdict| is_finding(*verdict));
         Self {
-            settled,
-            restored: settled.is_some(),
-            ..Self::default()
+            settled: verdict.filter(|verdict| is_finding(*verdict)),
+            restored: verdict,
+            pending: None,
         }
     }
 
@@ -63,7 +64,7 @@ impl Evidence {
 
     /// Whether what is said was only taken over from before a restart.
     pub fn is_restored(&self) -> bool {
-        self.restored
+        self.restored.is_some()
     }
 
     /// Forgets evidence, not what was said: the rules have changed.
@@ -75,8 +76,12 @@ impl Evidence {
     pub fn weigh(&mut self, observation: Observation, now: Timestamp, window: Duration) -> Verdict {
         match observation {
             Observation::Circumstance(verdict) => self.accept(verdict),
+            Observation::Early(verdict) => match self.restored {
+                Some(said) if outlives(said, verdict) => said,
+                _ => self.accept(verdict),
+            },
             Observation::Finding { verdict, since } => {
-                self.restored = false;
+                self.restored = None;
                 self.find(
                     verdict,
                     since.map_or(now, |since| since.min(now)),
@@ -88,15 +93,8 @@ impl Evidence {
     }
 
     fn accept(&mut self, verdict: Verdict) -> Verdict {
-        self.restart();
-        match self.settled {
-            Some(settled) if self.restored && verdict == Verdict::WarmingUp => settled,
-            _ => {
-                self.restored = false;
-                self.settled = None;
-                verdict
-            }
-        }
+        *self = Self::default();
+        verdict
     }
 
     fn find(
@@ -130,7 +128,12 @@ impl Evidence {
     }
 }
 
-/// Whether it rests on the numbers of a window, and so outlives a restart of the operator.
+/// Whether what was said before a restart of the operator stands while its first window fills.
+fn outlives(said: Verdict, now: Verdict) -> bool {
+    said == now || (now == Verdict::WarmingUp && (is_finding(said) || said == Verdict::NoMetrics))
+}
+
+/// Whether it rests on the numbers of a window.
 fn is_finding(verdict: Verdict) -> bool {
     use Verdict::{InsufficientData, NoTraffic, SinglePod, StreamsOnly};
     verdict == Verdict::Balanced
@@ -244,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_restart_keeps_what_was_said_until_the_first_full_window() {
-        let warming = Observation::Circumstance(WarmingUp);
+        let warming = Observation::Early(WarmingUp);
         let mut evidence = Evidence::restored(Some(HotPod));
         assert_eq!(evidence.weigh(warming, at(0), WINDOW), HotPod);
         assert!(evidence.is_restored());
@@ -259,10 +262,11 @@ mod tests {
             Evidence::restored(Some(RollingOut)).weigh(warming, at(0), WINDOW),
             WarmingUp
         );
-        let rolling = Observation::Circumstance(RollingOut);
-        assert_eq!(
-            Evidence::restored(Some(HotPod)).weigh(rolling, at(0), WINDOW),
-            RollingOut
-        );
+        for (said, kept) in [(HotPod, false), (RollingOut, true)] {
+            let mut evidence = Evidence::restored(Some(said));
+            let rolling = Observation::Early(RollingOut);
+            assert_eq!(evidence.weigh(rolling, at(0), WINDOW), RollingOut);
+            assert_eq!(evidence.is_restored(), kept);
+        }
     }
 }

@@ -36,7 +36,8 @@ impl Family {
 }
 
 /// What one page said: the sum of each known family over methods and codes, without health checks and
-/// reflection. `None` is "no such family on the page", which is not the same as zero.
+/// reflection. `None` is "no such family on the page", which is not the same as zero. A family that the page declares
+/// without a series is zero: some libraries do so until the first RPC.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counters {
     /// RPCs begun since the server started.
@@ -266,6 +267,10 @@ impl Reader {
     }
 
     fn take(&mut self, line: &[u8]) -> Result<(), ReadError> {
+        if let Some(family) = declared(line) {
+            self.sums.slot(Wanted::Rpcs(family)).get_or_insert(0.0);
+            return Ok(());
+        }
         let Some((wanted, rest)) = wanted(line) else {
             return Ok(());
         };
@@ -282,6 +287,18 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// The family that a `# TYPE` line is of. A broken one is a comment, as the format has it.
+fn declared(line: &[u8]) -> Option<Family> {
+    let mut words = line
+        .trim_ascii()
+        .strip_prefix(b"#")?
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    (words.next()? == b"TYPE")
+        .then(|| words.next())?
+        .and_then(Family::of_name)
 }
 
 /// What a line is wanted for, and what follows the name.

@@ -75,7 +75,19 @@ fn handled_is_used_where_there_is_no_started() {
 #[test]
 fn a_family_at_zero_is_not_a_missing_family() {
     assert_eq!(started("go_goroutines 12\n"), None);
-    assert_eq!(started("# TYPE grpc_server_started_total counter\n"), None);
+    assert_eq!(
+        started("# TYPE grpc_server_started_total counter\n"),
+        Some(0.0)
+    );
+    for comment in [
+        "# grpc_server_started_total\n",
+        "# HELP grpc_server_started_total RPCs\n",
+        "# TYPE grpc_server_started_total_other counter\n",
+        "# TYPE\n",
+        "#\n",
+    ] {
+        assert_eq!(started(comment), None, "{comment}");
+    }
     assert_eq!(
         started("grpc_server_started_total{grpc_service=\"a.B\"} 0\n"),
         Some(0.0)

@@ -15,8 +15,9 @@ use super::evidence::{Evidence, Observation};
 use super::exposition::{Counters, Family};
 use super::indices::as_f64;
 use super::pod::{Pod, Standing};
+use super::publish::Published;
 use super::report::{self, Discovery, MetricsReason, MetricsState, Report, Share};
-use super::round::{Mode, RestoredVerdict, Round, Settings, Target};
+use super::round::{Mode, Round, Settings, Target};
 use super::verdict::{Assessment, Load, Verdict, assess};
 use super::window::{count, elapsed};
 
@@ -61,19 +62,24 @@ impl Census {
 
 impl Judge {
     /// Begins, with what the status said before a restart of the operator.
-    pub fn new(settings: Settings, restored: Option<RestoredVerdict>) -> Self {
-        let (verdict, message) =
-            restored.map_or((None, String::new()), |r| (Some(r.verdict), r.message));
+    pub fn new(settings: Settings, restored: Option<&Published>) -> Self {
+        let discovered = restored
+            .and_then(|restored| restored.discovery.as_ref()?.max_seconds.parse().ok())
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         Self {
             settings,
             pods: BTreeMap::new(),
-            evidence: Evidence::restored(verdict),
+            evidence: Evidence::restored(restored.map(|restored| restored.verdict)),
             dispersion: Dispersion::default(),
             learnt: None,
             busy_since: None,
-            discovered: VecDeque::new(),
+            // Long ago, so that no pod of now came together with it.
+            discovered: discovered
+                .map(|took| (Timestamp::MIN, took))
+                .into_iter()
+                .collect(),
             last: None,
-            restored: message,
+            restored: restored.map_or_else(String::new, |restored| restored.message.clone()),
             report: Report::default(),
         }
     }
@@ -264,7 +270,11 @@ impl Judge {
                 since,
             };
         };
-        Observation::Circumstance(circumstance)
+        if judged == 0 && census.warming > 0 {
+            Observation::Early(circumstance)
+        } else {
+            Observation::Circumstance(circumstance)
+        }
     }
 
     /// Since when a pod that never served is known to be idle while others had traffic: since its first

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::super::report::MetricsReason;
 use super::super::round::ScrapeError;
-use super::super::simulation::{World, brisk};
+use super::super::simulation::{Chance, World, brisk};
 use super::super::verdict::Verdict;
 use super::*;
 
@@ -129,7 +129,6 @@ fn a_minority_of_pods_is_not_judged_for_all() {
 fn each_reason_of_no_metrics() {
     for (error, reason) in [
         (ScrapeError::NoMetricsPort, MetricsReason::NoMetricsPort),
-        (ScrapeError::NoKnownMetric, MetricsReason::NoKnownMetric),
         (ScrapeError::HttpStatus(403), MetricsReason::Refused),
         (ScrapeError::HttpStatus(500), MetricsReason::ScrapeFailed),
         (ScrapeError::Malformed, MetricsReason::ScrapeFailed),
@@ -144,11 +143,37 @@ fn each_reason_of_no_metrics() {
 }
 
 #[test]
+fn pages_without_the_metric_give_both_reasons_until_one_pod_shows_it() {
+    let mut world = World::new(brisk(), 2);
+    for pod in &mut world.pods {
+        (pod.silent, pod.count) = (true, 0.0);
+    }
+    assert_eq!(world.rounds(5, |_| 0.0), Verdict::NoMetrics);
+    let metrics = world.judge.report().metrics.clone();
+    assert_eq!(metrics.reason, MetricsReason::NoKnownMetric);
+    for words in [
+        "no request has been served yet",
+        "do not count requests on this page",
+        "grpc_server_started_total",
+        "spec.balance.metrics.port",
+    ] {
+        assert!(metrics.message.contains(words), "{}", metrics.message);
+    }
+    // One pod that shows it tells of the others that they have served nothing.
+    world.pods[0].silent = false;
+    let only_the_first = |pod| if pod == 0 { 100.0 } else { 0.0 };
+    world.rounds_until(Verdict::FewClients, only_the_first);
+    let report = world.judge.report();
+    assert_eq!((report.judged, report.scraped), (2, 2));
+    assert_eq!(report.starved[0].pod, "pod-2");
+}
+
+#[test]
 fn a_pod_that_does_not_show_the_family_yet_counts_as_idle() {
     let mut world = World::new(brisk(), 2);
     world.rounds(4, even);
     world.scale(3);
-    world.pods[2].error = Some(ScrapeError::NoKnownMetric);
+    world.pods[2].silent = true;
     let rounds = world.rounds_until(
         Verdict::NewPodsStarved,
         |pod| if pod < 2 { 100.0 } else { 0.0 },
@@ -201,11 +226,7 @@ fn a_restart_of_the_operator_keeps_the_verdict_until_it_can_judge() {
     world.rounds(8, pinned);
     let before = world.published.clone().unwrap();
     world.changes = 0;
-    let restored = RestoredVerdict {
-        verdict: before.verdict,
-        message: before.message.clone(),
-    };
-    world.judge = Judge::new(world.settings, Some(restored));
+    world.restart();
     for _ in 0..20 {
         let report = world.round(pinned);
         assert_eq!(
@@ -214,6 +235,76 @@ fn a_restart_of_the_operator_keeps_the_verdict_until_it_can_judge() {
         );
     }
     assert_eq!((world.changes, world.published), (0, Some(before)));
+}
+
+#[test]
+fn a_restart_of_the_operator_changes_nothing_that_is_shown() {
+    let shown = |world: &World| world.published.clone().unwrap();
+    let unmoved = |mut world: World, case: &str| {
+        let mut traffic = Chance(7);
+        let before = shown(&world);
+        for _ in 0..5 {
+            world.restart();
+            world.rounds(6, |_| traffic.poisson(60.0));
+            assert_eq!(shown(&world), before, "{case}");
+        }
+    };
+    for pods in [1, 2, 5, 10] {
+        let mut world = World::new(brisk(), pods);
+        let mut traffic = Chance(u64::try_from(pods).unwrap());
+        world.rounds(8, |_| traffic.poisson(60.0));
+        unmoved(world, "judged");
+    }
+    let mut world = World::new(
+        Settings {
+            mode: Mode::Observe,
+            ..brisk()
+        },
+        3,
+    );
+    world.rounds(8, |_| 60.0);
+    assert_eq!(shown(&world).verdict, Verdict::Observed);
+    unmoved(world, "observed");
+
+    for (error, silent) in [(Some(ScrapeError::Timeout), false), (None, true)] {
+        let mut world = World::new(brisk(), 2);
+        for pod in &mut world.pods {
+            (pod.error, pod.silent) = (error, silent);
+        }
+        world.rounds(8, |_| 60.0);
+        assert_eq!(shown(&world).verdict, Verdict::NoMetrics);
+        unmoved(world, "no metrics");
+    }
+
+    let mut world = World::new(brisk(), 3);
+    world.rolling_out = true;
+    world.rounds(8, |_| 60.0);
+    assert_eq!(shown(&world).verdict, Verdict::RollingOut);
+    unmoved(world, "rolling out");
+}
+
+#[test]
+fn a_restart_of_the_operator_keeps_how_long_the_last_new_pods_took() {
+    let mut world = World::new(brisk(), 2);
+    world.rounds(8, even);
+    world.scale(3);
+    let found_late = |round: usize| move |pod| if pod == 2 && round < 2 { 0.0 } else { 100.0 };
+    for round in 0..10 {
+        world.round(found_late(round));
+    }
+    let before = world.published.clone().unwrap().discovery.unwrap();
+    world.restart();
+    world.rounds(6, even);
+    assert_eq!(
+        world.published.clone().unwrap().discovery,
+        Some(before.clone())
+    );
+    // The next new pod is another matter.
+    world.scale(4);
+    for round in 0..10 {
+        world.round(|pod| if pod == 3 && round < 4 { 0.0 } else { 100.0 });
+    }
+    assert_ne!(world.published.unwrap().discovery, Some(before));
 }
 
 #[test]

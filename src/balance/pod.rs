@@ -105,7 +105,6 @@ impl Pod {
     pub fn scraped(&mut self, scrape: &Scrape, settings: &Settings) -> Option<Duration> {
         let counters = match scrape.outcome {
             Ok(counters) => counters,
-            Err(ScrapeError::NoKnownMetric) => Counters::default(),
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
                 self.error = Some(error);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::report::{MetricsState, Report, Share};
+use super::report::{MetricsReason, MetricsState, Report, Share};
 use super::turnover::Turnover;
 use super::verdict::Verdict;
 use super::window::elapsed;
@@ -34,14 +34,31 @@ pub struct PublishedShare {
 /// How new pods were found, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedDiscovery {
-    /// How many pods came together.
-    pub pods: u32,
-    /// Seconds, one decimal.
-    pub median_seconds: String,
-    /// Seconds, one decimal.
+    /// Seconds of the slowest of the last new pods, one decimal.
     pub max_seconds: String,
     /// Whole seconds, if anything promises it.
     pub promise_seconds: Option<u64>,
+}
+
+/// How many pods there are of each sort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Ready pods.
+    pub pods: u32,
+    /// Pods too young to be judged.
+    pub warming: u32,
+    /// Pods that give numbers.
+    pub scraped: u32,
+}
+
+impl From<&Report> for Counts {
+    fn from(report: &Report) -> Self {
+        Self {
+            pods: report.pods,
+            warming: report.warming,
+            scraped: report.scraped,
+        }
+    }
 }
 
 /// What the status shows. Decimals are strings, as the API conventions ask.
@@ -51,22 +68,16 @@ pub struct Published {
     pub verdict: Verdict,
     /// In a sentence.
     pub message: String,
-    /// Ready pods.
-    pub pods: u32,
+    /// Behind the sentences; `None` where this was read back from a status, which does not have them.
+    pub counts: Option<Counts>,
     /// Pods the figures are of.
     pub judged: u32,
-    /// Pods too young to be judged.
-    pub warming: u32,
-    /// Pods that give numbers.
-    pub scraped: u32,
     /// Two decimals.
     pub effective_pods: Option<String>,
     /// Two decimals.
     pub max_over_mean: Option<String>,
     /// Two decimals.
     pub min_over_mean: Option<String>,
-    /// Two decimals.
-    pub cv: Option<String>,
     /// Two significant digits.
     pub requests_per_second: Option<String>,
     /// The family that was counted.
@@ -81,7 +92,7 @@ pub struct Published {
     pub metrics: MetricsState,
     /// Whether connections end at the age, by the pod's name.
     pub turnover: BTreeMap<String, Turnover>,
-    /// Whether any pod has served a stream.
+    /// Whether any pod has ever served a stream.
     pub streams: bool,
     /// When the figures were taken.
     pub last_evaluated: Timestamp,
@@ -92,8 +103,17 @@ pub fn publish(last: Option<&Published>, report: &Report, now: Timestamp) -> Pub
     match last {
         // Nothing was judged since the restart: there is nothing to say.
         Some(last) if report.restored && last.verdict == report.verdict => last.clone(),
-        Some(last) if !is_due(last, now) && !has_happened(last, report) => last.clone(),
-        _ => snapshot(report, now),
+        Some(last) if !is_due(last, now) && !has_happened(last, report) => Published {
+            counts: Some(report.into()),
+            turnover: report.turnover.clone(),
+            streams: last.streams || report.streams,
+            ..last.clone()
+        },
+        Some(last) => Published {
+            streams: last.streams || report.streams,
+            ..snapshot(report, now)
+        },
+        None => snapshot(report, now),
     }
 }
 
@@ -103,16 +123,20 @@ fn is_due(last: &Published, now: Timestamp) -> bool {
 
 fn has_happened(last: &Published, report: &Report) -> bool {
     last.verdict != report.verdict
-        || (last.pods, last.judged, last.warming, last.scraped)
-            != (report.pods, report.judged, report.warming, report.scraped)
+        || last.judged != report.judged
+        || last.counts.is_some_and(|counts| counts != report.into())
         || last.metric.as_deref() != report.metric
-        || last.metrics.reason != report.metrics.reason
+        || metrics_changed(&last.metrics, &report.metrics)
         || last.discovery != discovery(report)
-        || last.turnover != report.turnover
-        || last.streams != report.streams
         || has_moved(last, report)
         || names_moved(&last.hottest, &report.hottest, report)
         || names_moved(&last.starved, &report.starved, report)
+}
+
+/// Of a failure the sentence names one error of many: it may be another in each round.
+fn metrics_changed(last: &MetricsState, now: &MetricsState) -> bool {
+    last.reason != now.reason
+        || (now.reason == MetricsReason::Scraped && last.message != now.message)
 }
 
 /// Whether a figure left its band. A figure that is missing on either side did not move: traffic
@@ -146,7 +170,6 @@ fn has_moved(last: &Published, report: &Report) -> bool {
             report.min_over_mean,
             (SIGMAS * noise).max(0.1),
         )
-        || moved(&last.cv, report.cv, (SIGMAS * noise).max(0.1))
         || moved(
             &last.effective_pods,
             report.effective_pods,
@@ -208,14 +231,11 @@ fn snapshot(report: &Report, now: Timestamp) -> Published {
     Published {
         verdict: report.verdict,
         message: report.message.clone(),
-        pods: report.pods,
+        counts: Some(report.into()),
         judged: report.judged,
-        warming: report.warming,
-        scraped: report.scraped,
         effective_pods: decimals(report.effective_pods),
         max_over_mean: decimals(report.max_over_mean),
         min_over_mean: decimals(report.min_over_mean),
-        cv: decimals(report.cv),
         requests_per_second: report.requests_per_second.map(two_digits),
         metric: report.metric.map(str::to_owned),
         hottest: shares(&report.hottest),
@@ -231,8 +251,6 @@ fn snapshot(report: &Report, now: Timestamp) -> Published {
 fn discovery(report: &Report) -> Option<PublishedDiscovery> {
     let seconds = |duration: Duration| format!("{:.1}", duration.as_secs_f64());
     report.discovery.map(|discovery| PublishedDiscovery {
-        pods: discovery.pods,
-        median_seconds: seconds(discovery.median),
         max_seconds: seconds(discovery.max),
         promise_seconds: discovery.promise.map(|promise| promise.as_secs()),
     })

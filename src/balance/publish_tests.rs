@@ -60,7 +60,7 @@ fn what_chance_moves_is_not_published() {
     assert!(!moves(|report| report.effective_pods = Some(2.91)));
     assert!(!moves(|report| report.requests_per_second = Some(101.0)));
     assert!(!moves(|report| report.message = "even, again".to_owned()));
-    assert!(!moves(|report| report.cv = None));
+    assert!(!moves(|report| report.effective_pods = None));
     assert!(!moves(
         |report| (report.noise, report.max_over_mean) = (Some(0.1), Some(1.5))
     ));
@@ -71,11 +71,13 @@ fn what_has_happened_is_published() {
     assert!(moves(|report| report.max_over_mean = Some(1.2)));
     assert!(moves(|report| report.min_over_mean = Some(0.8)));
     assert!(moves(|report| report.effective_pods = Some(2.8)));
-    assert!(moves(|report| report.cv = Some(0.2)));
     assert!(moves(|report| report.requests_per_second = Some(180.0)));
     assert!(moves(|report| report.verdict = Verdict::NoTraffic));
     assert!(moves(|report| report.pods = 4));
     assert!(moves(|report| report.judged = 2));
+    assert!(moves(|report| report.warming = 1));
+    assert!(moves(|report| report.scraped = 2));
+    assert!(moves(|report| report.metrics.message = "finer".to_owned()));
     assert!(moves(
         |report| report.metrics.reason = MetricsReason::PartlyScraped
     ));
@@ -132,6 +134,28 @@ fn nothing_is_said_before_something_is_judged_after_a_restart() {
     };
     assert_eq!(publish(Some(&last), &restored, at(5000)), last);
     assert_ne!(publish(None, &restored, at(5000)), last);
+}
+
+#[test]
+fn what_a_status_said_stands_until_something_has_happened() {
+    let first = publish(None, &report(), at(0));
+    let read_back = Published {
+        counts: None,
+        ..first.clone()
+    };
+    let drifted = Report {
+        max_over_mean: Some(1.1),
+        requests_per_second: Some(110.0),
+        ..report()
+    };
+    assert_eq!(publish(Some(&read_back), &drifted, at(60)), first);
+    let moved = Report {
+        max_over_mean: Some(1.4),
+        ..report()
+    };
+    let published = publish(Some(&read_back), &moved, at(60));
+    assert_eq!(published.max_over_mean.as_deref(), Some("1.40"));
+    assert_eq!(published.last_evaluated, at(60));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::exposition::Family;
 use super::round::{ScrapeError, Settings};
 use super::turnover::Turnover;
 use super::verdict::Verdict;
@@ -40,7 +41,7 @@ pub enum MetricsReason {
     Off,
     /// No pod declares a port for metrics.
     NoMetricsPort,
-    /// The pages have no metric that counts RPCs.
+    /// The pages have no metric that counts RPCs: none is there, or none was served yet. A page does not tell which.
     NoKnownMetric,
     /// The pods do not answer properly.
     ScrapeFailed,
@@ -122,7 +123,6 @@ impl MetricsState {
         let reason = match error {
             _ if scraped > 0 => MetricsReason::PartlyScraped,
             ScrapeError::NoMetricsPort => MetricsReason::NoMetricsPort,
-            ScrapeError::NoKnownMetric => MetricsReason::NoKnownMetric,
             ScrapeError::Refused | ScrapeError::HttpStatus(401 | 403) => MetricsReason::Refused,
             _ => MetricsReason::ScrapeFailed,
         };
@@ -149,7 +149,6 @@ impl ScrapeError {
             }
             Self::TooLarge => "has a metrics page over the size limit: point spec.balance.metrics at a smaller one".into(),
             Self::Malformed => "has a metrics page that is not in Prometheus text format: check spec.balance.metrics.path".into(),
-            Self::NoKnownMetric => "shows no metric that counts RPCs: name the family in spec.balance.metrics.family".into(),
         }
     }
 }
@@ -254,9 +253,11 @@ pub(super) fn scraped(pods: u32, family: &str, without: usize) -> String {
 }
 
 pub(super) fn no_known_metric(pods: u32) -> String {
+    let [started, handled] = [Family::Started, Family::Handled].map(Family::name);
     format!(
-        "{pods} pods answered, but none shows grpc_server_started_total or grpc_server_handled_total: \
-         add gRPC server metrics, or wait for the first request if they appear with it"
+        "{pods} pods answered, but none shows {started} or {handled}: either no request has been served yet \
+         (many servers show the metric only then), or the servers do not count requests on this page: \
+         have them expose one of the two, or name the port that has it in spec.balance.metrics.port"
     )
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::exposition::{Counters, ReadError};
-use super::verdict::{Thresholds, Verdict};
+use super::verdict::Thresholds;
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,8 +88,6 @@ pub enum ScrapeError {
     TooLarge,
     /// The page cannot be read.
     Malformed,
-    /// A page without any metric that counts RPCs.
-    NoKnownMetric,
 }
 
 impl From<ReadError> for ScrapeError {
@@ -110,7 +108,7 @@ pub struct Scrape {
     pub uid: String,
     /// When the answer came.
     pub at: Timestamp,
-    /// What it said. Counters without any family are the same as [`ScrapeError::NoKnownMetric`].
+    /// What it said. Counters without any family are no error: many servers show none before their first request.
     pub outcome: Result<Counters, ScrapeError>,
 }
 
@@ -125,13 +123,4 @@ pub struct Round {
     pub scrapes: Vec<Scrape>,
     /// Whether a server's rollout is under way.
     pub rolling_out: bool,
-}
-
-/// What the status said before the operator was restarted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RestoredVerdict {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Its message.
-    pub message: String,
 }

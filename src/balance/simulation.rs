@@ -64,6 +64,8 @@ pub(super) struct SimPod {
     /// Streams that have begun and not ended.
     pub open: f64,
     pub error: Option<ScrapeError>,
+    /// Its page has no metric that counts RPCs.
+    pub silent: bool,
 }
 
 /// One backend, its judge, and what is published.
@@ -117,6 +119,7 @@ impl World {
                 count: 0.0,
                 open: 0.0,
                 error: None,
+                silent: false,
             });
         }
     }
@@ -132,6 +135,7 @@ impl World {
             at: self.now,
             outcome: match pod.error {
                 Some(error) => Err(error),
+                None if pod.silent => Ok(Counters::default()),
                 None => Ok(Counters {
                     started: Some(pod.count),
                     handled: Some(pod.count - pod.open),
@@ -149,14 +153,24 @@ impl World {
         let next = publish(self.published.as_ref(), report, self.now);
         let last = self.published.replace(next);
         if let (Some(last), Some(next)) = (last, &self.published) {
-            let refreshed = Published {
+            let unchanged = Published {
                 last_evaluated: next.last_evaluated,
+                // A status lacks them, so filling them in writes nothing.
+                counts: last.counts.or(next.counts),
                 ..last.clone()
             };
             let due = self.now.duration_since(last.last_evaluated).as_secs() >= 600;
-            self.changes += usize::from(*next != last && *next != refreshed && !due);
+            self.changes += usize::from(*next != unchanged && !due);
         }
         self.judge.report()
+    }
+
+    /// The operator is restarted: what is left is what the status says.
+    pub fn restart(&mut self) {
+        if let Some(published) = &mut self.published {
+            published.counts = None;
+        }
+        self.judge = Judge::new(self.settings, self.published.as_ref());
     }
 
     /// So many rounds of the same traffic; what was said in the end.

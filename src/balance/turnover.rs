@@ -19,10 +19,10 @@ const AGES: f64 = 3.3;
 /// What is known of one pod's connections.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Turnover {
-    /// The server does not count its connections, or runs with no age that is known.
-    #[default]
+    /// The server does not count its connections.
     Unknown,
-    /// Not for long enough yet.
+    /// Not for long enough yet, or without an age to compare with.
+    #[default]
     Measuring,
     /// They end as often as the age has it.
     AtAge,
@@ -48,10 +48,20 @@ pub(super) struct Connections {
 impl Connections {
     /// Takes what a page said: connections made since the start, and those open now.
     pub fn push(&mut self, at: Timestamp, count: Option<(f64, f64)>, age: Option<Duration>) {
-        let (Some((created, open)), Some(age)) = (count, age) else {
+        let Some((created, open)) = count else {
+            *self = Self {
+                said: Some(Turnover::Unknown),
+                ..Self::default()
+            };
+            return;
+        };
+        let Some(age) = age else {
             *self = Self::default();
             return;
         };
+        if self.said == Some(Turnover::Unknown) {
+            self.said = None;
+        }
         if let Some((before, made, were)) = self.last
             && created >= made
         {
@@ -87,11 +97,7 @@ impl Connections {
 
     /// What is known now.
     pub fn turnover(&self) -> Turnover {
-        match (self.said, self.last) {
-            (Some(said), _) => said,
-            (None, Some(_)) => Turnover::Measuring,
-            (None, None) => Turnover::Unknown,
-        }
+        self.said.unwrap_or_default()
     }
 }
 
@@ -117,7 +123,7 @@ mod tests {
         assert_eq!(seen(1, 30, 95, 0.0), Turnover::Measuring);
         assert_eq!(seen(100, 30, 95, 0.0), Turnover::Measuring);
         assert_eq!(seen(0, 30, 1000, 0.0), Turnover::Measuring);
-        assert_eq!(Connections::default().turnover(), Turnover::Unknown);
+        assert_eq!(Connections::default().turnover(), Turnover::Measuring);
     }
 
     #[test]
@@ -154,5 +160,7 @@ mod tests {
         assert!(state.ended.abs() < 0.1 && state.since == Some(at(10)));
         state.push(at(20), None, age);
         assert_eq!(state.turnover(), Turnover::Unknown);
+        state.push(at(30), Some((9.0, 5.0)), age);
+        assert_eq!(state.turnover(), Turnover::Measuring);
     }
 }

@@ -36,14 +36,16 @@ fn of(observed: &Observed, server: &Server, turnover: &BTreeMap<String, Turnover
         .pods
         .iter()
         .filter(|pod| workload.is_some_and(|workload| workload.owns(pod)));
-    pods.filter_map(|pod| turnover.get(pod.metadata.name.as_ref()?))
-        .map(|turnover| match turnover {
-            Turnover::Later => ObservedAge::Later,
-            Turnover::Sooner => ObservedAge::Unclear,
-            Turnover::AtAge => ObservedAge::AtAge,
-            Turnover::Measuring => ObservedAge::Measuring,
-            Turnover::Unknown => ObservedAge::NotMeasurable,
-        })
+    pods.filter_map(|pod| pod.metadata.name.as_ref())
+        .map(
+            |name| match turnover.get(name).copied().unwrap_or_default() {
+                Turnover::Later => ObservedAge::Later,
+                Turnover::Sooner => ObservedAge::Unclear,
+                Turnover::AtAge => ObservedAge::AtAge,
+                Turnover::Measuring => ObservedAge::Measuring,
+                Turnover::Unknown => ObservedAge::NotMeasurable,
+            },
+        )
         .min()
-        .unwrap_or(ObservedAge::NotMeasurable)
+        .unwrap_or(ObservedAge::Measuring)
 }

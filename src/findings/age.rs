@@ -64,9 +64,16 @@ pub(super) fn streams_without_grace(observed: &Observed) -> Option<String> {
 pub(super) fn outlived(observed: &Observed) -> Option<String> {
     let (text, _) = asked(observed)?;
     let turnover = &observed.published.as_ref()?.turnover;
-    let (pod, _) = turnover
-        .iter()
-        .find(|(_, turnover)| **turnover == Turnover::Later)?;
+    let Some((pod, _)) = turnover.iter().find(|(_, seen)| **seen == Turnover::Later) else {
+        // After a restart of the operator what was said stands until it has been counted anew.
+        let counted = turnover.values().any(|seen| *seen != Turnover::Measuring);
+        let status = observed.backend.status.as_ref().filter(|_| !counted)?;
+        let said = status
+            .findings
+            .iter()
+            .find(|finding| finding.id == "GB034")?;
+        return Some(said.message.clone());
+    };
     Some(format!(
         "connections of pod {pod} outlive the age of {text} by the server's own count: the server does not take the value, or takes it for another unit, or open streams hold its connections. \
          Check the name and spec.connectionAge.knob's format against the server's documentation; where it serves streams, set spec.connectionAge.grace"

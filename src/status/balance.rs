@@ -1,5 +1,6 @@
 //! The sampler's findings as conditions and figures, and the spec as the judge's settings.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -9,7 +10,10 @@ use crate::api::{
     Balance, BalanceMode, BalanceStatus, ConditionType, Discovery, GoDuration, GrpcBackend,
     PodShare, Reason,
 };
-use crate::balance::{Mode, Published, RestoredVerdict, Settings, Thresholds, Verdict};
+use crate::balance::report::{MetricsReason, MetricsState};
+use crate::balance::{
+    Mode, Published, PublishedDiscovery, PublishedShare, Settings, Thresholds, Verdict,
+};
 use crate::connection_age::timing;
 
 /// How the spec wants it judged. A value from before the schema's rule counts as absent.
@@ -48,20 +52,57 @@ fn thresholds(balance: &Balance) -> Thresholds {
     }
 }
 
-/// The verdict that stands in the status, for an operator that has just started.
-pub fn restored(backend: &GrpcBackend) -> Option<RestoredVerdict> {
-    let condition = backend
-        .status
-        .as_ref()?
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == ConditionType::Balanced.as_str())?;
+/// What stands in the status, for an operator that has just started: the other direction of [`statements`] and [`figures`].
+pub fn restored(backend: &GrpcBackend) -> Option<Published> {
+    let status = backend.status.as_ref()?;
+    let condition = |kind: ConditionType| {
+        let mut conditions = status.conditions.iter();
+        conditions.find(|condition| condition.type_ == kind.as_str())
+    };
+    let (balanced, metrics) = (
+        condition(ConditionType::Balanced)?,
+        condition(ConditionType::MetricsAvailable)?,
+    );
     let verdict = *Verdict::ALL
         .iter()
-        .find(|verdict| verdict.reason() == condition.reason)?;
-    Some(RestoredVerdict {
+        .find(|verdict| verdict.reason() == balanced.reason && **verdict != Verdict::Off)?;
+    let figures = status.balance.as_ref()?;
+    Some(Published {
         verdict,
-        message: condition.message.clone(),
+        message: balanced.message.clone(),
+        counts: None,
+        judged: u32::try_from(figures.pods).ok()?,
+        effective_pods: figures.effective_pods.clone(),
+        max_over_mean: figures.max_over_mean.clone(),
+        min_over_mean: figures.min_over_mean.clone(),
+        requests_per_second: figures.requests_per_second.clone(),
+        metric: figures.metric.clone(),
+        hottest: read_shares(&figures.hottest),
+        starved: read_shares(&figures.starved),
+        discovery: figures.discovery.as_ref().and_then(read_discovery),
+        metrics: MetricsState {
+            reason: MetricsReason::of_name(&metrics.reason)?,
+            message: metrics.message.clone(),
+        },
+        turnover: BTreeMap::new(),
+        streams: status.findings.iter().any(|finding| finding.id == "GB025"),
+        last_evaluated: figures.last_evaluated.as_ref()?.0,
+    })
+}
+
+fn read_shares(shares: &[PodShare]) -> Vec<PublishedShare> {
+    let read = |share: &PodShare| PublishedShare {
+        pod: share.pod.clone(),
+        share: share.share.clone(),
+    };
+    shares.iter().map(read).collect()
+}
+
+fn read_discovery(discovery: &Discovery) -> Option<PublishedDiscovery> {
+    let promised = discovery.promised.as_ref();
+    Some(PublishedDiscovery {
+        max_seconds: discovery.slowest.strip_suffix('s')?.to_owned(),
+        promise_seconds: promised.and_then(|promised| promised.strip_suffix('s')?.parse().ok()),
     })
 }
 
@@ -144,7 +185,7 @@ pub(super) fn figures(
     let Some(published) = published else {
         return before;
     };
-    let shares = |shares: &[crate::balance::publish::PublishedShare]| {
+    let shares = |shares: &[PublishedShare]| {
         shares
             .iter()
             .map(|share| PodShare {
@@ -181,7 +222,75 @@ pub(super) fn figures(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::report::MetricsReason;
+    use crate::status::conditions;
+    use jiff::Timestamp;
+
+    fn published() -> Published {
+        let text = |text: &str| Some(text.to_owned());
+        let share = |pod: &str, share: &str| PublishedShare {
+            pod: pod.into(),
+            share: share.into(),
+        };
+        Published {
+            verdict: Verdict::HotPod,
+            message: "a has 1.9 times the mean of 3 pods".into(),
+            counts: None,
+            judged: 3,
+            effective_pods: text("2.10"),
+            max_over_mean: text("1.90"),
+            min_over_mean: text("0.50"),
+            requests_per_second: text("120"),
+            metric: text("grpc_server_started_total"),
+            hottest: vec![share("a", "0.63")],
+            starved: vec![share("b", "0.00")],
+            discovery: Some(PublishedDiscovery {
+                max_seconds: "14.3".into(),
+                promise_seconds: Some(101),
+            }),
+            metrics: MetricsState {
+                reason: MetricsReason::Scraped,
+                message: "3 pods scraped".into(),
+            },
+            turnover: BTreeMap::new(),
+            streams: false,
+            last_evaluated: Timestamp::from_second(1_800_000_000).unwrap(),
+        }
+    }
+
+    fn with_status(published: &Published) -> GrpcBackend {
+        let mut backend = GrpcBackend::default();
+        let (metrics, balanced) = statements(&backend, Some(published));
+        let statements = [
+            (ConditionType::MetricsAvailable, Some(metrics)),
+            (ConditionType::Balanced, Some(balanced)),
+        ];
+        backend.status = Some(crate::api::GrpcBackendStatus {
+            conditions: conditions::merge(&[], statements, None, published.last_evaluated),
+            balance: figures(&backend, Some(published), None),
+            ..Default::default()
+        });
+        backend
+    }
+
+    #[test]
+    fn a_restart_reads_back_what_the_status_says() {
+        let mut nothing_known = published();
+        nothing_known.verdict = Verdict::NoMetrics;
+        nothing_known.effective_pods = None;
+        nothing_known.metric = None;
+        nothing_known.discovery = None;
+        nothing_known.hottest.clear();
+        for published in [published(), nothing_known] {
+            let backend = with_status(&published);
+            let read = restored(&backend).unwrap();
+            assert_eq!(read, published);
+            assert_eq!(with_status(&read).status, backend.status);
+        }
+        assert_eq!(restored(&GrpcBackend::default()), None);
+        let mut off = published();
+        off.verdict = Verdict::Off;
+        assert_eq!(restored(&with_status(&off)), None);
+    }
 
     #[test]
     fn every_verdict_is_a_reason() {

@@ -7,6 +7,7 @@
 mod definition;
 mod installers;
 mod rbac;
+mod texts;
 
 use std::fs;
 use std::path::{Path, PathBuf};

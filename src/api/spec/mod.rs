@@ -77,7 +77,7 @@ pub struct GrpcBackendSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
 
-    /// While true nothing is written but the status; deletion still finishes.
+    /// While true nothing is written but the status; deletion still finishes. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
 
@@ -92,7 +92,7 @@ pub struct GrpcBackendSpec {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Port {
-    /// Name of the port in both Services.
+    /// Name of the port in both Services; default `grpc`.
     #[serde(default = "default_port_name")]
     #[schemars(length(min = 1, max = 15))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("a port's name is at most 15 lower case letters, digits and '-', as in a Service"))]

@@ -29,7 +29,7 @@ pub struct ServiceOptions {
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("a Service's name is lower case letters, digits and '-', starting with a letter"))]
     pub name: Option<String>,
 
-    /// `Manage` creates and keeps it (a Service of that name that fits is used as it is); `UseExisting` never creates it; `None` leaves it out.
+    /// `Manage` (default) creates and keeps it (a Service of that name that fits is used as it is); `UseExisting` never creates it; `None` leaves it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<ServicePolicy>,
 

@@ -22,9 +22,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::api::GrpcBackend;
-use crate::balance::{
-    Judge, Published, RestoredVerdict, Round, Scrape, ScrapeError, Settings, publish,
-};
+use crate::balance::{Judge, Published, Round, Scrape, ScrapeError, Settings, publish};
 use crate::names;
 use crate::observed::selects;
 use targets::Endpoint;
@@ -81,13 +79,14 @@ impl Sampler {
         (sampler, called)
     }
 
-    /// Samples the backend by this plan from now on; gives what was found last.
+    /// Samples the backend by this plan from now on; gives what was found last. Before anything was found, that is what
+    /// the status says already.
     pub fn sample(
         &self,
         backend: &GrpcBackend,
         plan: Plan,
         pods: &Store<Pod>,
-        restored: Option<RestoredVerdict>,
+        restored: Option<Published>,
     ) -> Option<Published> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let key = names::key_of(backend);
@@ -99,7 +98,7 @@ impl Sampler {
         }
         let entry = entries.entry(key).or_insert_with(|| {
             let (sender, receiver) = watch::channel((backend.clone(), plan.clone()));
-            let found = Arc::new(Mutex::new(None));
+            let found = Arc::new(Mutex::new(restored.clone()));
             let worker = Worker {
                 plan: receiver,
                 pods: pods.clone(),
@@ -152,9 +151,9 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, restored: Option<RestoredVerdict>) {
+    async fn run(mut self, restored: Option<Published>) {
         let plan = self.plan.borrow().1.clone();
-        let mut judge = Judge::new(plan.settings, restored);
+        let mut judge = Judge::new(plan.settings, restored.as_ref());
         let mut interval = ticks(plan.settings.interval);
         loop {
             interval.tick().await;
@@ -220,11 +219,7 @@ impl Worker {
         endpoints
     }
 
-    /// A verdict from before a restart stands in the status until there is one of this process.
     fn publish(&mut self, backend: &GrpcBackend, report: &crate::balance::Report, now: Timestamp) {
-        if report.restored {
-            return;
-        }
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let next = publish(found.as_ref(), report, now);
         if found.as_ref() != Some(&next) {
