@@ -162,6 +162,14 @@ impl Bed {
         .await
     }
 
+    /// Applies a GrpcBackend for [`Bed::echo`] and waits until all pods run with its age.
+    pub async fn apply_age(&self, backend: &Value) -> Result<()> {
+        self.apply(backend).await?;
+        let applied = ConditionType::ConnectionAgeApplied;
+        self.reason("echo", applied, "Applied", ROLLOUT).await?;
+        self.rolled_out("echo").await
+    }
+
     /// A GrpcBackend as it is.
     pub async fn backend(&self, name: &str) -> Result<GrpcBackend> {
         Ok(self.namespace.api::<GrpcBackend>().get(name).await?)

@@ -8,6 +8,7 @@ mod bed;
 mod client;
 mod kubectl;
 mod manifests;
+mod pods;
 mod runner;
 mod world;
 

@@ -274,11 +274,8 @@ async fn with_age(world: &Arc<World>, prefix: &str, owner: Owner) -> Result<Bed>
         Owner::Pipeline => server_side_apply(&bed, "pipeline", false, &manifest).await?,
     }
     bed.rolled_out("echo").await?;
-    bed.apply(&manifests::backend_with_age("echo", "30s"))
+    bed.apply_age(&manifests::backend_with_age("echo", "30s"))
         .await?;
-    bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
-        .await?;
-    bed.rolled_out("echo").await?;
     Ok(bed)
 }
 

@@ -47,6 +47,20 @@ impl Cluster {
         self.start_again(component).await
     }
 
+    /// Lets a component crash, and waits until its supervisor has started it again and it does its work.
+    pub async fn crash(&self, component: Component) -> Result<()> {
+        let name = component.name();
+        let before = self.control.status(name)?.restarts;
+        self.signal(component, Signal::Abort)?;
+        let what = format!("{name} runs again");
+        until(&what, Duration::from_secs(20), async || {
+            let state = self.control.status(name)?;
+            Ok((state.restarts > before && state.pid.is_some()).then_some(()))
+        })
+        .await?;
+        self.wait_for(component).await
+    }
+
     /// Freezes a component: connections stay open and nobody answers.
     pub fn freeze(&self, component: Component) -> Result<()> {
         self.signal(component, Signal::Stop)

@@ -14,7 +14,8 @@
 //! Where things are: `plan` says what a cluster consists of, `cluster` and
 //! `bring_up` start it; `registry` knows which ones run; `supervisor`, `setup` and `cgroup` run inside of its
 //! namespaces, `control` and `forward` are the ways in; `access`, `namespace`,
-//! `process`, `faults`, `proxy` and `audit` are what tests do with it;
+//! `process`, `faults`, `proxy` and `audit` are what tests do with it, `load`
+//! reads what a gRPC client in it has seen;
 //! `components`, `images` and `packages` build what it needs, into `cache`.
 
 mod access;
@@ -29,6 +30,7 @@ mod faults;
 mod forward;
 pub mod images;
 mod kubeconfig;
+pub mod load;
 mod namespace;
 mod options;
 mod packages;

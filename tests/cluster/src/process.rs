@@ -20,6 +20,8 @@ pub enum Signal {
     Term,
     /// Ctrl-C.
     Int,
+    /// Ends it as a crash does: the supervisor takes it for its own doing.
+    Abort,
     /// Freezes it.
     Stop,
     /// Lets it go on.
@@ -33,6 +35,7 @@ impl Signal {
             Self::Kill => Number::SIGKILL as i32,
             Self::Term => Number::SIGTERM as i32,
             Self::Int => Number::SIGINT as i32,
+            Self::Abort => Number::SIGABRT as i32,
             Self::Stop => Number::SIGSTOP as i32,
             Self::Cont => Number::SIGCONT as i32,
         }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
@@ -33,6 +33,11 @@ use crate::setup;
 
 /// Restarts of one process that died by itself: beyond that it is broken.
 const RESTARTS: u32 = 5;
+/// A component that ends as soon as it is started must not spin.
+const BETWEEN_STARTS: Duration = Duration::from_millis(300);
+/// A process that ended by itself and cannot be started for so long stays down.
+const STARTS_AGAIN: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(50);
 const CONNECT: Duration = Duration::from_secs(10);
 const TEARDOWN: Duration = Duration::from_secs(20);
 
@@ -42,6 +47,7 @@ struct Entry {
     exit: Option<String>,
     success: bool,
     wanted: bool,
+    started: Instant,
     restarts: u32,
 }
 
@@ -142,20 +148,40 @@ impl Supervisor {
     }
 
     async fn revive(&self, name: &str) {
-        // A component that cannot start must not spin.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let deadline = Instant::now() + STARTS_AGAIN;
+        let error = loop {
+            match self.try_again(name) {
+                Ok(true) => return,
+                Err(error) if Instant::now() >= deadline => break error,
+                Ok(false) | Err(_) => tokio::time::sleep(POLL).await,
+            }
+        };
+        eprintln!("{name} stays down: {error:#}");
+        if let Some(entry) = self.table().get_mut(name) {
+            entry.exit = Some(format!("{error:#}"));
+        }
+    }
+
+    /// Whether it is settled; what was stopped, started or forgotten meanwhile is left alone.
+    fn try_again(&self, name: &str) -> Result<bool> {
         let mut table = self.table();
         let Some(entry) = table.get_mut(name) else {
-            return;
+            return Ok(true);
         };
-        if !entry.wanted || entry.pid.is_some() || entry.restarts >= RESTARTS {
-            return;
+        if !entry.wanted || entry.pid.is_some() {
+            return Ok(true);
         }
+        if entry.restarts >= RESTARTS {
+            eprintln!("{name} stays down: it ended by itself after {RESTARTS} restarts");
+            return Ok(true);
+        }
+        if entry.started.elapsed() < BETWEEN_STARTS {
+            return Ok(false);
+        }
+        entry.pid = Some(spawn(&entry.spec)?);
+        entry.started = Instant::now();
         entry.restarts += 1;
-        match spawn(&entry.spec) {
-            Ok(pid) => entry.pid = Some(pid),
-            Err(error) => eprintln!("{name}: {error:#}"),
-        }
+        Ok(true)
     }
 
     async fn answer(&self, stream: UnixStream) -> Result<()> {
@@ -224,6 +250,7 @@ impl Supervisor {
             exit: None,
             success: false,
             wanted: true,
+            started: Instant::now(),
             restarts: 0,
         };
         table.insert(entry.spec.name.clone(), entry);
@@ -330,8 +357,8 @@ async fn expose(socket: PathBuf) -> Result<SocketAddr> {
 /// Kills whatever lives in this pid namespace and waits until it is gone,
 /// since a cgroup can only be removed once it is empty.
 fn end_all_processes() {
-    let deadline = std::time::Instant::now() + TEARDOWN;
-    while std::time::Instant::now() < deadline {
+    let deadline = Instant::now() + TEARDOWN;
+    while Instant::now() < deadline {
         // To a process, pid -1 means every other one that it may signal.
         let everybody_gone = kill(Pid::from_raw(-1), Signal::SIGKILL) == Err(Errno::ESRCH);
         while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive)

@@ -48,6 +48,8 @@ async fn everything(cluster: &Cluster) -> Result<()> {
     the_proxy_counts_refuses_and_kills(cluster, &namespace, &proxy)
         .await
         .context("proxy")?;
+    cluster.crash(Component::CoreDns).await.context("a crash")?;
+    dns_answers(cluster).await.context("DNS after a crash")?;
     for component in [
         Component::Etcd,
         Component::ApiServer,

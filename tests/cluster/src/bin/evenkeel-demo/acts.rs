@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use evenkeel_cluster::load::Load;
 use jiff::Timestamp;
 
-use crate::load::Load;
 use crate::stage::Stage;
 use crate::view::{State, View};
 

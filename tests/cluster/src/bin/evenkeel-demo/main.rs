@@ -1,11 +1,10 @@
 //! The main job of Evenkeel on a real Kubernetes, told step by step: `make demo`.
 //!
-//! `main` is the story, `acts` its parts; `stage` is where it plays, `screen` how it is shown, `view` what is seen, `load` the gRPC
-//! clients, `bars` the picture.
+//! `main` is the story, `acts` its parts; `stage` is where it plays, `screen` how it is shown, `view` what is seen,
+//! `bars` the picture.
 
 mod acts;
 mod bars;
-mod load;
 mod screen;
 mod stage;
 mod view;

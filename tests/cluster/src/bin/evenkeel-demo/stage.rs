@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use evenkeel_cluster::load::Load;
 use evenkeel_cluster::{Cluster, Components, Options, images, install_missing, source_dir};
 use jiff::Timestamp;
+use kube::Api;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::bars;
-use crate::load::{self, Load};
 use crate::screen::Screen;
 use crate::view::{Observer, View};
 
@@ -107,17 +108,20 @@ impl Stage {
 
     /// Starts a gRPC client as a pod.
     pub async fn client(&mut self, name: &str, target: &str, further: &str) -> Result<Load> {
-        let (image, port) = (images::CLIENT, load::PORT);
+        let (image, port) = (images::CLIENT, Load::PORT);
         let run = format!(
             "run {name} --image={image} --image-pull-policy=Never {further} -- --target={target} --rate=50 --http=:{port}"
         );
         self.kubectl(&run).await?;
-        Load::find(&self.cluster, name).await
+        let pods = Api::default_namespaced(self.cluster.client().await?);
+        let load = Load::find(&self.cluster, &pods, name).await?;
+        load.serves().await?;
+        Ok(load)
     }
 
     /// Ends a client.
     pub async fn end(&mut self, load: Load) -> Result<()> {
-        self.kubectl(&format!("delete pod {} --now", load.name))
+        self.kubectl(&format!("delete pod {} --now", load.name()))
             .await
             .map(drop)
     }

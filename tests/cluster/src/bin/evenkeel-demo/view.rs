@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use evenkeel_cluster::load::{Load, Totals, ready_since};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client, ResourceExt as _};
-
-use crate::load::{Load, Totals};
 
 /// Over which requests are counted: long enough for steady bars, short enough to see them move.
 const SPAN: Duration = Duration::from_secs(4);
@@ -130,7 +129,7 @@ impl Observer {
             .pods
             .list(&ListParams::default().labels("app=echo"))
             .await?;
-        let failed: u64 = newest.errors.values().sum();
+        let failed: u64 = newest.counts.errors.values().sum();
         let listed = |name: &String| {
             list.iter()
                 .any(|pod| pod.metadata.name.as_ref() == Some(name))
@@ -170,10 +169,12 @@ impl Observer {
             return BTreeMap::new();
         };
         let seconds = to.duration_since(*from).as_secs_f64().max(0.5);
-        now.replies
+        now.counts
+            .replies
             .iter()
             .map(|(pod, count)| {
-                let more = count.saturating_sub(before.replies.get(pod).copied().unwrap_or(0));
+                let more =
+                    count.saturating_sub(before.counts.replies.get(pod).copied().unwrap_or(0));
                 #[expect(clippy::cast_precision_loss, reason = "some hundred requests")]
                 let rate = more as f64 / seconds;
                 (pod.clone(), rate)
@@ -189,17 +190,10 @@ fn describe(
     since: Timestamp,
 ) -> Pod {
     let name = pod.name_any();
-    let ready = pod
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten())
-        .find(|condition| condition.type_ == "Ready" && condition.status == "True")
-        .and_then(|condition| condition.last_transition_time.as_ref())
-        .map(|time| time.0);
+    let ready = ready_since(pod);
     let state = match ready {
         _ if pod.metadata.deletion_timestamp.is_some() => State::Leaving,
         None => State::Starting,
-        // Kubernetes keeps whole seconds.
         Some(ready) if ready.as_second() >= since.as_second() => State::New,
         Some(_) => State::Ready,
     };
