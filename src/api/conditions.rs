@@ -168,7 +168,7 @@ reasons! {
     Forbidden,
     /// No workload matches the selector and declares the port.
     NoServer,
-    /// A workload of a kind that is not patched, or a form that cannot be.
+    /// A workload of a kind that is not patched, or of a form that cannot be.
     UnsupportedWorkload,
     /// Several containers could be meant.
     AmbiguousContainer,
@@ -188,7 +188,7 @@ reasons! {
     WaitingForRollout,
     /// The pods are being replaced by ones with the age.
     RollingOut,
-    /// The workload is paused.
+    /// The workload is paused, or replaces pods only as its owner says (OnDelete, partition).
     Paused,
     /// The rollout with the age failed and was taken back.
     RolloutFailed,

@@ -1,10 +1,12 @@
 //! `evenkeel run`: the operator's flags and its log.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::api::GoDuration;
 use crate::operator::{LeaseSettings, Options, Settings, run};
 
 /// Each flag can be given as a variable too.
@@ -25,6 +27,9 @@ pub struct Run {
     /// Rollouts that the operator has under way at once, over all backends.
     #[arg(long, env = "EVENKEEL_MAX_CONCURRENT_ROLLOUTS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     max_concurrent_rollouts: u16,
+    /// How long a pod of a StatefulSet or DaemonSet may take to be ready with a new connection age before the age is taken back; of a Deployment its progressDeadlineSeconds counts.
+    #[arg(long, env = "EVENKEEL_ROLLOUT_DEADLINE", default_value = "10m", value_parser = duration)]
+    rollout_deadline: Duration,
     /// Whether several processes take turns by a Lease.
     #[arg(long, env = "EVENKEEL_LEADER_ELECTION", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     leader_election: bool,
@@ -40,6 +45,11 @@ pub struct Run {
     /// How the log is written.
     #[arg(long, env = "EVENKEEL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = GoDuration::new(text.to_owned());
+    duration.get().map_err(|error| error.to_string())
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -94,6 +104,7 @@ impl Run {
                 watch_namespaces: given(self.watch_namespaces),
                 client_namespaces: given(self.client_namespaces),
                 max_concurrent_rollouts: self.max_concurrent_rollouts.into(),
+                rollout_deadline: self.rollout_deadline,
             },
             metrics_address: self.metrics_address,
             health_address: self.health_address,

@@ -8,9 +8,10 @@ use super::draft::{Draft, Place};
 use super::knob::{Entry, Wanted};
 use super::record::Record;
 use super::workload::{Outcome, View};
-use super::{Change, advice, owner, until};
+use super::{Change, advice, owner, rollout, until};
 use crate::api::conditions::Statement;
 use crate::api::{ConnectionAge, OnRemove, Reason};
+use crate::observed::Kind;
 
 /// Whoever undid a rollout did so for a reason, and should not find us undoing theirs at once.
 const AFTER_UNDO: SignedDuration = SignedDuration::from_mins(10);
@@ -32,7 +33,7 @@ impl View<'_> {
             .is_some_and(|record| record.failed == Some(self.generation()))
         {
             return Outcome {
-                statement: Some(self.rollout_failed()),
+                statement: Some(self.rollout_failed(index, wanted)),
                 ..Outcome::default()
             };
         }
@@ -111,6 +112,7 @@ impl View<'_> {
             leave: age.on_remove.unwrap_or_default() == OnRemove::Leave,
             reverts,
             gone_since: None,
+            under_way: (self.workload.kind != Kind::Deployment).then_some(Time(self.now)),
             failed: None,
         }
     }
@@ -118,11 +120,12 @@ impl View<'_> {
     fn injected(&self, draft: Draft<'_>, record: &Record, again: bool) -> Outcome {
         let texts: Vec<String> = record.entries.iter().map(Entry::text).collect();
         let note = format!(
-            "Set {}{} in container {} of {}: its pods are replaced once",
+            "Set {}{} in container {} of {}: {}",
             texts.join(" "),
             if again { " again" } else { "" },
             record.container,
-            self.workload
+            self.workload,
+            rollout::consequence(self.workload),
         );
         let had = self.record.as_ref().is_some_and(|r| !r.entries.is_empty());
         let change = if had && !again {
@@ -174,6 +177,7 @@ impl View<'_> {
         let step = record.gone_since.is_none().then(|| {
             let noticed = Record {
                 gone_since: Some(Time(self.now)),
+                under_way: None,
                 ..record.clone()
             };
             let note = format!("The connection age was taken out of {workload} by an undo or a replacement; it is set again in 10 minutes");

@@ -56,6 +56,8 @@ const MIXED: &str = "mixed";
 pub struct Permit {
     /// Whether the budget of concurrent rollouts allows to start one now.
     pub rollout: bool,
+    /// How long a pod may take to be ready in a rollout of ours, where the workload's kind has no such limit itself.
+    pub deadline: Duration,
 }
 
 /// What a step does.

@@ -77,6 +77,9 @@ pub struct Record {
     /// Since when it is known to be out again by an undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone_since: Option<Time>,
+    /// Since when its rollout is under way. Only for kinds whose controller sets no deadline itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<Time>,
     /// The backend's generation whose rollout failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<i64>,
@@ -167,6 +170,7 @@ impl Record {
             entries: Vec::new(),
             failed: Some(generation),
             gone_since: None,
+            under_way: None,
             ..self.clone()
         }
     }

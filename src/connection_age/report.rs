@@ -7,6 +7,7 @@ use super::rollout::{self, Busy};
 use super::workload::{Outcome, View};
 use crate::api::conditions::{MAX_MESSAGE, Statement};
 use crate::api::{Reason, Server, SetBy};
+use crate::observed::Update;
 
 impl View<'_> {
     /// The template has it: do the ready pods?
@@ -22,33 +23,54 @@ impl View<'_> {
             let text = format!("{with} ready pods of {workload} run with {}", wanted.age);
             return Statement::yes(Reason::Applied, text);
         }
-        let count = format!(
-            "{with} of {} ready pods of {workload} run with {}",
-            ready.len(),
-            wanted.age
-        );
-        if rollout::busy(self.workload) == Some(Busy::Paused) {
-            let text = format!(
-                "{count}, and it is paused: resume it with {}",
-                rollout::command(workload, "resume")
-            );
-            return Statement::no(Reason::Paused, text);
-        }
+        let (reason, what_next) = self.unsettled(container, wanted);
         Statement::no(
-            Reason::RollingOut,
+            reason,
             format!(
-                "{count}: wait for the rollout, or look into it with {}",
-                rollout::command(workload, "status")
+                "{with} of {} ready pods of {workload} run with {}{what_next}",
+                ready.len(),
+                wanted.age
             ),
         )
     }
 
-    pub(super) fn rollout_failed(&self) -> Statement {
+    /// Why some pods are without it yet, and what follows from that.
+    fn unsettled(&self, container: &str, wanted: &Wanted) -> (Reason, String) {
         let workload = self.workload;
+        let left = self.left_behind(container, |own| !wanted.runs_in(own));
+        match (rollout::busy(workload), workload.update, left) {
+            (Some(Busy::Paused), ..) => {
+                let command = rollout::command(workload, "resume");
+                let text = format!(", and it is paused: resume it with {command}");
+                (Reason::Paused, text)
+            }
+            (_, Update::OnDelete, Some(left)) => (Reason::Paused, format!("; {left}")),
+            (None, Update::AllBut(kept), _) => (
+                Reason::Paused,
+                format!(
+                    "; the partition of its updateStrategy keeps {kept} as they are: set spec.updateStrategy.rollingUpdate.partition to 0 when these are to follow"
+                ),
+            ),
+            (_, _, Some(left)) => (Reason::RollingOut, format!("; {left}")),
+            (_, Update::OnDelete, None) => (Reason::RollingOut, ": wait for its pods".into()),
+            _ => {
+                let command = rollout::command(workload, "status");
+                let text = format!(": wait for the rollout, or look into it with {command}");
+                (Reason::RollingOut, text)
+            }
+        }
+    }
+
+    pub(super) fn rollout_failed(&self, index: usize, wanted: &Wanted) -> Statement {
+        let workload = self.workload;
+        let container = &workload.containers()[index].name;
+        let left = self
+            .left_behind(container, |own| wanted.runs_in(own))
+            .map_or_else(String::new, |left| format!("; {left}"));
         Statement::no(
             Reason::RolloutFailed,
             format!(
-                "the rollout of {workload} with the connection age made no progress and was taken back: check that the server takes this knob and format, then change spec.connectionAge"
+                "the rollout of {workload} with the connection age made no progress and was taken back: check that the server takes this knob and format, then change spec.connectionAge{left}"
             ),
         )
     }

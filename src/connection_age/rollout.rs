@@ -1,9 +1,15 @@
 //! Where a workload stands, and what its pods run with.
 
 use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
 
 use super::record::Record;
-use crate::observed::{Workload, is_serving};
+use super::workload::View;
+use crate::observed::{Update, Workload, is_serving};
+
+/// As many pods as a message names.
+const MAX_NAMES: usize = 5;
 
 /// Why a workload is not to be touched now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,28 +33,125 @@ pub fn busy(workload: &Workload) -> Option<Busy> {
     }
 }
 
-/// Whether the rollout that our write started did not make progress in its time, with no other change to the template since.
-pub fn ours_failed(workload: &Workload, record: &Record) -> bool {
-    workload.is_seen()
-        && record.gone_since.is_none()
-        && workload.revision() == record.revision + 1
-        && workload.progress.deadline_exceeded
+impl View<'_> {
+    /// Whether the rollout that our write started came to nothing, with no other change to the workload since.
+    pub(super) fn ours_failed(&self, record: &Record) -> bool {
+        let workload = self.workload;
+        let ours = workload.is_seen()
+            && record.gone_since.is_none()
+            && workload.revision() == record.revision + 1;
+        ours && match &record.under_way {
+            None => workload.progress.deadline_exceeded,
+            Some(since) => self.is_past(since) && self.is_stuck(record),
+        }
+    }
+
+    /// Whether a pod that was made with the age has not become ready in all that time.
+    fn is_stuck(&self, record: &Record) -> bool {
+        let wanted = record.as_wanted();
+        pods(self.workload, &self.observed.pods, &record.container)
+            .filter(|(pod, own)| !is_serving(pod) && own.is_some_and(|own| wanted.runs_in(own)))
+            .any(|(pod, _)| unready_since(pod).is_some_and(|since| self.is_past(since)))
+    }
+
+    fn is_past(&self, since: &Time) -> bool {
+        self.now.duration_since(since.0).unsigned_abs() >= self.permit.deadline
+    }
+
+    /// Pods that follow no change of the template by themselves and are as `left` says: who has to delete them, and how.
+    ///
+    /// A StatefulSet under OrderedReady waits for a pod that never becomes ready, even if a change would heal it
+    /// (kubernetes#67250).
+    pub(super) fn left_behind(
+        &self,
+        container: &str,
+        left: impl Fn(&Container) -> bool,
+    ) -> Option<String> {
+        let workload = self.workload;
+        let by_hand = workload.update == Update::OnDelete;
+        if !by_hand && !workload.ordered {
+            return None;
+        }
+        let names: Vec<String> = pods(workload, &self.observed.pods, container)
+            .filter(|(pod, _)| by_hand || !is_serving(pod))
+            .filter(|(_, own)| own.is_some_and(&left))
+            .map(|(pod, _)| pod.name_any())
+            .take(MAX_NAMES)
+            .collect();
+        let why = if by_hand {
+            "updateStrategy OnDelete replaces no pod"
+        } else {
+            "podManagementPolicy OrderedReady replaces no pod that never became ready"
+        };
+        (!names.is_empty()).then(|| {
+            format!(
+                "{why}: delete it yourself, with kubectl delete pod -n {} {}",
+                self.observed.namespace(),
+                names.join(" ")
+            )
+        })
+    }
+
+    /// Pods that keep what is being taken back until somebody deletes them.
+    pub(super) fn left_with_it(&self) -> String {
+        self.record
+            .as_ref()
+            .and_then(|record| {
+                let wanted = record.as_wanted();
+                self.left_behind(&record.container, |own| wanted.runs_in(own))
+            })
+            .map_or_else(String::new, |left| format!("; {left}"))
+    }
+}
+
+/// What becomes of the pods when the template is changed.
+pub fn consequence(workload: &Workload) -> String {
+    match workload.update {
+        Update::Rolling | Update::Recreate => "its pods are replaced once".into(),
+        Update::AllBut(kept) => format!(
+            "its pods are replaced once, but for {kept} that the partition of its updateStrategy keeps"
+        ),
+        Update::OnDelete => {
+            "its pods follow as they are deleted, since its updateStrategy is OnDelete".into()
+        }
+    }
+}
+
+/// Its pods that are not on their way out, each with the container of that name.
+fn pods<'a>(
+    workload: &'a Workload,
+    all: &'a [Pod],
+    container: &'a str,
+) -> impl Iterator<Item = (&'a Pod, Option<&'a Container>)> {
+    all.iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none() && workload.owns(pod))
+        .map(move |pod| {
+            let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+            let own = containers.into_iter().find(|own| own.name == container);
+            (pod, own)
+        })
+}
+
+/// Since when a pod is not ready.
+fn unready_since(pod: &Pod) -> Option<&Time> {
+    let conditions = pod.status.as_ref()?.conditions.iter().flatten();
+    let ready = conditions
+        .into_iter()
+        .find(|condition| condition.type_ == "Ready");
+    ready
+        .and_then(|ready| ready.last_transition_time.as_ref())
+        .or(pod.metadata.creation_timestamp.as_ref())
 }
 
 /// The container of that name in each serving pod of the workload.
 pub fn serving<'a>(
-    workload: &Workload,
-    pods: &'a [Pod],
-    container: &str,
+    workload: &'a Workload,
+    all: &'a [Pod],
+    container: &'a str,
 ) -> Vec<Option<&'a Container>> {
-    pods.iter()
-        .filter(|pod| is_serving(pod) && workload.owns(pod))
-        .map(|pod| {
-            pod.spec
-                .iter()
-                .flat_map(|spec| &spec.containers)
-                .find(|own| own.name == container)
-        })
+    pods(workload, all, container)
+        .filter(|(pod, _)| is_serving(pod))
+        .map(|(_, own)| own)
         .collect()
 }
 

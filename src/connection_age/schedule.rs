@@ -2,6 +2,9 @@
 
 use jiff::Timestamp;
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+
 use super::rollout::{self, Busy};
 use super::workload::{self, Outcome};
 use super::{Change, MIXED, Permit, Plan, Step, owner};
@@ -52,7 +55,7 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
         .workloads
         .iter()
         .filter(|workload| workload.metadata.deletion_timestamp.is_none())
-        .map(|workload| (workload, workload::look(observed, workload, now)))
+        .map(|workload| (workload, workload::look(observed, workload, permit, now)))
         .collect();
     let suspended = observed.backend.spec.suspend && !observed.terminating();
     if suspended {
@@ -157,7 +160,7 @@ fn statement(observed: &Observed, looks: &[(&Workload, Outcome)]) -> Statement {
     };
     if all.is_empty() {
         return if asks(observed) {
-            no_server(observed, looks)
+            unsupported(observed).unwrap_or_else(|| no_server(observed, looks))
         } else {
             Statement::yes(Reason::NotRequested, "no connection age is asked for")
         };
@@ -201,6 +204,36 @@ fn missing(observed: &Observed, looks: &[(&Workload, Outcome)]) -> Option<Statem
         format!(
             "spec.connectionAge.workloads names {name}, but no Deployment, StatefulSet or DaemonSet of that name in namespace {} has the labels of spec.selector in its template: correct one of the two",
             observed.namespace()
+        ),
+    ))
+}
+
+/// Pods that serve, but belong to nothing that could be patched.
+fn unsupported(observed: &Observed) -> Option<Statement> {
+    if observed.serving_workloads().next().is_some() {
+        return None;
+    }
+    let patched = |pod: &&Pod| observed.workloads.iter().any(|workload| workload.owns(pod));
+    let pod = observed
+        .pods
+        .iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .find(|pod| !patched(pod))?;
+    let owner = match pod
+        .owner_references()
+        .iter()
+        .find(|o| o.controller == Some(true))
+    {
+        // A Job's pods come and go: a finding speaks of them.
+        Some(owner) if owner.kind == "Job" => return None,
+        Some(owner) => format!("{} {}", owner.kind, owner.name),
+        None => "no workload".into(),
+    };
+    Some(Statement::no(
+        Reason::UnsupportedWorkload,
+        format!(
+            "pod {} belongs to {owner}, and only Deployments, StatefulSets and DaemonSets with the labels of spec.selector in their template are patched: set the age in its own manifest, and remove spec.connectionAge",
+            pod.name_any()
         ),
     ))
 }

@@ -9,7 +9,7 @@ use super::draft::Draft;
 use super::knob::{Entry, Found, Wanted};
 use super::record::{Record, Recorded};
 use super::target::{self, Target};
-use super::{Change, Step, advice, rollout};
+use super::{Change, Permit, Step, advice, rollout};
 use crate::api::conditions::Statement;
 use crate::api::{AgeMode, ConnectionAge, OnRemove, Reason, Server};
 use crate::observed::{Observed, Workload};
@@ -61,11 +61,12 @@ pub struct View<'a> {
     pub(super) observed: &'a Observed,
     pub(super) workload: &'a Workload,
     pub(super) record: Option<Record>,
+    pub(super) permit: Permit,
     pub(super) now: Timestamp,
 }
 
 /// Decides for one workload, as if no other were there.
-pub fn look(observed: &Observed, workload: &Workload, now: Timestamp) -> Outcome {
+pub fn look(observed: &Observed, workload: &Workload, permit: Permit, now: Timestamp) -> Outcome {
     let recorded = Record::of(workload, &observed.name());
     let record = match &recorded {
         Recorded::Record(record) => Some(record.clone()),
@@ -75,6 +76,7 @@ pub fn look(observed: &Observed, workload: &Workload, now: Timestamp) -> Outcome
         observed,
         workload,
         record,
+        permit,
         now,
     };
     let mut outcome = view.decide();
@@ -158,7 +160,7 @@ impl View<'_> {
             row: Some(self.row(Some(&record.container), None, &statement)),
             statement: Some(statement),
             step: Some(self.take_back(draft, None)),
-            urgent: self.observed.terminating() || rollout::ours_failed(self.workload, record),
+            urgent: self.observed.terminating() || self.ours_failed(record),
             involved: true,
             look_again: None,
         }
@@ -216,7 +218,7 @@ impl View<'_> {
                 self.put_in(age, draft, fitting, index, wanted, &missing)
             }
         };
-        let failed = |record: &Record| rollout::ours_failed(self.workload, record);
+        let failed = |record: &Record| self.ours_failed(record);
         outcome.urgent = outcome.step.is_some() && self.record.as_ref().is_some_and(failed);
         outcome.involved = true;
         if let Some(statement) = &outcome.statement {
@@ -266,12 +268,12 @@ impl View<'_> {
     /// Everything is in place by our hand.
     fn keep(&self, age: &ConnectionAge, record: &Record, index: usize, wanted: &Wanted) -> Outcome {
         let workload = self.workload;
-        if rollout::ours_failed(self.workload, record) {
+        if self.ours_failed(record) {
             let mut draft = Draft::new(self.workload);
             draft.undo(record);
             let record = record.failed(self.generation());
             return Outcome {
-                statement: Some(self.rollout_failed()),
+                statement: Some(self.rollout_failed(index, wanted)),
                 step: draft
                     .changes_pods()
                     .then(|| self.take_back(draft, Some(&record))),
@@ -279,22 +281,29 @@ impl View<'_> {
             };
         }
         let leave = age.on_remove.unwrap_or_default() == OnRemove::Leave;
-        let step = (record.leave != leave || record.gone_since.is_some()).then(|| {
-            let changed = Record {
-                leave,
-                gone_since: None,
-                ..record.clone()
-            };
+        let mut statement = self.settled(index, wanted);
+        let mut ended = statement.reason == Reason::Applied;
+        if ended && record.under_way.is_some() && rollout::busy(workload).is_some() {
+            // One pod after the other goes and comes: those that are ready now are not all.
+            let text = format!("{}: wait for the rest of the rollout", statement.message);
+            statement = Statement::no(Reason::RollingOut, text);
+            ended = false;
+        }
+        let changed = Record {
+            leave,
+            gone_since: None,
+            under_way: record.under_way.clone().filter(|_| !ended),
+            ..record.clone()
+        };
+        let step = (changed != *record).then(|| {
+            // That a rollout has ended is no news: the condition says so.
+            let news = changed.leave != record.leave || record.gone_since.is_some();
             let note = format!("Brought the record on {workload} up to date; its pods stay");
-            self.step(
-                Change::Update,
-                Draft::new(self.workload),
-                Some(&changed),
-                note,
-            )
+            let note = if news { note } else { String::new() };
+            self.step(Change::Update, Draft::new(workload), Some(&changed), note)
         });
         Outcome {
-            statement: Some(self.settled(index, wanted)),
+            statement: Some(statement),
             step,
             ..Outcome::default()
         }
@@ -315,8 +324,10 @@ impl View<'_> {
 
     pub(super) fn take_back(&self, draft: Draft<'_>, record: Option<&Record>) -> Step {
         let note = format!(
-            "Took the connection age back from {}: its pods are replaced once",
-            self.workload
+            "Took the connection age back from {}: {}{}",
+            self.workload,
+            rollout::consequence(self.workload),
+            self.left_with_it()
         );
         self.step(Change::TakeBack, draft, record, note)
     }

@@ -26,6 +26,8 @@ pub struct Settings {
     pub client_namespaces: Vec<String>,
     /// Rollouts that the operator has under way at once.
     pub max_concurrent_rollouts: usize,
+    /// How long a pod may take to be ready in a rollout of ours, where the workload's kind has no such limit itself.
+    pub rollout_deadline: Duration,
 }
 
 /// Shared by everything that runs.

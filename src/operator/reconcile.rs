@@ -115,6 +115,7 @@ async fn withdraw(scope: &Scope, observed: &Observed) -> Result<Action, Error> {
 fn permit(scope: &Scope) -> Permit {
     Permit {
         rollout: scope.shared.rollouts.is_free(),
+        deadline: scope.shared.settings.rollout_deadline,
     }
 }
 

@@ -276,11 +276,18 @@ impl Bed {
 
     /// Waits until the operator has looked at a Deployment once more after it was touched.
     pub async fn another_pass(&self, deployment: &str) -> Result<()> {
+        self.another_pass_over(&format!("deployment/{deployment}"))
+            .await
+    }
+
+    /// The same for any workload, `kind/name`.
+    pub async fn another_pass_over(&self, object: &str) -> Result<()> {
         let operator = self.operator.as_ref().context("no operator runs")?;
         let touched = Timestamp::now();
         let touch = format!("touched-at={touched}");
-        self.kubectl(&["annotate", "--overwrite", "deployment", deployment, &touch])
+        self.kubectl(&["annotate", "--overwrite", object, &touch])
             .await?;
+        let (kind, name) = object.split_once('/').context("not kind/name")?;
         until("the operator looks again", SOON, async || {
             let requests = self
                 .world
@@ -289,8 +296,8 @@ impl Bed {
                 .requests_by(&operator.user, touched)?;
             let looked = |request: &AuditEvent| {
                 request.verb == "get"
-                    && request.resource == "deployments"
-                    && request.name == deployment
+                    && request.resource.strip_suffix('s') == Some(kind)
+                    && request.name == name
             };
             Ok(requests.iter().any(looked).then_some(()))
         })

@@ -19,6 +19,7 @@ mod deletion;
 mod discovery;
 mod existing;
 mod helm;
+mod kinds;
 mod observed;
 mod owner;
 mod pair;
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
         discovery::TESTS,
         existing::TESTS,
         helm::TESTS,
+        kinds::TESTS,
         observed::TESTS,
         owner::TESTS,
         pair::TESTS,

@@ -35,7 +35,19 @@ pub fn server(name: &str, replicas: u32) -> Value {
     })
 }
 
-/// The server's container in a Deployment.
+/// The same as a StatefulSet or a DaemonSet.
+pub fn server_of_kind(kind: &str, name: &str, pods: usize) -> Value {
+    let mut server = server(name, u32::try_from(pods).unwrap_or(1));
+    server["kind"] = json!(kind);
+    if kind == "StatefulSet" {
+        server["spec"]["serviceName"] = json!(name);
+    } else if let Some(spec) = server["spec"].as_object_mut() {
+        spec.remove("replicas");
+    }
+    server
+}
+
+/// The server's container in a workload.
 pub fn container(deployment: &mut Value) -> &mut Value {
     &mut deployment["spec"]["template"]["spec"]["containers"][0]
 }

@@ -31,6 +31,7 @@ async fn verbs_used_are_verbs_granted(world: Arc<World>) -> Result<()> {
         .await?;
     bed.reason("echo", EndpointWatchReady, "Bound", SOON)
         .await?;
+    the_other_kinds(&bed).await?;
     put_right_after_drift(&bed).await?;
     the_same_event_twice(&bed, &backend).await?;
     take_everything_back(&bed, &backend).await?;
@@ -40,6 +41,21 @@ async fn verbs_used_are_verbs_granted(world: Arc<World>) -> Result<()> {
     ensure!(excess.is_empty(), "granted and never used: {excess:?}");
     let refused: Vec<_> = used.difference(&granted).collect();
     ensure!(refused.is_empty(), "used and not granted: {refused:?}");
+    Ok(())
+}
+
+/// A server of each kind besides the Deployment, each with its own backend.
+async fn the_other_kinds(bed: &Bed) -> Result<()> {
+    let servers = [("StatefulSet", "store"), ("DaemonSet", "agent")];
+    for (kind, name) in servers {
+        bed.apply(&manifests::server_of_kind(kind, name, 1)).await?;
+        bed.apply(&manifests::backend_with_age(name, "30s")).await?;
+    }
+    for (_, name) in servers {
+        bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
+            .await?;
+        bed.kubectl(&["delete", "gb", name]).await?;
+    }
     Ok(())
 }
 

@@ -24,7 +24,7 @@ pub struct ConnectionAge {
     #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("a duration from 1s to 24h, such as 30s, 5m or 1m30s"))]
     pub grace: Option<GoDuration>,
 
-    /// The Deployments to set it on, at most 16; default: every Deployment whose pods carry the selector's labels and declare the port. A Deployment with `strategy: Recreate` is touched only if it is named here.
+    /// The Deployments, StatefulSets and DaemonSets to set it on, by name, at most 16; default: every one whose pods carry the selector's labels and declare the port. A name means each of the three kinds that has it. A Deployment with `strategy: Recreate` is touched only if it is named here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
     #[x_kube(merge_strategy = ListMerge::Set)]

@@ -4,6 +4,7 @@
 
 mod conflicts;
 mod injection;
+mod kinds;
 mod properties;
 mod removal;
 mod timing;
@@ -19,7 +20,15 @@ use crate::api::conditions::State;
 use crate::names;
 use crate::observed::{Observed, Workload};
 
-const FREE: Permit = Permit { rollout: true };
+/// No rollout may start.
+const FULL: Permit = Permit {
+    rollout: false,
+    ..FREE
+};
+const FREE: Permit = Permit {
+    rollout: true,
+    deadline: std::time::Duration::from_mins(10),
+};
 
 fn now() -> Timestamp {
     "2026-01-01T12:00:00Z".parse().unwrap()
@@ -244,10 +253,21 @@ fn bump(deployment: &mut Value) {
 
 fn pod(deployment: &Value, replica: usize) -> Value {
     let name = deployment["metadata"]["name"].as_str().unwrap();
+    let kind = deployment["kind"].as_str().unwrap();
+    let (pod, owner) = if kind == "Deployment" {
+        (
+            format!("{name}-h-{replica}"),
+            json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{name}-h"), "uid": "u", "controller": true}),
+        )
+    } else {
+        (
+            format!("{name}-{replica}"),
+            json!({"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": deployment["metadata"]["uid"], "controller": true}),
+        )
+    };
     json!({
         "metadata": {
-            "name": format!("{name}-h-{replica}"), "labels": {"app": "echo", "pod-template-hash": "h"},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{name}-h"), "uid": "u", "controller": true}]
+            "name": pod, "labels": {"app": "echo", "pod-template-hash": "h"}, "ownerReferences": [owner],
         },
         "spec": deployment["spec"]["template"]["spec"],
         "status": {"conditions": [{"type": "Ready", "status": "True"}]}

@@ -240,7 +240,7 @@ fn deletion_waits_for_nothing() {
     let (mut world, before) = applied(env_age(), &json!({}));
     world.deployments[0]["spec"]["paused"] = true.into();
     world.deployments[0]["status"]["updatedReplicas"] = 0.into();
-    let plan = plan(&world.delete().observed(), Permit { rollout: false }, now());
+    let plan = plan(&world.delete().observed(), FULL, now());
     assert_eq!(plan.steps[0].change, Change::TakeBack);
     assert!(plan.holds && !plan.blocked_by_rollout);
     world.settle();

@@ -30,7 +30,7 @@ fn a_busy_deployment_is_left_alone() {
 #[test]
 fn the_budget_is_kept() {
     let world = World::with(env_age(), &json!({}));
-    let plan = plan(&world.observed(), Permit { rollout: false }, now());
+    let plan = plan(&world.observed(), FULL, now());
     assert!(plan.steps.is_empty() && plan.blocked_by_rollout);
     says(&plan, State::False, "WaitingForRollout", &["Deployment a"]);
 }

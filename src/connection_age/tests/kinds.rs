@@ -1,0 +1,330 @@
+//! StatefulSets and DaemonSets: the same promises, and what they do otherwise.
+
+use super::*;
+
+fn server(kind: &str, container: &Value) -> Value {
+    let mut object = deployment("a", container);
+    object["kind"] = kind.into();
+    object["metadata"]["annotations"] = Value::Null;
+    object["status"] = match kind {
+        "DaemonSet" => json!({
+            "observedGeneration": 1, "desiredNumberScheduled": 2, "currentNumberScheduled": 2,
+            "updatedNumberScheduled": 2, "numberAvailable": 2, "numberReady": 2, "numberMisscheduled": 0,
+        }),
+        _ => object["status"].clone(),
+    };
+    if kind == "DaemonSet" {
+        object["spec"].as_object_mut().unwrap().remove("replicas");
+    } else {
+        object["spec"]["serviceName"] = "a".into();
+    }
+    object
+}
+
+fn world(kind: &str, container: &Value) -> World {
+    World::new(Some(env_age()), vec![server(kind, container)])
+}
+
+const OTHERS: [&str; 2] = ["StatefulSet", "DaemonSet"];
+
+#[test]
+fn each_gets_the_age_and_loses_it() {
+    for kind in OTHERS {
+        for (age, container) in [
+            (env_age(), json!({})),
+            (flag_age(), json!({"args": ["x"]})),
+            (switch_age(), json!({"command": ["s"]})),
+        ] {
+            let mut world = World::new(Some(age), vec![server(kind, &container)]);
+            let before = world.deployments[0]["spec"].clone();
+            assert_eq!(world.settle(), [Change::Inject]);
+            let title = format!("{kind} a");
+            says(&world.plan(), State::True, "Applied", &[&title]);
+            assert_eq!(world.plan().servers[0].kind, kind);
+            assert_eq!(world.plan().servers[0].replicas, 2);
+            assert_eq!(world.plan().running_max_age.as_deref(), Some("1m"));
+            assert_eq!(world.settle(), [Change::Update], "the rollout has ended");
+            assert_eq!(world.record().unwrap()["underWay"], Value::Null);
+            assert!(world.plan().steps.is_empty());
+            assert_eq!(world.delete().settle(), [Change::TakeBack]);
+            assert_eq!(world.deployments[0]["spec"], before);
+            assert!(world.record().is_none() && !world.plan().holds);
+        }
+    }
+}
+
+#[test]
+fn a_busy_one_is_left_alone() {
+    for (kind, field, value) in [
+        ("StatefulSet", "updatedReplicas", 1),
+        ("StatefulSet", "replicas", 3),
+        ("StatefulSet", "availableReplicas", 1),
+        ("StatefulSet", "observedGeneration", 0),
+        ("DaemonSet", "updatedNumberScheduled", 1),
+        ("DaemonSet", "desiredNumberScheduled", 3),
+        ("DaemonSet", "numberAvailable", 1),
+        ("DaemonSet", "observedGeneration", 0),
+    ] {
+        let mut world = world(kind, &json!({}));
+        world.deployments[0]["status"][field] = value.into();
+        let plan = world.plan();
+        assert!(
+            plan.steps.is_empty() && plan.blocked_by_rollout,
+            "{kind} {field}"
+        );
+        let title = format!("{kind} a");
+        says(&plan, State::False, "WaitingForRollout", &[&title]);
+    }
+}
+
+#[test]
+fn pods_of_a_namesake_do_not_count() {
+    let mut world = World::new(
+        Some(env_age()),
+        vec![
+            deployment("a", &json!({})),
+            server("StatefulSet", &json!({})),
+        ],
+    );
+    assert_eq!(world.settle(), [Change::Inject]);
+    let plan = world.plan();
+    assert_eq!(plan.running_max_age.as_deref(), Some("mixed"));
+    let running: Vec<_> = plan
+        .servers
+        .iter()
+        .map(|server| (server.kind.as_str(), server.running.as_deref()))
+        .collect();
+    assert_eq!(running, [("Deployment", Some("1m")), ("StatefulSet", None)]);
+}
+
+#[test]
+fn a_name_means_each_kind_that_has_it() {
+    let mut age = env_age();
+    age["workloads"] = json!(["a"]);
+    let mut world = World::new(
+        Some(age),
+        vec![
+            deployment("a", &json!({})),
+            deployment("b", &json!({})),
+            server("StatefulSet", &json!({})),
+        ],
+    );
+    world.settle();
+    world.settle();
+    world.settle();
+    let states: Vec<_> = world
+        .plan()
+        .servers
+        .into_iter()
+        .map(|server| (server.kind, server.name, server.state.unwrap()))
+        .collect();
+    let row = |kind: &str, name: &str, state: &str| (kind.into(), name.into(), state.into());
+    assert_eq!(
+        states,
+        [
+            row("Deployment", "a", "Applied"),
+            row("Deployment", "b", "NotRequested"),
+            row("StatefulSet", "a", "Applied"),
+        ]
+    );
+}
+
+#[test]
+fn pods_that_only_a_deletion_replaces() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        world.deployments[0]["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+        world.deployments[0]["status"]["updatedReplicas"] = 0.into();
+        world.deployments[0]["status"]["updatedNumberScheduled"] = 0.into();
+        let old = world.pods.clone();
+        assert_eq!(world.settle(), [Change::Inject]);
+        let new = std::mem::replace(&mut world.pods, old);
+        let plan = world.plan();
+        says(
+            &plan,
+            State::False,
+            "Paused",
+            &[
+                "0 of 2 ready pods",
+                "OnDelete",
+                "kubectl delete pod -n ns a-0 a-1",
+            ],
+        );
+        assert!(plan.steps.is_empty() && !plan.blocked_by_rollout);
+        world.pods[0] = new[0].clone();
+        says(
+            &world.plan(),
+            State::False,
+            "Paused",
+            &["1 of 2 ready pods", "kubectl delete pod -n ns a-1"],
+        );
+        world.pods = new;
+        assert_eq!(world.reason(), "Applied");
+        let note = world.delete().plan().steps[0].note.clone();
+        assert!(note.contains("kubectl delete pod -n ns a-0 a-1"), "{note}");
+    }
+}
+
+#[test]
+fn pods_that_a_partition_keeps() {
+    let mut world = world("StatefulSet", &json!({}));
+    world.deployments[0]["spec"]["updateStrategy"] =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}});
+    let old = world.pods[0].clone();
+    assert_eq!(world.settle(), [Change::Inject]);
+    world.pods[0] = old;
+    world.deployments[0]["status"]["updatedReplicas"] = 0.into();
+    assert_eq!(world.reason(), "RollingOut");
+    world.deployments[0]["status"]["updatedReplicas"] = 1.into();
+    says(
+        &world.plan(),
+        State::False,
+        "Paused",
+        &[
+            "1 of 2 ready pods",
+            "keeps 1",
+            "rollingUpdate.partition to 0",
+        ],
+    );
+    assert_eq!(world.plan().running_max_age.as_deref(), Some("mixed"));
+}
+
+#[test]
+fn applied_means_that_the_rollout_has_ended() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        world.settle();
+        world.deployments[0]["status"]["availableReplicas"] = 1.into();
+        world.deployments[0]["status"]["numberAvailable"] = 1.into();
+        world.pods.pop();
+        says(&world.plan(), State::False, "RollingOut", &["1 ready pods"]);
+        assert!(world.plan().steps.is_empty());
+        world.deployments[0]["status"] = server(kind, &json!({}))["status"].clone();
+        world.roll();
+        assert_eq!(world.settle(), [Change::Update]);
+        assert_eq!(world.reason(), "Applied");
+    }
+}
+
+/// The pod that the rollout replaced first does not become ready.
+fn fail(world: &mut World, since: Timestamp) {
+    world.pods[1] = pod(&world.deployments[0], 1);
+    let generation = world.deployments[0]["metadata"]["generation"].clone();
+    let status = &mut world.deployments[0]["status"];
+    status["observedGeneration"] = generation;
+    status["updatedReplicas"] = 1.into();
+    status["updatedNumberScheduled"] = 1.into();
+    status["availableReplicas"] = 1.into();
+    status["numberAvailable"] = 1.into();
+    world.pods[1]["status"]["conditions"] = json!([
+        {"type": "Ready", "status": "False", "lastTransitionTime": since.to_string()}
+    ]);
+}
+
+#[test]
+fn a_rollout_that_fails_is_taken_back_once() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        let before = world.deployments[0]["spec"].clone();
+        world.apply_at(now());
+        fail(&mut world, after(1));
+        for minute in [9, 10] {
+            let plan = world.plan_at(after(minute));
+            assert!(plan.steps.is_empty(), "{kind}: it had {minute} minutes");
+            assert_eq!(plan.statement.reason.as_str(), "RollingOut");
+        }
+        let title = format!("{kind} a");
+        let plan = world.plan_at(after(11));
+        says(&plan, State::False, "RolloutFailed", &[&title]);
+        let stuck = kind == "StatefulSet";
+        let hint = "kubectl delete pod -n ns a-1";
+        assert_eq!(plan.statement.message.contains(hint), stuck);
+        assert_eq!(plan.steps[0].note.contains(hint), stuck);
+        assert_eq!(world.apply_at(after(11)), [Change::TakeBack]);
+        assert_eq!(world.deployments[0]["spec"], before);
+        let plan = world.plan_at(after(12));
+        assert!(plan.steps.is_empty() && plan.holds);
+        says(&plan, State::False, "RolloutFailed", &[]);
+        assert_eq!(plan.statement.message.contains(hint), stuck);
+        world.roll();
+        world.deployments[0]["status"] = server(kind, &json!({}))["status"].clone();
+        world.roll();
+        says(&world.plan(), State::False, "RolloutFailed", &[]);
+        assert_eq!(
+            world.age(Some(env_age())).settle(),
+            [Change::Inject],
+            "a new generation may try"
+        );
+    }
+}
+
+#[test]
+fn a_pod_that_fails_later_is_not_ours() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        world.settle();
+        world.settle();
+        fail(&mut world, after(60));
+        let plan = world.plan_at(after(120));
+        assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+        assert_eq!(plan.statement.reason.as_str(), "Applied");
+    }
+}
+
+#[test]
+fn the_owners_failed_rollout_is_not_ours() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        world.apply_at(now());
+        world.owner(|c| c["image"] = "broken".into());
+        fail(&mut world, after(1));
+        assert!(world.plan_at(after(60)).steps.is_empty());
+    }
+}
+
+#[test]
+fn a_slow_rollout_is_no_failed_one() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        world.apply_at(now());
+        fail(&mut world, after(55));
+        let plan = world.plan_at(after(60));
+        assert!(plan.steps.is_empty());
+        assert_eq!(plan.statement.reason.as_str(), "RollingOut");
+    }
+}
+
+#[test]
+fn an_undo_is_waited_out() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        world.settle();
+        world.settle();
+        world.owner(|c| {
+            c.as_object_mut().unwrap().remove("env");
+        });
+        assert_eq!(world.settle(), [Change::Update], "it is noted");
+        assert!(world.plan_at(after(9)).steps.is_empty());
+        assert_eq!(world.settle_at(after(10)), [Change::Inject]);
+    }
+}
+
+#[test]
+fn pods_of_a_kind_that_is_not_patched() {
+    let mut world = World::new(Some(env_age()), vec![]);
+    let owner = |kind: &str| json!([{"apiVersion": "v1", "kind": kind, "name": "x", "uid": "u", "controller": true}]);
+    for (owners, reason, word) in [
+        (Value::Null, "UnsupportedWorkload", "no workload"),
+        (owner("ReplicaSet"), "UnsupportedWorkload", "ReplicaSet x"),
+        (
+            owner("Job"),
+            "NoServer",
+            "no Deployment, StatefulSet or DaemonSet",
+        ),
+    ] {
+        world.pods = vec![
+            json!({"metadata": {"name": "p", "labels": {"app": "echo"}, "ownerReferences": owners}}),
+        ];
+        says(&world.plan(), State::False, reason, &[word]);
+    }
+}
