@@ -1,5 +1,6 @@
 //! Where a workload stands, and what its pods run with.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -141,6 +142,18 @@ fn unready_since(pod: &Pod) -> Option<&Time> {
     ready
         .and_then(|ready| ready.last_transition_time.as_ref())
         .or(pod.metadata.creation_timestamp.as_ref())
+}
+
+/// When its youngest serving pod became ready.
+pub fn newest_ready(workload: &Workload, pods: &[Pod]) -> Option<Timestamp> {
+    pods.iter()
+        .filter(|pod| is_serving(pod) && workload.owns(pod))
+        .filter_map(|pod| {
+            let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
+            let ready = conditions.find(|condition| condition.type_ == "Ready")?;
+            Some(ready.last_transition_time.as_ref()?.0)
+        })
+        .max()
 }
 
 /// The container of that name in each serving pod of the workload.

@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 
 use super::rollout::{self, Busy};
 use super::workload::{self, Outcome};
-use super::{Change, MIXED, Permit, Plan, Step, owner};
+use super::{Change, MIXED, Permit, Plan, Step, owner, timing, until};
 use crate::api::conditions::Statement;
 use crate::api::{AgeMode, Reason, Server};
 use crate::observed::{Observed, Workload};
@@ -66,7 +66,7 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
             );
         }
     } else {
-        plan.blocked_by_rollout = take_turns(&mut looks, permit);
+        plan.blocked_by_rollout = take_turns(observed, &mut looks, permit, now);
     }
     let recorded = looks
         .iter()
@@ -86,8 +86,23 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
     plan
 }
 
-/// One rollout at a time, none where something else moves, none beyond the budget. Tells whether something waits.
-fn take_turns(looks: &mut [(&Workload, Outcome)], permit: Permit) -> bool {
+/// One rollout at a time, none where something else moves, none before clients can know the pods of the last, none beyond
+/// the budget. Tells whether something waits.
+fn take_turns(
+    observed: &Observed,
+    looks: &mut [(&Workload, Outcome)],
+    permit: Permit,
+    now: Timestamp,
+) -> bool {
+    let fresh: Vec<(String, Timestamp)> = looks
+        .iter()
+        .filter_map(|(workload, _)| {
+            let known = rollout::newest_ready(workload, &observed.pods)? + timing::LOOK_UP;
+            // A clock that is far ahead must not hold everything up.
+            let soon = known > now && known <= now + timing::LOOK_UP;
+            soon.then(|| (workload.to_string(), known))
+        })
+        .collect();
     let rolling: Vec<String> = looks
         .iter()
         .filter(|(workload, outcome)| outcome.involved && workload.is_rolling())
@@ -104,10 +119,18 @@ fn take_turns(looks: &mut [(&Workload, Outcome)], permit: Permit) -> bool {
         }
         let name = workload.to_string();
         let other = started.iter().chain(&rolling).find(|other| **other != name);
+        let fresh = fresh.iter().find(|(other, _)| *other != name);
         let (reason, why) = if let Some(busy) = rollout::busy(workload) {
             waiting(busy, workload)
         } else if let Some(other) = other {
             let text = format!("{workload} waits for the rollout of {other}");
+            (Reason::WaitingForRollout, text)
+        } else if let Some((other, known)) = fresh {
+            outcome.look_again = Some(until(now, *known));
+            let text = format!(
+                "{workload} waits until clients that balance by DNS know the new pods of {other}, which may take {} s",
+                timing::LOOK_UP.as_secs()
+            );
             (Reason::WaitingForRollout, text)
         } else if !permit.rollout {
             let text =

@@ -65,6 +65,41 @@ fn one_workload_at_a_time() {
 }
 
 #[test]
+fn the_next_workload_waits_until_clients_know_the_pods_of_the_last() {
+    let mut world = World::new(
+        Some(env_age()),
+        vec![deployment("a", &json!({})), deployment("b", &json!({}))],
+    );
+    assert_eq!(world.settle(), [Change::Inject]);
+    let ready = |world: &mut World, at: &str| {
+        for pod in &mut world.pods {
+            if pod["metadata"]["name"].as_str().unwrap().starts_with("a-") {
+                pod["status"]["conditions"][0]["lastTransitionTime"] = at.into();
+            }
+        }
+    };
+    ready(&mut world, "2026-01-01T11:59:30Z");
+    let plan = world.plan();
+    assert!(plan.steps.is_empty() && plan.blocked_by_rollout);
+    assert_eq!(plan.look_again, Some(std::time::Duration::from_secs(30)));
+    says(
+        &plan,
+        State::False,
+        "WaitingForRollout",
+        &["Deployment b", "new pods of Deployment a", "60 s"],
+    );
+    for at in ["2026-01-01T11:59:00Z", "2026-01-02T00:00:00Z"] {
+        ready(&mut world, at);
+        assert_eq!(world.plan().steps.len(), 1, "{at}");
+    }
+    for pod in &mut world.pods {
+        pod["status"]["conditions"][0]["lastTransitionTime"] = "2026-01-01T11:59:59Z".into();
+    }
+    let plan = world.delete().plan();
+    assert_eq!(plan.steps.len(), 1, "deletion waits for nothing");
+}
+
+#[test]
 fn applied_means_that_the_ready_pods_run_with_it() {
     let mut world = World::with(env_age(), &json!({}));
     let old = world.pods.clone();
