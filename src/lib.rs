@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   api ─────────── what a user writes and reads
+//!   presets ─────── the knobs of real servers, as data
 //!   names ───────── every name that the operator gives
 //!   observed ────── one backend's world as plain values
 //!      │
@@ -27,5 +28,6 @@ pub mod findings;
 pub mod names;
 pub mod observed;
 pub mod operator;
+pub mod presets;
 pub mod services;
 pub mod status;

@@ -1,5 +1,6 @@
 //! The other door: the command line.
 
+mod presets;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -18,6 +19,7 @@ enum Command {
     Run(Box<run::Run>),
     /// Prints the CustomResourceDefinition.
     Crd,
+    Presets(presets::Presets),
 }
 
 /// Reads the command line and does what it says.
@@ -28,5 +30,6 @@ pub fn main() -> anyhow::Result<()> {
             print!("{}", serde_yaml_ng::to_string(&crate::api::crd())?);
             Ok(())
         }
+        Command::Presets(presets) => presets.main(),
     }
 }

@@ -32,6 +32,7 @@ pub fn lines(wanted: &Wanted, container: &str, list: Option<List>) -> String {
         .flat_map(|entry| match entry {
             Entry::Variable { name, value } => vec![format!("{{name: {name}, value: {value:?}}}")],
             Entry::Arguments(group) => group.iter().map(|word| format!("{word:?}")).collect(),
+            Entry::Pair { key, value, .. } => vec![format!("{key}={value}")],
         })
         .collect();
     let field = match (wanted.entries.first(), list) {
@@ -39,6 +40,12 @@ pub fn lines(wanted: &Wanted, container: &str, list: Option<List>) -> String {
         (_, Some(List::Command)) => "command",
         _ => "args",
     };
+    if let Some(Entry::Pair { flag, .. }) = wanted.entries.first() {
+        return format!(
+            "put into the manifest, in container {container} under {field}, into the list of {flag}: {}",
+            items.join(",")
+        );
+    }
     format!(
         "put into the manifest, in container {container} under {field}: [{}]",
         items.join(", ")

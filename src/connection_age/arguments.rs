@@ -1,5 +1,9 @@
 //! Command lines: which flag is given, in whatever spelling, and whether a shell reads it.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Container;
+
 /// A flag as it stands in a command line.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Given {
@@ -7,6 +11,8 @@ pub struct Given {
     pub value: Option<String>,
     /// The spelling.
     pub text: String,
+    /// It is given more than once: which one counts depends on the parser.
+    pub several: bool,
 }
 
 /// A flag's name without dashes and value. `_` counts as `-`: many parsers take both, and one flag given twice is fatal in some servers.
@@ -21,17 +27,32 @@ pub fn name(word: &str) -> String {
     bare[..end].replace('_', "-")
 }
 
-/// Where `flag` is given among `words`: with one dash or two, the value after `=`, after a space, or as the next word.
-pub fn find(words: &[&String], flag: &str, takes_value: bool) -> Option<Given> {
+/// Where `flag` is given among `words`: with one dash or two, the value after `=`, after a space, or as the next word. A flag
+/// without a value may be given as its opposite too.
+pub fn find(words: &[String], flag: &str, takes_value: bool) -> Option<Given> {
     let wanted = name(flag);
-    let at = words
-        .iter()
-        .position(|word| word.starts_with('-') && name(word) == wanted)?;
-    let word = words[at];
+    let opposite = |own: &str| {
+        let rest = own.strip_prefix("no");
+        !takes_value && rest.is_some_and(|rest| rest.strip_prefix('-').unwrap_or(rest) == wanted)
+    };
+    let is_given = |word: &str| {
+        let own = name(word);
+        word.starts_with('-') && (own == wanted || opposite(&own))
+    };
+    let at = words.iter().position(|word| is_given(word))?;
+    let several = words[at + 1..].iter().any(|word| is_given(word));
+    let word = &words[at];
+    if name(word) != wanted {
+        return Some(Given {
+            value: Some("false".into()),
+            text: super::short(word),
+            several,
+        });
+    }
     let attached = word
         .split_once(|c: char| c == '=' || c.is_whitespace())
         .map(|(_, value)| value.trim().to_owned());
-    let next = words.get(at + 1).map(|next| (*next).clone());
+    let next = words.get(at + 1).cloned();
     let (value, text) = match (attached, next) {
         (None, Some(next)) if takes_value => (Some(next.clone()), format!("{word} {next}")),
         (attached, _) => (attached, word.clone()),
@@ -39,7 +60,49 @@ pub fn find(words: &[&String], flag: &str, takes_value: bool) -> Option<Given> {
     Some(Given {
         value,
         text: super::short(&text),
+        several,
     })
+}
+
+/// The words that the program of `container` is started with: `$(NAME)` is replaced where the variable's value stands beside it.
+pub fn words(container: &Container) -> Vec<String> {
+    let known: BTreeMap<&str, &str> = container
+        .env
+        .iter()
+        .flatten()
+        .filter_map(|variable| Some((variable.name.as_str(), variable.value.as_deref()?)))
+        .collect();
+    [&container.command, &container.args]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|word| expanded(word, &known))
+        .collect()
+}
+
+/// As the kubelet does it: `$$` stands for `$`, and what is not known stays as it is.
+fn expanded(word: &str, known: &BTreeMap<&str, &str>) -> String {
+    let mut text = String::new();
+    let mut rest = word;
+    while let Some(at) = rest.find('$') {
+        text += &rest[..at];
+        rest = &rest[at + 1..];
+        let named = rest
+            .strip_prefix('(')
+            .and_then(|inner| inner.split_once(')'));
+        if let Some(after) = rest.strip_prefix('$') {
+            text.push('$');
+            rest = after;
+        } else if let Some((name, after)) = named
+            && let Some(value) = known.get(name)
+        {
+            text += value;
+            rest = after;
+        } else {
+            text.push('$');
+        }
+    }
+    text + rest
 }
 
 /// Whether a shell runs a script from these words: what is appended would become the script's arguments, not the server's.

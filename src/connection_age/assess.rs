@@ -71,7 +71,7 @@ impl View<'_> {
         let of = format!("container {} of {}", container.name, self.workload);
         let words = [&container.command, &container.args];
         let words = words.into_iter().flatten().flatten();
-        let flags = missing.iter().any(|e| matches!(e, Entry::Arguments(_)));
+        let flags = !missing.iter().all(|e| matches!(e, Entry::Variable { .. }));
         if flags && arguments::in_shell(words) {
             return Err(Statement::no(
                 Reason::UnsupportedWorkload,

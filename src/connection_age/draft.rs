@@ -13,7 +13,7 @@ use serde_json::json;
 use super::knob::Entry;
 use super::patch::{add, pointer, remove, replace, test};
 use super::record::{Before, List, Record};
-use super::{arguments, names, owner};
+use super::{arguments, names, owner, pairs};
 use crate::observed::Workload;
 
 /// A workload in change.
@@ -56,7 +56,7 @@ impl<'a> Draft<'a> {
 
     /// Whether the pods will be replaced.
     pub fn changes_pods(&self) -> bool {
-        !self.operations.is_empty()
+        self.now != self.seen.containers()
     }
 
     /// What is changed in the template, without the guards: what a person would apply.
@@ -101,28 +101,42 @@ impl<'a> Draft<'a> {
         let container = &self.containers()[index];
         let args = container.args.clone().unwrap_or_default();
         let command = container.command.clone().unwrap_or_default();
-        let words = missing.iter().flat_map(|entry| match entry {
-            Entry::Arguments(group) => group.clone(),
-            Entry::Variable { .. } => Vec::new(),
-        });
+        let flag_is_in = |words: &[String]| match missing.first() {
+            Some(Entry::Pair { flag, .. }) => pairs::is_empty(words, flag),
+            _ => None,
+        };
+        let emptiness = flag_is_in(&command);
         let (list, old) = if missing
             .iter()
             .any(|entry| matches!(entry, Entry::Variable { .. }))
         {
             return Some(self.add_variables(index, missing));
-        } else if !args.is_empty() {
+        } else if !args.is_empty() && emptiness.is_none() {
             (List::Args, args)
         } else if !command.is_empty() {
             (List::Command, command)
         } else {
             return None;
         };
-        let new: Vec<String> = old.into_iter().chain(words).collect();
+        let before = match flag_is_in(&old) {
+            Some(true) => Before::EmptyFlag,
+            _ => Before::Present,
+        };
+        let mut new = old;
+        for entry in missing {
+            match entry {
+                Entry::Arguments(group) => new.extend(group.iter().cloned()),
+                Entry::Pair {
+                    flag,
+                    key,
+                    value,
+                    separate,
+                } => pairs::insert(&mut new, flag, key, value, *separate),
+                Entry::Variable { .. } => {}
+            }
+        }
         self.set_list(index, list, &new);
-        Some(Place {
-            list,
-            before: Before::Present,
-        })
+        Some(Place { list, before })
     }
 
     /// The patch, with the record as it is to be: absent where nothing of ours remains.
@@ -245,10 +259,19 @@ impl<'a> Draft<'a> {
         .unwrap_or_default();
         let mut left = live.clone();
         for entry in ours.iter().rev() {
-            if let Entry::Arguments(group) = entry
-                && let Some(at) = arguments::position(&left, group)
-            {
-                left.drain(at..at + group.len());
+            match entry {
+                Entry::Arguments(group) => {
+                    if let Some(at) = arguments::position(&left, group) {
+                        left.drain(at..at + group.len());
+                    }
+                }
+                Entry::Pair {
+                    flag, key, value, ..
+                } => {
+                    let keep = record.before == Before::EmptyFlag;
+                    pairs::remove(&mut left, flag, key, value, keep);
+                }
+                Entry::Variable { .. } => {}
             }
         }
         if left == live {

@@ -125,7 +125,12 @@ impl View<'_> {
             if again { " again" } else { "" },
             record.container,
             self.workload,
-            rollout::consequence(self.workload),
+            // The same words may be there already, where only how they would be written has changed.
+            if draft.changes_pods() {
+                rollout::consequence(self.workload)
+            } else {
+                "its pods stay".into()
+            },
         );
         let had = self.record.as_ref().is_some_and(|r| !r.entries.is_empty());
         let change = if had && !again {

@@ -6,10 +6,8 @@ use k8s_openapi::api::core::v1::Container;
 use serde::{Deserialize, Serialize};
 
 use super::arguments::{self, Given};
-use crate::api::conditions::Statement;
-use crate::api::{
-    ConnectionAge, DurationFormat, EnvKnob, FlagStyle, FlagsKnob, GoDuration, Reason, SwitchKnob,
-};
+use super::pairs::{self, Held};
+use crate::api::{DurationFormat, GoDuration};
 
 /// Which of the knobs.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -19,6 +17,8 @@ pub enum Kind {
     Env,
     /// Flags with a value.
     Flags,
+    /// Keys in the list of one flag.
+    ListFlag,
     /// A flag without a value.
     Switch,
 }
@@ -36,6 +36,18 @@ pub enum Entry {
     },
     /// A flag: one argument, or two where the value stands apart.
     Arguments(Vec<String>),
+    /// An entry of a flag's list.
+    Pair {
+        /// The flag.
+        flag: String,
+        /// The key in its list.
+        key: String,
+        /// The key's value.
+        value: String,
+        /// Whether flag and list are two arguments, where the flag was not given before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        separate: bool,
+    },
 }
 
 impl Entry {
@@ -46,6 +58,7 @@ impl Entry {
             Self::Arguments(group) => {
                 format!("flag {}", arguments::name(group.first().map_or("", |a| a)))
             }
+            Self::Pair { flag, key, .. } => format!("{key} of flag {}", arguments::name(flag)),
         }
     }
 
@@ -54,13 +67,16 @@ impl Entry {
         match self {
             Self::Variable { name, value } => format!("{name}={value}"),
             Self::Arguments(group) => group.join(" "),
+            Self::Pair {
+                flag, key, value, ..
+            } => format!("{key}={value} in {flag}"),
         }
     }
 
     /// The entry's own value; a switch has none.
     fn value(&self) -> Option<&str> {
         match self {
-            Self::Variable { value, .. } => Some(value),
+            Self::Variable { value, .. } | Self::Pair { value, .. } => Some(value),
             Self::Arguments(group) => match group.as_slice() {
                 [flag] => flag.split_once('=').map(|(_, value)| value),
                 [_, value] => Some(value),
@@ -97,74 +113,25 @@ pub enum Found {
 }
 
 impl Wanted {
-    /// What is asked for, or why it cannot be had from any container.
-    pub fn of(age: &ConnectionAge) -> Result<Self, Statement> {
-        let knob = &age.knob;
-        if let Some(env) = &knob.env {
-            Self::variables(age, env)
-        } else if let Some(flags) = &knob.flags {
-            Self::flags(age, flags)
-        } else if let Some(switch) = &knob.switch {
-            Self::switch(age, switch)
-        } else {
-            Err(Statement::no(
-                Reason::NoKnob,
-                "spec.connectionAge.knob names no knob: give one of env, flags and switch",
-            ))
-        }
-    }
-
-    fn variables(age: &ConnectionAge, env: &EnvKnob) -> Result<Self, Statement> {
-        let format = env.format.unwrap_or_default();
-        let entries = values(age, "env", format, &env.max_age, env.grace.as_deref())?
-            .into_iter()
-            .map(|(name, value)| Entry::Variable { name, value })
-            .collect();
-        Ok(Self {
-            kind: Kind::Env,
-            age: age.max_age.clone(),
-            format,
-            entries,
-        })
-    }
-
-    fn flags(age: &ConnectionAge, flags: &FlagsKnob) -> Result<Self, Statement> {
-        let format = flags.format.unwrap_or_default();
-        let entries = values(age, "flags", format, &flags.max_age, flags.grace.as_deref())?
-            .into_iter()
-            .map(|(flag, value)| match flags.style.unwrap_or_default() {
-                FlagStyle::Equals => Entry::Arguments(vec![format!("{flag}={value}")]),
-                FlagStyle::Separate => Entry::Arguments(vec![flag, value]),
-            })
-            .collect();
-        Ok(Self {
-            kind: Kind::Flags,
-            age: age.max_age.clone(),
-            format,
-            entries,
-        })
-    }
-
-    fn switch(age: &ConnectionAge, switch: &SwitchKnob) -> Result<Self, Statement> {
-        if age.grace.is_some() {
-            return Err(grace_unsupported("switch"));
-        }
-        Ok(Self {
-            kind: Kind::Switch,
-            age: switch.implies.clone(),
-            format: DurationFormat::GoDuration,
-            entries: vec![Entry::Arguments(vec![switch.flag.clone()])],
-        })
-    }
-
     /// What `container` says of `entry`.
     pub fn find(&self, container: &Container, entry: &Entry) -> Found {
         match entry {
             Entry::Variable { name, value } => find_variable(container, name, value, self.format),
             Entry::Arguments(_) => match given(container, entry) {
                 None => Found::Absent,
+                Some(given) if given.several => Found::Other(format!("{}, twice", given.text)),
                 Some(given) if self.same_flag(entry, &given) => Found::Same,
                 Some(given) => Found::Other(given.text),
+            },
+            Entry::Pair {
+                flag, key, value, ..
+            } => match held(container, flag, key) {
+                Held::Absent => Found::Absent,
+                Held::Value(live) if same_value(&live, value, self.format) => Found::Same,
+                Held::Value(live) => {
+                    Found::Other(format!("{key}={} in {flag}", super::short(&live)))
+                }
+                Held::Unclear(text) => Found::Other(text),
             },
         }
     }
@@ -180,6 +147,12 @@ impl Wanted {
     pub fn same_entry(&self, one: &Entry, other: &Entry) -> bool {
         let style = match (one, other) {
             (Entry::Arguments(one), Entry::Arguments(other)) => one.len() == other.len(),
+            (
+                Entry::Pair { separate: one, .. },
+                Entry::Pair {
+                    separate: other, ..
+                },
+            ) => one == other,
             _ => true,
         };
         style
@@ -202,6 +175,11 @@ impl Wanted {
                 variable.value.clone()
             }
             Entry::Arguments(_) => given(container, entry)?.value,
+            Entry::Pair { flag, key, .. } => match held(container, flag, key) {
+                Held::Absent => return None,
+                Held::Value(live) => Some(live),
+                Held::Unclear(_) => None,
+            },
         };
         Some(
             value
@@ -212,10 +190,23 @@ impl Wanted {
 
     fn same_flag(&self, entry: &Entry, given: &Given) -> bool {
         match (entry.value(), given.value.as_deref()) {
-            (None, value) => value.is_none_or(|value| matches!(value, "true" | "1")),
+            (None, value) => value
+                .is_none_or(|value| matches!(value, "1" | "t" | "T" | "true" | "True" | "TRUE")),
             (Some(_), None) => false,
             (Some(wanted), Some(value)) => same_value(wanted, value, self.format),
         }
+    }
+}
+
+fn held(container: &Container, flag: &str, key: &str) -> Held {
+    let [command, args] = [&container.command, &container.args].map(Option::as_deref);
+    let (command, args) = (command.unwrap_or_default(), args.unwrap_or_default());
+    let held = pairs::find(command, args, flag, key);
+    let written = pairs::is_given(command, flag) || pairs::is_given(args, flag);
+    match arguments::find(&arguments::words(container), flag, true) {
+        // By a variable: what cannot be seen in the list cannot be extended there.
+        Some(given) if !written => Held::Unclear(given.text),
+        _ => held,
     }
 }
 
@@ -223,53 +214,10 @@ fn given(container: &Container, entry: &Entry) -> Option<Given> {
     let Entry::Arguments(group) = entry else {
         return None;
     };
-    let words: Vec<&String> = [&container.command, &container.args]
-        .into_iter()
-        .flatten()
-        .flatten()
-        .collect();
-    arguments::find(&words, group.first()?, entry.value().is_some())
-}
-
-/// The names of the knob with the values they get.
-fn values(
-    age: &ConnectionAge,
-    knob: &str,
-    format: DurationFormat,
-    max_age: &str,
-    grace: Option<&str>,
-) -> Result<Vec<(String, String)>, Statement> {
-    let text = |field: &str, duration: &GoDuration| {
-        duration.format(format).map_err(|error| {
-            Statement::no(
-                Reason::InvalidSpec,
-                format!(
-                    "spec.connectionAge.{field}: {error}; change it or spec.connectionAge.knob.{knob}.format"
-                ),
-            )
-        })
-    };
-    let mut values = vec![(max_age.to_owned(), text("maxAge", &age.max_age)?)];
-    if let Some(asked) = &age.grace {
-        let name = grace.ok_or_else(|| grace_unsupported(knob))?;
-        values.push((name.to_owned(), text("grace", asked)?));
-    }
-    Ok(values)
-}
-
-fn grace_unsupported(knob: &str) -> Statement {
-    let remedy = if knob == "switch" {
-        "remove spec.connectionAge.grace: a switch carries no grace".to_owned()
-    } else {
-        format!(
-            "name the server's own in spec.connectionAge.knob.{knob}.grace, or remove spec.connectionAge.grace"
-        )
-    };
-    Statement::no(
-        Reason::GraceUnsupported,
-        format!(
-            "spec.connectionAge.grace is asked for, but knob.{knob} has nothing to carry it: {remedy}"
-        ),
+    arguments::find(
+        &arguments::words(container),
+        group.first()?,
+        entry.value().is_some(),
     )
 }
 

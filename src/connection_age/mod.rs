@@ -16,6 +16,7 @@
 
 mod advice;
 mod arguments;
+mod ask;
 mod assess;
 mod claims;
 mod confirm;
@@ -23,6 +24,7 @@ mod draft;
 mod injection;
 mod knob;
 mod owner;
+mod pairs;
 mod patch;
 mod record;
 mod report;
@@ -44,6 +46,7 @@ use crate::api::conditions::Statement;
 use crate::names;
 use crate::observed::Kind;
 
+pub use ask::asked;
 pub use confirm::confirmed;
 pub use owner::release;
 pub use schedule::plan;

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 use serde_json::{Value, json};
 
 use super::knob::Entry;
+use super::pairs::{self, Held};
 use super::patch::{pointer, remove, test};
 use super::record::{Before, List, Record};
 use super::{arguments, names};
@@ -90,6 +91,13 @@ fn in_manifest(workload: &Workload, record: &Record, entry: &Entry) -> bool {
     };
     match entry {
         Entry::Variable { name, .. } => list.iter().any(|v| v["name"] == name.as_str()),
+        Entry::Pair { flag, key, .. } => {
+            let words: Vec<String> = list
+                .iter()
+                .filter_map(|word| word.as_str().map(str::to_owned))
+                .collect();
+            pairs::find(&[], &words, flag, key) != Held::Absent
+        }
         Entry::Arguments(group) => {
             let flag = group.first().map(|word| arguments::name(word));
             record.before == Before::Absent

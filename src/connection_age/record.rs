@@ -46,6 +46,8 @@ pub enum Before {
     Absent,
     /// A list, to which was appended.
     Present,
+    /// A list with the flag in it, whose own list was empty.
+    EmptyFlag,
 }
 
 /// The record of one backend on one workload.
@@ -113,6 +115,9 @@ impl Record {
         let coherent = record.entries.iter().all(|entry| match entry {
             Entry::Variable { name, .. } => record.list == List::Env && !name.is_empty(),
             Entry::Arguments(group) => record.list != List::Env && !group.is_empty(),
+            Entry::Pair { flag, key, .. } => {
+                record.list != List::Env && !flag.is_empty() && !key.is_empty()
+            }
         });
         let says_something = !record.entries.is_empty() || record.failed.is_some();
         (coherent && says_something && record.reverts.len() <= 16).then_some(record)

@@ -236,8 +236,11 @@ impl View<'_> {
             && record
                 .entries
                 .iter()
-                .filter(|entry| matches!(entry, Entry::Arguments(_)))
-                .any(|entry| wanted.find(left, entry) != Found::Absent)
+                .filter(|entry| !matches!(entry, Entry::Variable { .. }))
+                .any(|entry| {
+                    wanted.find(left, entry) != Found::Absent
+                        || wanted.find(&self.workload.containers()[index], entry) != Found::Same
+                })
     }
 
     /// Nothing goes in. What went in earlier by another spec comes out, and its record goes.

@@ -14,7 +14,7 @@ fn asked(observed: &Observed) -> Option<(&str, Duration)> {
 pub(super) fn absent(observed: &Observed) -> Option<String> {
     observed.backend.spec.connection_age.is_none().then(|| {
         "spec.connectionAge is not set: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
-         Set spec.connectionAge with the knob of your server, such as {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE}}}, or let clients watch endpoints (spec.endpointWatch)"
+         Set spec.connectionAge with the knob of your server, such as {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE}}} or, for a well-known one, knob: {preset: Thanos}, or let clients watch endpoints (spec.endpointWatch)"
             .into()
     })
 }

@@ -263,7 +263,7 @@ async fn suspended_writes_only_status(world: Arc<World>) -> Result<()> {
 }
 
 /// That the newest pod's server says where it has its age from, and that it is 30 s.
-async fn takes_effect(bed: &Bed, deployment: &str, source: &str) -> Result<()> {
+pub async fn takes_effect(bed: &Bed, deployment: &str, source: &str) -> Result<()> {
     bed.rolled_out(deployment).await?;
     let newest = {
         let mut pods = bed.pods(&format!("app={deployment}")).await?;
@@ -280,7 +280,8 @@ async fn takes_effect(bed: &Bed, deployment: &str, source: &str) -> Result<()> {
     Ok(())
 }
 
-fn with_knob(name: &str, age: &str, knob: &Value) -> Value {
+/// A GrpcBackend with an age by this knob.
+pub fn with_knob(name: &str, age: &str, knob: &Value) -> Value {
     let mut backend = manifests::backend(name);
     backend["spec"]["connectionAge"] = json!({"maxAge": age, "knob": knob});
     backend

@@ -23,6 +23,7 @@ mod kinds;
 mod observed;
 mod owner;
 mod pair;
+mod presets;
 mod rbac;
 mod samples;
 mod steady;
@@ -42,6 +43,7 @@ fn main() -> std::process::ExitCode {
         observed::TESTS,
         owner::TESTS,
         pair::TESTS,
+        presets::TESTS,
         rbac::TESTS,
         samples::TESTS,
         steady::TESTS,

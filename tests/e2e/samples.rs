@@ -42,7 +42,7 @@ async fn samples_are_accepted(world: Arc<World>) -> Result<()> {
     let directory = root().join("config/samples");
     let directory = directory.to_str().context("a path that is not UTF-8")?;
     let count = files(Path::new(directory))?.len();
-    ensure!(count >= 7, "only {count} samples");
+    ensure!(count >= 9, "only {count} samples");
     // With every field checked: a misspelt one is otherwise only dropped.
     let said = bed
         .kubectl(&["apply", "--validate=strict", "-f", directory])

@@ -1,7 +1,10 @@
 //! `spec.connectionAge`: how long a connection may live, and how the server is told.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{DurationFormat, GoDuration};
@@ -10,6 +13,7 @@ use crate::api::{DurationFormat, GoDuration};
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.knob.switch) || duration(self.knob.switch.implies) == duration(self.maxAge)").message("knob.switch.implies must equal maxAge: the switch stands for that age and no other"))]
+#[x_kube(validation = Rule::new("![self.knob.?env.format, self.knob.?flags.format, self.knob.?listFlag.format].exists(format, format.orValue('') == 'Seconds') || [self.?maxAge, self.?grace].all(age, duration(age.orValue('0s')).getMilliseconds() % 1000 == 0)").message("format Seconds takes whole seconds only: write maxAge and grace so, or take format Milliseconds if the server does"))]
 pub struct ConnectionAge {
     /// `Enforce` (default) sets the age on the workloads, which replaces their pods once; `Advise` writes nothing and says what it would write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,17 +70,58 @@ pub enum OnRemove {
 /// Exactly one way in which the server program takes the age.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(has(self.env) ? 1 : 0) + (has(self.flags) ? 1 : 0) + (has(self.switch) ? 1 : 0) == 1").message("knob takes exactly one of env, flags and switch"))]
+#[x_kube(validation = Rule::new("[has(self.preset), has(self.env), has(self.flags), has(self.listFlag), has(self.switch)].exists_one(given, given)").message("knob takes exactly one of preset, env, flags, listFlag and switch"))]
 pub struct Knob {
+    /// The name of a well-known server, whose knob is known: `evenkeel presets` and docs/presets.md list them. What a preset stands for never changes. There is no default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
     /// Environment variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<EnvKnob>,
     /// Flags with a value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flags: Option<FlagsKnob>,
+    /// Keys in the value of one flag, which is a list such as `--flag=key=value,key=value`. Other keys stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list_flag: Option<ListFlagKnob>,
     /// A flag without a value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switch: Option<SwitchKnob>,
+}
+
+/// The name of a server in the registry.
+///
+/// Any text can be read: a resource that was stored by a version which knows more names must not stop this one.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Preset(String);
+
+impl Preset {
+    /// The name as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl JsonSchema for Preset {
+    fn schema_name() -> Cow<'static, str> {
+        "Preset".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = crate::presets::names().collect();
+        json_schema!({ "type": "string", "enum": names })
+    }
 }
 
 /// Environment variables that the server program reads.
@@ -119,6 +164,36 @@ pub struct FlagsKnob {
     pub grace: Option<String>,
 
     /// `Equals` (default): `--flag=value` as one argument; `Separate`: flag and value as two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub style: Option<FlagStyle>,
+
+    /// The form that the server wants; default `GoDuration`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<DurationFormat>,
+}
+
+/// Keys that the server program takes in the value of one flag.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.grace) || self.grace != self.maxAge").message("listFlag.grace and listFlag.maxAge name the same key"))]
+pub struct ListFlagKnob {
+    /// The flag with its dashes, such as `--grpc_channel_arguments`. Its value is a list of `key=value`, separated by commas.
+    #[schemars(length(min = 2, max = 103))]
+    #[x_kube(validation = Rule::new("self.matches('^--?[A-Za-z][A-Za-z0-9._-]{0,100}$')").message("a flag is one or two dashes, a letter, then letters, digits, '.', '_' and '-'"))]
+    pub flag: String,
+
+    /// The key for the age, such as `grpc.max_connection_age_ms`; at most 101 characters.
+    #[schemars(length(min = 1, max = 101))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z][A-Za-z0-9._-]{0,100}$')").message("a key is a letter, then letters, digits, '.', '_' and '-'"))]
+    pub max_age: String,
+
+    /// The key for the grace; at most 101 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 101))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z][A-Za-z0-9._-]{0,100}$')").message("a key is a letter, then letters, digits, '.', '_' and '-'"))]
+    pub grace: Option<String>,
+
+    /// Where the flag is not given yet: `Equals` (default) writes `--flag=key=value` as one argument, `Separate` writes two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub style: Option<FlagStyle>,
 

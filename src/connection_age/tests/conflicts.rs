@@ -98,6 +98,43 @@ fn what_the_owner_has_set_is_not_touched() {
 }
 
 #[test]
+fn a_flag_in_its_opposite_or_given_twice_is_the_owners() {
+    for (age, container, word) in [
+        (switch_age(), json!({"args": ["--no-age"]}), "--no-age"),
+        (switch_age(), json!({"args": ["-noage"]}), "-noage"),
+        (
+            flag_age(),
+            json!({"args": ["--max-age=1m", "x", "--max_age=2m"]}),
+            "--max-age=1m, twice",
+        ),
+        (
+            flag_age(),
+            json!({"command": ["s", "--max-age=1m"], "args": ["--max-age=1m"]}),
+            "twice",
+        ),
+        (
+            flag_age(),
+            json!({"args": ["--max-age=$(AGE)"]}),
+            "--max-age=$(AGE)",
+        ),
+        (
+            flag_age(),
+            json!({"args": ["$(MORE)"], "env": [{"name": "MORE", "value": "--max-age=3m"}]}),
+            "--max-age=3m",
+        ),
+        (
+            flag_age(),
+            json!({"args": ["--$(FLAG)", "9m"], "env": [{"name": "FLAG", "value": "max-age"}]}),
+            "--max-age 9m",
+        ),
+    ] {
+        let plan = World::with(age, &container).plan();
+        assert!(plan.steps.is_empty(), "{container}");
+        says(&plan, State::False, "FieldConflict", &[word]);
+    }
+}
+
+#[test]
 fn a_variable_given_twice_is_not_ours_to_judge() {
     let age = json!({"name": "AGE", "value": "1m"});
     let plan = World::with(env_age(), &json!({"env": [age, age]})).plan();
@@ -114,6 +151,10 @@ fn the_same_value_by_the_owner_is_applied() {
             json!({"env": [{"name": "AGE", "value": "60s"}, grace]}),
         ),
         (flag_age(), json!({"args": ["-max-age", "1m0s"]})),
+        (
+            flag_age(),
+            json!({"args": ["--max-age=$(T)"], "env": [{"name": "T", "value": "1m"}]}),
+        ),
         (switch_age(), json!({"args": ["-age", "x"]})),
         (switch_age(), json!({"args": ["--age=true"]})),
     ] {

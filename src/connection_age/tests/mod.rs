@@ -5,6 +5,8 @@
 mod conflicts;
 mod injection;
 mod kinds;
+mod list_flag;
+mod presets;
 mod properties;
 mod removal;
 mod timing;

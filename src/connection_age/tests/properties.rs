@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::api::{DurationFormat, GoDuration};
 
 fn words() -> impl Strategy<Value = Option<Vec<String>>> {
     let word = prop_oneof![
@@ -10,7 +11,10 @@ fn words() -> impl Strategy<Value = Option<Vec<String>>> {
         "--[a-z]{1,4}=[a-z0-9]{0,4}",
         "-{1,3}[a-z_-]{0,6}",
         Just("--max-age=1m".to_owned()),
-        Just("-age".to_owned())
+        Just("-age".to_owned()),
+        Just("--opts".to_owned()),
+        "--?opts[= ]([a-z]{0,2}=?[0-9]{0,2},?){0,3}",
+        Just("--opts=k=60,a=1".to_owned())
     ];
     proptest::option::of(proptest::collection::vec(word, 1..5))
 }
@@ -37,10 +41,39 @@ fn knobs() -> impl Strategy<Value = Value> {
         Just(env_age()),
         Just(flag_age()),
         Just(switch_age()),
+        list_knobs(),
         Just(
             json!({"maxAge": "1m", "grace": "5s", "knob": {"flags": {"maxAge": "-a", "grace": "-g", "style": "Separate"}}})
         ),
     ]
+}
+
+fn list_knobs() -> impl Strategy<Value = Value> {
+    (
+        proptest::option::of(Just("5s")),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(grace, separate, milliseconds)| {
+            json!({"maxAge": "1m", "grace": grace, "knob": {"listFlag": {
+                "flag": "--opts", "maxAge": "k", "grace": "g",
+                "style": if separate { "Separate" } else { "Equals" },
+                "format": if milliseconds { "Milliseconds" } else { "Seconds" }
+            }}})
+        })
+}
+
+/// Every way to write a flag and its value that some parser reads.
+fn spellings() -> impl Strategy<Value = Vec<String>> {
+    let name = prop_oneof![Just("max-age"), Just("max_age")];
+    let dashes = prop_oneof![Just("-"), Just("--")];
+    let value = prop_oneof![Just("1m"), Just("60s"), Just("9m"), Just("")];
+    (dashes, name, value, 0..4).prop_map(|(dashes, name, value, form)| match form {
+        0 => vec![format!("{dashes}{name}={value}")],
+        1 => vec![format!("{dashes}{name} {value}")],
+        2 => vec![format!("{dashes}{name}"), value.to_owned()],
+        _ => vec![format!("{dashes}{name}")],
+    })
 }
 
 fn container(
@@ -75,6 +108,61 @@ proptest! {
         world.delete().settle();
         prop_assert_eq!(&world.deployments[0]["spec"], &spec);
         prop_assert!(world.record().is_none() && !world.plan().holds);
+    }
+
+    #[test]
+    fn a_flag_is_recognised_in_every_spelling_and_wherever_it_stands(
+        before in proptest::collection::vec("[a-z]{1,3}", 0..3), given in spellings(), after in words(), in_command in any::<bool>()
+    ) {
+        let own: Vec<String> = before.into_iter().chain(given).chain(after.unwrap_or_default()).collect();
+        let with = vec!["s".to_owned()];
+        let (command, args) = if in_command { (own, with) } else { (with, own) };
+        let mut world = World::with(flag_age(), &container(Some(&command), Some(&args), None));
+        let spec = world.deployments[0]["spec"].clone();
+        prop_assert!(world.plan().steps.is_empty(), "never given twice");
+        prop_assert!(["FieldConflict", "Applied"].contains(&world.reason()), "{}", world.reason());
+        world.delete().settle();
+        prop_assert_eq!(&world.deployments[0]["spec"], &spec);
+    }
+
+    #[test]
+    fn a_list_keeps_what_others_have_in_it(
+        own in proptest::collection::vec("[a-f]{1,2}(=[0-9]{0,2})?", 0..4), added in proptest::collection::vec("[a-f]{1,2}=[0-9]", 0..3), next in any::<bool>(), age in list_knobs()
+    ) {
+        let flag = |list: &str| if next { vec!["--opts".to_owned(), list.to_owned()] } else { vec![format!("--opts={list}")] };
+        let mut world = World::with(age, &json!({"args": flag(&own.join(","))}));
+        prop_assert_eq!(world.settle(), [Change::Inject]);
+        let word = usize::from(next);
+        let live = world.container(0)["args"][word].as_str().unwrap().to_owned();
+        prop_assert!(live.contains(&own.join(",")), "{live}");
+        let extended: Vec<&str> = std::iter::once(live.as_str()).chain(added.iter().map(String::as_str)).collect();
+        world.owner(|c| c["args"][word] = extended.join(",").into());
+        world.delete().settle();
+        let left: Vec<String> = own.into_iter().chain(added).collect();
+        prop_assert_eq!(&world.container(0)["args"], &json!(flag(&left.join(","))));
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same_time(hours in 0..24_u32, minutes in 0..60_u32, seconds in 1..60_u32, millis in prop_oneof![Just(0), 1..1000_u32]) {
+        let units = [(hours, "h"), (minutes, "m"), (seconds, "s"), (millis, "ms")];
+        let groups: Vec<String> = units.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+        let text = groups.concat();
+        let age = GoDuration::new(text);
+        let length = age.get().unwrap();
+        for (format, unit) in [(DurationFormat::GoDuration, ""), (DurationFormat::Seconds, "s"), (DurationFormat::Milliseconds, "ms")] {
+            match age.format(format) {
+                Ok(written) => {
+                    let read: u128 = written.parse().unwrap_or(0);
+                    let again = match unit {
+                        "s" => read * 1000,
+                        "ms" => read,
+                        _ => GoDuration::new(written).get().unwrap().as_millis(),
+                    };
+                    prop_assert_eq!(again, length.as_millis());
+                }
+                Err(_) => prop_assert!(format == DurationFormat::Seconds && millis > 0),
+            }
+        }
     }
 
     #[test]

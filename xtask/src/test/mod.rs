@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::generate;
 use crate::process::each_line;
 use tally::{Row, Tally};
 
@@ -92,6 +93,16 @@ impl Phase {
 
 fn lint(root: &Path) -> Result<Tally> {
     let mut tally = Tally::default();
+    println!("what is generated");
+    let generated = [
+        generate::crd(root)?,
+        generate::rbac(root)?,
+        generate::presets(root)?,
+    ];
+    match generate::settle(&generated.concat(), true) {
+        Ok(()) => tally.passed += 1,
+        Err(drift) => tally.fail("what is generated", vec![format!("{drift:#}")]),
+    }
     let mut check = |name: &str, command: &mut Command, silent: bool| -> Result<()> {
         println!("{name}");
         let mut said = Vec::new();

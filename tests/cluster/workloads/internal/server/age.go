@@ -53,6 +53,33 @@ func envSettings(name string, env func(string) string) []setting {
 	return used
 }
 
+// Keys of the list that a server takes in one flag. Others are accepted and
+// ignored, as long as they are well formed.
+const (
+	listAge   = "grpc.max_connection_age_ms"
+	listGrace = "grpc.max_connection_age_grace_ms"
+)
+
+// listSettings reads key=value,key=value. A key that is there twice is an error:
+// which one counts would be left open.
+func listSettings(flag, list string) (map[string][]setting, error) {
+	listed := map[string][]setting{}
+	if list == "" {
+		return listed, nil
+	}
+	for _, entry := range strings.Split(list, ",") {
+		key, value, ok := strings.Cut(entry, "=")
+		if !ok {
+			return nil, fmt.Errorf("%s: %q is not key=value", flag, entry)
+		}
+		if len(listed[key]) > 0 {
+			return nil, fmt.Errorf("%s: %s is given twice", flag, key)
+		}
+		listed[key] = []setting{{flag, value, whole(time.Millisecond)}}
+	}
+	return listed, nil
+}
+
 // one parses the only setting given. Several would leave open which counts, so
 // that is an error, and so is a value that does not parse: a server that
 // silently took either for "no age" would hide the mistake under test.

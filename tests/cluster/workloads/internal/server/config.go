@@ -15,6 +15,7 @@ const (
 	ageFlag   = "max-connection-age"
 	graceFlag = "max-connection-age-grace"
 	shortFlag = "short-connection-age"
+	listFlag  = "grpc_channel_arguments"
 )
 
 // Config is all that flags and environment say.
@@ -39,6 +40,7 @@ func Parse(args []string, env func(string) string, usage io.Writer) (Config, err
 	age := fs.String(ageFlag, "", "MaxConnectionAge, a `duration`; wins over "+ageEnv)
 	grace := fs.String(graceFlag, "", "MaxConnectionAgeGrace, a `duration`; wins over "+graceEnv)
 	short := fs.Bool(shortFlag, false, "the same as --"+ageFlag+"="+ShortAge.String())
+	list := fs.String(listFlag, "", "channel `arguments` as key=value,key=value, as in TensorFlow Serving; wins over "+ageEnv)
 	fs.DurationVar(&c.Drain, "drain", 5*time.Second, "after SIGTERM, serve on for this long, not ready")
 	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 20*time.Second, "then let calls finish for at most this long")
 	fs.DurationVar(&c.ReadyAfter, "ready-after", 0, "become ready only after this long")
@@ -54,10 +56,12 @@ func Parse(args []string, env func(string) string, usage io.Writer) (Config, err
 
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	listed, errList := listSettings("--"+listFlag, *list)
 	ages := envSettings(ageEnv, env)
-	if given[ageFlag] || *short {
+	if given[ageFlag] || *short || len(listed[listAge]) > 0 {
 		ages = nil
 	}
+	ages = append(ages, listed[listAge]...)
 	if given[ageFlag] {
 		ages = append(ages, setting{"--" + ageFlag, *age, goDuration})
 	}
@@ -68,6 +72,9 @@ func Parse(args []string, env func(string) string, usage io.Writer) (Config, err
 	if given[graceFlag] {
 		graces = []setting{{"--" + graceFlag, *grace, goDuration}}
 	}
+	if len(listed[listGrace]) > 0 {
+		graces = listed[listGrace]
+	}
 	var errAge, errGrace error
 	c.Age.Max, c.Age.Source, errAge = one(ages)
 	c.Age.Grace, _, errGrace = one(graces)
@@ -76,7 +83,7 @@ func Parse(args []string, env func(string) string, usage io.Writer) (Config, err
 	if c.Pod == "" {
 		c.Pod, _ = os.Hostname()
 	}
-	return c, errors.Join(errAge, errGrace)
+	return c, errors.Join(errList, errAge, errGrace)
 }
 
 // refuseRepeats makes a flag that is given twice an error, as in Thanos. Go's

@@ -46,7 +46,13 @@ func TestAgeFromEnvironmentAndFlags(t *testing.T) {
 			args: []string{"--short-connection-age"},
 			want: Age{Max: 30 * time.Second, Source: "--short-connection-age"},
 		},
-		"switch turned off": {args: []string{"--short-connection-age=false"}, want: Age{Source: "none"}},
+		"list wins over env": {
+			env:  env{"MAX_CONNECTION_AGE": "5m", "MAX_CONNECTION_AGE_GRACE": "5m"},
+			args: []string{"--grpc_channel_arguments=a=1,grpc.max_connection_age_ms=2000,grpc.max_connection_age_grace_ms=500"},
+			want: Age{2 * time.Second, 500 * time.Millisecond, "--grpc_channel_arguments"},
+		},
+		"list without an age": {args: []string{"--grpc_channel_arguments", "a=1"}, want: Age{Source: "none"}},
+		"switch turned off":   {args: []string{"--short-connection-age=false"}, want: Age{Source: "none"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := parse(c.env, c.args...)
@@ -75,6 +81,10 @@ func TestRefused(t *testing.T) {
 		"other spelling twice": {args: []string{"-max-connection-age", "30s", "--max-connection-age=1m"}, want: "given twice"},
 		"switch twice":         {args: []string{"--short-connection-age", "--short-connection-age"}, want: "given twice"},
 		"switch and flag":      {args: []string{"--short-connection-age", "--max-connection-age=1m"}, want: "both set"},
+		"list and flag":        {args: []string{"--grpc_channel_arguments=grpc.max_connection_age_ms=1", "--max-connection-age=1m"}, want: "both set"},
+		"list with a unit":     {args: []string{"--grpc_channel_arguments=grpc.max_connection_age_ms=1s"}, want: `"1s" is not a whole number`},
+		"list with no value":   {args: []string{"--grpc_channel_arguments=a=1,b"}, want: `"b" is not key=value`},
+		"list's key twice":     {args: []string{"--grpc_channel_arguments=a=1,a=1"}, want: "a is given twice"},
 		"unknown flag":         {args: []string{"--max-age=1m"}, want: "not defined"},
 		"stray argument":       {args: []string{"30s"}, want: `unexpected argument "30s"`},
 	} {

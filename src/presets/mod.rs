@@ -1,0 +1,158 @@
+//! The knobs of real servers, as data: `servers.yaml`, which is part of the program.
+//!
+//! A stored resource may name a preset, so that its meaning never changes: `meanings.txt` is what has been promised, and a
+//! test compares.
+
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{DurationFormat, GoDuration, Knob};
+
+pub use text::{details, markdown, table};
+
+/// What is known of one server.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Server {
+    /// What stands in `spec.connectionAge.knob.preset`.
+    pub name: String,
+    /// The server, and which of its listeners.
+    pub what: String,
+    /// What sets the age, in the API's own form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knob: Option<Knob>,
+    /// Only a configuration file sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Config>,
+    /// Nothing sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub none: Option<Nothing>,
+    /// The age that the server has by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// Where it was read.
+    pub source: Source,
+    /// The first version for which it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// What to know besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What belongs into a configuration file.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Which file, and where in it.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// The line for an age, with `{maxAge}` in the place of the value.
+    pub line: String,
+    /// The line for age and grace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_with_grace: Option<String>,
+    /// The form of the values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<DurationFormat>,
+}
+
+/// Why nothing can be set.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Nothing {
+    /// Why.
+    pub why: String,
+    /// What to do instead.
+    pub instead: String,
+}
+
+/// Where something was read.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Source {
+    /// The project.
+    pub project: String,
+    /// The file, or the thread.
+    pub file: String,
+    /// Which version or commit, or when.
+    pub seen: String,
+}
+
+/// What a server offers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Takes<'a> {
+    /// Variables or flags.
+    Knob(&'a Knob),
+    /// A configuration file.
+    Config(&'a Config),
+    /// Nothing.
+    None(&'a Nothing),
+}
+
+impl Server {
+    /// What it offers. An entry that says nothing is none that a test lets pass.
+    pub fn takes(&self) -> Option<Takes<'_>> {
+        match (&self.knob, &self.config, &self.none) {
+            (Some(knob), None, None) => Some(Takes::Knob(knob)),
+            (None, Some(config), None) => Some(Takes::Config(config)),
+            (None, None, Some(nothing)) => Some(Takes::None(nothing)),
+            _ => None,
+        }
+    }
+
+    /// What is promised to stored resources, as a line of `meanings.txt`.
+    pub fn meaning(&self) -> String {
+        let takes = match self.takes() {
+            // A struct of strings always has a JSON form.
+            Some(Takes::Knob(knob)) => serde_json::to_string(knob).unwrap_or_default(),
+            Some(Takes::Config(_)) => "config".into(),
+            Some(Takes::None(_)) | None => "none".into(),
+        };
+        format!("{} {takes}", self.name)
+    }
+}
+
+impl Config {
+    /// The lines for these values; a value that does not fit the unit is given as it was written.
+    pub fn lines(&self, max_age: &GoDuration, grace: Option<&GoDuration>) -> String {
+        let format = self.format.unwrap_or_default();
+        let text = |value: &GoDuration| value.format(format).unwrap_or_else(|_| value.to_string());
+        let line = match (grace, &self.line_with_grace) {
+            (Some(grace), Some(both)) => both.replace("{grace}", &text(grace)),
+            _ => self.line.clone(),
+        };
+        line.replace("{maxAge}", &text(max_age))
+    }
+}
+
+/// The registry as a person writes it.
+const SERVERS: &str = include_str!("servers.yaml");
+
+/// All servers, by name.
+pub fn all() -> &'static [Server] {
+    static ALL: LazyLock<Vec<Server>> = LazyLock::new(|| {
+        // The file is part of the program, and a test reads it.
+        serde_yaml_ng::from_str(SERVERS).unwrap_or_default()
+    });
+    &ALL
+}
+
+/// The server of exactly this name.
+pub fn find(name: &str) -> Option<&'static Server> {
+    all().iter().find(|server| server.name == name)
+}
+
+/// All names.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    all().iter().map(|server| server.name.as_str())
+}
