@@ -70,19 +70,23 @@ impl View<'_> {
     /// annotations too, and `kubectl replace` those of a file. (Ours was the second template at least, theirs came after it;
     /// a workload that was made anew starts from one.)
     fn lost_with_its_record(&self) -> bool {
-        let status = self.observed.backend.status.as_ref();
+        let backend = &self.observed.backend;
+        // What was said of another spec may be of an age that was taken back since.
+        let status = backend
+            .status
+            .as_ref()
+            .filter(|status| status.observed_generation == backend.metadata.generation);
         self.record.is_none()
             && self.workload.revision() >= 3
             && status
                 .iter()
                 .flat_map(|status| &status.servers)
                 .any(|server| {
-                    let state = server.state.as_deref();
+                    // Not RollingOut: that is said of a write too which then did not come about.
                     server.kind == self.workload.kind.as_str()
                         && server.name == self.workload.name()
                         && server.planned.is_some()
-                        && (state == Some(Reason::Applied.as_str())
-                            || state == Some(Reason::RollingOut.as_str()))
+                        && server.state.as_deref() == Some(Reason::Applied.as_str())
                 })
     }
 

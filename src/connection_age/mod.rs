@@ -48,7 +48,8 @@ use crate::observed::Kind;
 
 pub use ask::asked;
 pub use confirm::confirmed;
-pub use owner::release;
+pub use owner::{owns_fields, release};
+pub use rollout::started_by;
 pub use schedule::plan;
 
 /// What `running` says where pods differ.

@@ -59,7 +59,7 @@ fn managers<'a>(
         .managed_fields
         .iter()
         .flatten()
-        .filter(|entry| entry.manager.as_deref() != Some(names::WORKLOAD_MANAGER))
+        .filter(|entry| !is_ours(entry))
         .filter(move |entry| {
             let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
             path.iter()
@@ -109,6 +109,15 @@ fn in_manifest(workload: &Workload, record: &Record, entry: &Entry) -> bool {
     }
 }
 
+/// Whether a managedFields entry of ours is left.
+pub fn owns_fields(metadata: &ObjectMeta) -> bool {
+    metadata.managed_fields.iter().flatten().any(is_ours)
+}
+
+fn is_ours(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(names::WORKLOAD_MANAGER)
+}
+
 /// Removes our managedFields entry, so that every later apply of the owner succeeds and wins; `None` if there is none.
 ///
 /// Not guaranteed: that the entry is still at that place when the patch arrives. Then the `test` fails, nothing changes, and the next look finds the new place.
@@ -118,7 +127,7 @@ pub fn release(metadata: &ObjectMeta) -> Option<Patch> {
     // From the end, so that one removal does not move the next.
     for (at, _) in entries
         .enumerate()
-        .filter(|(_, entry)| entry.manager.as_deref() == Some(names::WORKLOAD_MANAGER))
+        .filter(|(_, entry)| is_ours(entry))
         .collect::<Vec<_>>()
         .into_iter()
         .rev()

@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
-use super::record::Record;
+use super::names;
+use super::record::{Record, Recorded};
 use super::workload::View;
 use crate::observed::{Update, Workload, is_serving};
 
@@ -103,6 +104,26 @@ impl View<'_> {
             })
             .map_or_else(String::new, |left| format!("; {left}"))
     }
+}
+
+/// The backends whose write started the rollout that is under way, by what is on the workload itself: it is known after a
+/// restart of the operator too.
+pub fn started_by(workload: &Workload) -> Vec<String> {
+    if !workload.is_replacing() {
+        return Vec::new();
+    }
+    let annotations = workload.metadata.annotations.iter().flatten();
+    annotations
+        .filter_map(|(key, _)| key.strip_prefix(names::RECORD_PREFIX))
+        .filter(|backend| match Record::of(workload, backend) {
+            // The controller may not have counted the revision up yet.
+            Recorded::Record(record) => {
+                !record.entries.is_empty() && workload.revision() <= record.revision + 1
+            }
+            Recorded::Nothing | Recorded::Malformed => false,
+        })
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What becomes of the pods when the template is changed.

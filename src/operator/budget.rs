@@ -34,6 +34,11 @@ impl Budget {
         free
     }
 
+    /// A rollout that is under way already, though there may be no place left for it.
+    pub fn hold(&self, workload: &str, backend: &str) {
+        self.lock().insert(workload.into(), backend.into());
+    }
+
     /// No workload of this backend is rolling any more.
     pub fn release(&self, backend: &str) {
         self.lock().retain(|_, holder| holder != backend);
@@ -47,6 +52,17 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_under_way_already_leaves_no_place() {
+        let budget = Budget::new(1);
+        budget.hold("one", "backend");
+        budget.hold("two", "backend");
+        assert!(!budget.is_free());
+        assert!(!budget.try_take("three", "backend"));
+        budget.release("backend");
+        assert!(budget.try_take("three", "backend"));
+    }
 
     #[test]
     fn a_place_is_free_again_when_the_backend_is_done() {

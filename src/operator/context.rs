@@ -1,7 +1,7 @@
 //! What a pass needs besides the backend: the client, the watches' copies, and what is shared by all backends.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -95,6 +95,8 @@ pub struct Scope {
     pub pods: Store<Pod>,
     /// Reads the pods' metrics.
     pub sampler: Sampler,
+    /// Whether the rollouts that were under way at the start have their places.
+    pub resumed: Once,
 }
 
 impl Scope {

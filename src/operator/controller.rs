@@ -3,7 +3,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Debug;
 use std::hash::Hasher as _;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
@@ -11,7 +11,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::core::PartialObjectMeta;
+use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::predicates;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -56,6 +56,7 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<&str>, stop: Cancellatio
         daemon_sets,
         pods,
         sampler,
+        resumed: Once::new(),
     });
     let gone = scope.clone();
     Controller::for_stream(triggers, backends.clone())
@@ -180,7 +181,7 @@ where
     let (copy, writer) = reflector::store();
     let changes = watcher(api::<K>(client, namespace), watcher::Config::default())
         .default_backoff()
-        .modify(|workload| workload.meta_mut().managed_fields = None)
+        .modify(|workload| only_our_entries(workload.meta_mut()))
         .reflect(writer)
         .touched_objects();
     (copy, changes)
@@ -224,6 +225,13 @@ fn concerned(
         .iter()
         .map(|backend| ObjectRef::from_obj(backend.as_ref()))
         .collect()
+}
+
+/// Of managedFields only what a write of ours has left; the owner's would be most of the operator's memory.
+fn only_our_entries(metadata: &mut ObjectMeta) {
+    if let Some(entries) = &mut metadata.managed_fields {
+        entries.retain(|entry| entry.manager.as_deref() == Some(names::WORKLOAD_MANAGER));
+    }
 }
 
 /// Of a pod only what decisions are made from; a copy of everything would be most of the operator's memory.

@@ -14,8 +14,8 @@ use super::Namespaced;
 use super::context::Scope;
 use super::error::Error;
 use crate::api::GrpcBackend;
-use crate::names;
 use crate::observed::{Kind, Observed, Serves, Workload, labels, selects};
+use crate::{connection_age, names};
 
 /// Longer than any healthy answer, shorter than a leader's lease.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -144,11 +144,11 @@ async fn workloads(scope: &Scope, backend: &GrpcBackend) -> Result<Vec<Workload>
         candidates(&scope.daemon_sets, Kind::DaemonSet, backend),
     ]
     .concat();
-    // Those that carry our record first, and all of them: what was written must be found again.
+    // Those that we have written to first, and all of them: what was written must be found again.
     found.sort();
     let recorded = found
         .iter()
-        .filter(|candidate| candidate.rank == Rank::Recorded)
+        .filter(|candidate| candidate.rank == Rank::Written)
         .count();
     found.truncate(MAX_WORKLOADS.max(recorded));
     let client = &scope.shared.client;
@@ -189,7 +189,7 @@ struct Candidate {
 
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 enum Rank {
-    Recorded,
+    Written,
     Selected,
 }
 
@@ -204,8 +204,10 @@ where
         })
         .iter()
         .map(|object| Candidate {
-            rank: if object.annotations().contains_key(&record) {
-                Rank::Recorded
+            rank: if object.annotations().contains_key(&record)
+                || connection_age::owns_fields(object.meta())
+            {
+                Rank::Written
             } else {
                 Rank::Selected
             },
@@ -215,7 +217,8 @@ where
         .collect()
 }
 
-/// Whether a workload serves for the backend, or carries its record.
+/// Whether a workload serves for the backend, carries its record, or still has fields of ours: these may be all that is left
+/// where the operator ended between a write and its release, and any backend gives them up.
 pub fn concerns<K: kube::Resource + Serves>(object: &K, backend: &GrpcBackend) -> bool {
     let serves = object
         .template()
@@ -225,6 +228,7 @@ pub fn concerns<K: kube::Resource + Serves>(object: &K, backend: &GrpcBackend) -
         || object
             .annotations()
             .contains_key(&names::record_annotation(&backend.name_any()))
+        || connection_age::owns_fields(object.meta())
 }
 
 fn pods(scope: &Scope, backend: &GrpcBackend) -> Vec<Pod> {

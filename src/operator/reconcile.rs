@@ -46,6 +46,7 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
         Err(error) => return Err(unreadable(scope, backend, error).await),
     };
     let shared = &scope.shared;
+    workloads::resume(scope);
     if !observed.rolling_out() {
         shared.rollouts.release(&names::key_of(backend));
     }

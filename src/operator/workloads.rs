@@ -5,9 +5,11 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
+use super::Namespaced;
 use super::context::Scope;
 use super::error::Error;
 use super::events;
@@ -15,10 +17,38 @@ use crate::api::conditions::Statement;
 use crate::api::{GrpcBackend, Reason};
 use crate::connection_age::{self, Change, Plan, Step};
 use crate::names;
-use crate::observed::{Kind, Observed};
+use crate::observed::{Kind, Observed, Workload};
 use crate::status::Note;
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Once, when the watches' copies are complete: rollouts that an earlier process began have their places still.
+pub fn resume(scope: &Scope) {
+    scope.resumed.call_once(|| {
+        take_places(scope, &scope.deployments);
+        take_places(scope, &scope.stateful_sets);
+        take_places(scope, &scope.daemon_sets);
+    });
+}
+
+fn take_places<K: Namespaced>(scope: &Scope, copy: &Store<K>)
+where
+    Workload: From<K>,
+{
+    for object in copy.state() {
+        let workload = Workload::from(object.as_ref().clone());
+        let namespace = object.namespace().unwrap_or_default();
+        let uid = object.uid().unwrap_or_default();
+        for backend in connection_age::started_by(&workload) {
+            let there = ObjectRef::new(&backend).within(&namespace);
+            // A record without its backend has nobody who would give the place back.
+            if scope.backends.get(&there).is_some() {
+                let key = names::key(Some(&namespace), &backend);
+                scope.shared.rollouts.hold(&uid, &key);
+            }
+        }
+    }
+}
 
 /// Every step; one that fails does not stop the others, which are about other workloads.
 pub async fn carry_out(scope: &Scope, observed: &Observed, plan: &Plan) -> Vec<Error> {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ApiResource, DynamicObject, ListParams};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -254,11 +254,16 @@ impl Bed {
 
     /// The Deployment's pod template as the API server has it, to the letter.
     pub async fn template(&self, deployment: &str) -> Result<Value> {
-        let raw = self
-            .kubectl(&["get", "deployment", deployment, "-o", "json"])
-            .await?;
-        let mut value: Value = serde_json::from_str(&raw)?;
-        Ok(value["spec"]["template"].take())
+        let mut live = self.live(deployment).await?;
+        Ok(live.data["spec"]["template"].take())
+    }
+
+    /// A Deployment as the API server has it, to the letter: also what this program does not know of.
+    pub async fn live(&self, deployment: &str) -> Result<DynamicObject> {
+        let kind = ApiResource::erase::<Deployment>(&());
+        let api =
+            Api::<DynamicObject>::namespaced_with(self.namespace.client(), self.name(), &kind);
+        Ok(api.get(deployment).await?)
     }
 
     /// A Deployment as it is.

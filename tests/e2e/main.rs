@@ -15,6 +15,7 @@ mod world;
 mod access;
 mod age;
 mod balance;
+mod crash;
 mod deletion;
 mod discovery;
 mod existing;
@@ -25,6 +26,7 @@ mod owner;
 mod pair;
 mod presets;
 mod rbac;
+mod removal;
 mod samples;
 mod steady;
 mod watch;
@@ -35,6 +37,7 @@ fn main() -> std::process::ExitCode {
         access::TESTS,
         age::TESTS,
         balance::TESTS,
+        crash::TESTS,
         deletion::TESTS,
         discovery::TESTS,
         existing::TESTS,
@@ -45,6 +48,7 @@ fn main() -> std::process::ExitCode {
         pair::TESTS,
         presets::TESTS,
         rbac::TESTS,
+        removal::TESTS,
         samples::TESTS,
         steady::TESTS,
         watch::TESTS,

@@ -1,6 +1,7 @@
 //! The objects that users write in these tests.
 
 use anyhow::{Result, ensure};
+use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use evenkeel_cluster::images;
@@ -85,6 +86,22 @@ pub fn service(name: &str) -> Value {
         "metadata": {"name": name},
         "spec": {"selector": {"app": name}, "ports": [{"name": "grpc", "port": PORT, "targetPort": PORT}]},
     })
+}
+
+/// On a GrpcBackend while an age is, or may be, set on a workload.
+pub const FINALIZER: &str = "evenkeel.dev/connection-age";
+/// What the names of all records begin with.
+pub const RECORDS: &str = "connection-age.evenkeel.dev/";
+
+/// Fails where an object's owner would meet us as a field manager.
+pub fn none_of_our_fields(object: &DynamicObject) -> Result<()> {
+    let mut managers = object.metadata.managed_fields.iter().flatten();
+    let ours = managers.find(|entry| {
+        let manager = entry.manager.as_deref();
+        manager.is_some_and(|manager| manager.starts_with("evenkeel"))
+    });
+    ensure!(ours.is_none(), "our ownership stays: {ours:?}");
+    Ok(())
 }
 
 /// Fails with the difference.

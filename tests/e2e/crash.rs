@@ -1,0 +1,264 @@
+//! The operator is killed at each of its writes, and what comes of it is as if it had not been.
+//!
+//! A scenario is one Deployment and two states of its GrpcBackend, between which it goes to and fro: the operator is killed
+//! before its first write, after its first (which happens, but whose answer it never sees), before its second, and so on,
+//! until it arrives without having been killed. At last it goes there in lives of one write each. Wherever it arrives
+//! everything is checked to the letter, and that the Deployment's spec was written only once.
+
+mod lane;
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use evenkeel::api::ConditionType::ConnectionAgeApplied;
+use evenkeel_cluster::Signal;
+use serde_json::{Value, json};
+
+use self::lane::{Kill, Lane};
+use crate::bed::{Bed, ROLLOUT, SOON};
+use crate::manifests::{self, same};
+use crate::tests;
+use crate::world::World;
+
+tests![
+    shared created_and_deleted(300),
+    shared age_added_and_removed(300),
+    shared knob_changed(300),
+    shared created_and_deleted_while_down(300),
+    shared selector_changed_while_down(300),
+    shared rollouts_under_way_count_after_a_restart(150),
+];
+
+/// More writes than any way takes: an operator that needs more goes round in circles.
+const ENOUGH: usize = 40;
+
+async fn created_and_deleted(world: Arc<World>) -> Result<()> {
+    let states = [State::none(), State::env()];
+    to_and_fro(&world, "created", &bare(1), states, false).await
+}
+
+async fn age_added_and_removed(world: Arc<World>) -> Result<()> {
+    let states = [State::no_age(), State::flags()];
+    to_and_fro(&world, "added", &full(0), states, false).await
+}
+
+async fn knob_changed(world: Arc<World>) -> Result<()> {
+    let states = [State::env(), State::flags()];
+    to_and_fro(&world, "knob", &full(1), states, false).await
+}
+
+async fn created_and_deleted_while_down(world: Arc<World>) -> Result<()> {
+    let states = [State::none(), State::flags()];
+    to_and_fro(&world, "down", &full(0), states, true).await
+}
+
+async fn selector_changed_while_down(world: Arc<World>) -> Result<()> {
+    let states = [State::elsewhere(), State::flags()];
+    to_and_fro(&world, "selector", &full(0), states, true).await
+}
+
+/// How many rollouts may be under way is no matter of what one process remembers.
+async fn rollouts_under_way_count_after_a_restart(world: Arc<World>) -> Result<()> {
+    let mut bed = Bed::without_operator(&world, "places").await?;
+    // With an age its pods never become ready, and the rollout does not end.
+    let mut stuck = manifests::server("stuck", 1);
+    manifests::container(&mut stuck)["args"] = json!(["--crash-on-age"]);
+    bed.deploy(&stuck).await?;
+    bed.deploy(&manifests::server("other", 0)).await?;
+    bed.start_operator(&["--max-concurrent-rollouts=1"]).await?;
+    bed.apply(&manifests::backend_with_age("stuck", "30s"))
+        .await?;
+    bed.reason("stuck", ConnectionAgeApplied, "RollingOut", SOON)
+        .await?;
+    let process = &bed.operator.as_ref().context("no operator")?.process;
+    process.signal(Signal::Kill)?;
+    process.wait(SOON).await?;
+    let before = bed.template("other").await?;
+    bed.apply(&manifests::backend_with_age("other", "30s"))
+        .await?;
+    process.start_again()?;
+    bed.reason("other", ConnectionAgeApplied, "WaitingForRollout", SOON)
+        .await?;
+    let message = bed.message("other", ConnectionAgeApplied).await?;
+    ensure!(message.contains("fewer rollouts"), "{message}");
+    same(&bed.template("other").await?, &before)?;
+    bed.kubectl(&["delete", "gb", "stuck"]).await?;
+    bed.reason("other", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await
+        .map(drop)
+}
+
+/// A backend as it is asked for, and what it comes to.
+struct State {
+    name: &'static str,
+    /// None: there is no such resource.
+    spec: Option<Value>,
+    /// Of ConnectionAgeApplied.
+    reason: &'static str,
+    /// What is in the container then besides what is there without us.
+    adds: &'static [(&'static str, &'static [&'static str])],
+    /// Whether the finalizer is there.
+    holds: bool,
+}
+
+impl State {
+    fn none() -> Self {
+        Self {
+            name: "deleted",
+            spec: None,
+            reason: "",
+            adds: &[],
+            holds: false,
+        }
+    }
+
+    fn no_age() -> Self {
+        Self {
+            name: "without an age",
+            spec: Some(spec("echo", &Value::Null)),
+            reason: "NotRequested",
+            adds: &[],
+            holds: false,
+        }
+    }
+
+    fn env() -> Self {
+        Self {
+            name: "by variable",
+            spec: Some(spec("echo", &env_knob())),
+            reason: "Applied",
+            adds: &[(
+                "env",
+                &["MAX_CONNECTION_AGE=30s", "MAX_CONNECTION_AGE_GRACE=10s"],
+            )],
+            holds: true,
+        }
+    }
+
+    fn flags() -> Self {
+        Self {
+            name: "by flag",
+            spec: Some(spec("echo", &flags_knob())),
+            reason: "Applied",
+            adds: &[("args", &["--max-connection-age=30s"])],
+            holds: true,
+        }
+    }
+
+    fn elsewhere() -> Self {
+        Self {
+            name: "selecting others",
+            spec: Some(spec("others", &flags_knob())),
+            reason: "NoServer",
+            adds: &[],
+            holds: true,
+        }
+    }
+
+    /// The Deployment's spec as it is in this state.
+    fn deployment(&self, before: &Value) -> Result<Value> {
+        let mut spec = before.clone();
+        let container = &mut spec["template"]["spec"]["containers"][0];
+        for (field, entries) in self.adds {
+            let list = &mut container[*field];
+            if list.is_null() {
+                *list = json!([]);
+            }
+            let list = list.as_array_mut().context("no list")?;
+            for entry in *entries {
+                list.push(match (*field, entry.split_once('=')) {
+                    ("env", Some((name, value))) => json!({"name": name, "value": value}),
+                    _ => json!(entry),
+                });
+            }
+        }
+        Ok(spec)
+    }
+}
+
+fn env_knob() -> Value {
+    manifests::backend_with_age("echo", "30s")["spec"]["connectionAge"].take()
+}
+
+fn flags_knob() -> Value {
+    json!({"maxAge": "30s", "knob": {"flags": {"maxAge": "--max-connection-age"}}})
+}
+
+/// Without figures, which would be written whenever they change.
+fn spec(app: &str, age: &Value) -> Value {
+    let mut spec = manifests::backend(app)["spec"].take();
+    spec["balance"] = json!({"mode": "Disabled"});
+    if !age.is_null() {
+        spec["connectionAge"] = age.clone();
+    }
+    spec
+}
+
+/// A server without any list in its container, quick to come and to go. Without pods all that the operator does is the same,
+/// but that it never waits for one.
+fn bare(replicas: u32) -> Value {
+    let mut server = manifests::server("echo", replicas);
+    server["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
+    if let Some(container) = manifests::container(&mut server).as_object_mut() {
+        container.remove("readinessProbe");
+        container.remove("env");
+    }
+    server
+}
+
+/// The same with variables and arguments of its owner, and things of theirs that look like ours.
+fn full(replicas: u32) -> Value {
+    let mut server = bare(replicas);
+    server["metadata"]["annotations"] = json!({"connection-age.example.com/echo": "theirs"});
+    let container = manifests::container(&mut server);
+    container["env"] = json!([
+        {"name": "VERSION", "value": "theirs"},
+        {"name": "MAX_CONNECTION_AGE_SECONDS", "value": ""},
+    ]);
+    container["args"] = json!(["--drain=0s"]);
+    server
+}
+
+async fn to_and_fro(
+    world: &Arc<World>,
+    prefix: &str,
+    server: &Value,
+    states: [State; 2],
+    down: bool,
+) -> Result<()> {
+    let mut lane = Lane::new(world, prefix, server).await?;
+    let way = |from: &State, to: &State| format!("from {} to {}", from.name, to.name);
+    lane.travel(&states[0], Kill::Never, down).await?;
+    let mut covered = [0, 0];
+    for write in 1..=ENOUGH {
+        let mut killed = [false, false];
+        for kill in [Kill::Before(write), Kill::After(write)] {
+            for (at, to) in [(0, &states[1]), (1, &states[0])] {
+                let kills = lane
+                    .travel(to, kill, down)
+                    .await
+                    .with_context(|| format!("{}, {}", way(&states[at], to), kill.text()))?;
+                killed[at] |= kills > 0;
+            }
+        }
+        for at in [0, 1] {
+            covered[at] += usize::from(killed[at]);
+        }
+        if killed == [false, false] {
+            break;
+        }
+    }
+    for (at, to) in [(0, &states[1]), (1, &states[0])] {
+        let lives = lane
+            .travel(to, Kill::AfterEach, down)
+            .await
+            .with_context(|| format!("{}, one write a life", way(&states[at], to)))?;
+        let (way, points) = (way(&states[at], to), covered[at]);
+        println!(
+            "    kill matrix: {way}: {points} writes, each before and after; {lives} lives of one write"
+        );
+        // What was written and the finalizer, or the status.
+        ensure!(points >= 2, "{way}: only {points} writes were met");
+    }
+    Ok(())
+}
