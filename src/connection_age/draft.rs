@@ -54,6 +54,15 @@ impl<'a> Draft<'a> {
         &self.now
     }
 
+    /// The workload as it will be.
+    pub fn after(&self) -> Workload {
+        let mut workload = self.seen.clone();
+        if let Some(pod) = &mut workload.template.spec {
+            pod.containers.clone_from(&self.now);
+        }
+        workload
+    }
+
     /// Whether the pods will be replaced.
     pub fn changes_pods(&self) -> bool {
         self.now != self.seen.containers()

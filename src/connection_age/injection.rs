@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::assess::Assessment;
 use super::draft::{Draft, Place};
 use super::knob::{Entry, Wanted};
-use super::record::Record;
+use super::record::{Record, UnderWay};
 use super::workload::{Outcome, View};
 use super::{Change, advice, owner, rollout, until};
 use crate::api::conditions::Statement;
@@ -63,7 +63,7 @@ impl View<'_> {
         {
             return outcome;
         }
-        self.injected(draft, &record, reverted.is_some())
+        self.injected(draft, record, reverted.is_some())
     }
 
     /// Whether the status says that it was in, though there is no trace of it: `kubectl rollout undo` brings back the former
@@ -116,12 +116,16 @@ impl View<'_> {
             leave: age.on_remove.unwrap_or_default() == OnRemove::Leave,
             reverts,
             gone_since: None,
-            under_way: (self.workload.kind != Kind::Deployment).then_some(Time(self.now)),
+            under_way: None,
             failed: None,
         }
     }
 
-    fn injected(&self, draft: Draft<'_>, record: &Record, again: bool) -> Outcome {
+    fn injected(&self, draft: Draft<'_>, mut record: Record, again: bool) -> Outcome {
+        record.under_way = (self.workload.kind != Kind::Deployment).then(|| UnderWay {
+            since: Time(self.now),
+            template: draft.after().fingerprint(),
+        });
         let texts: Vec<String> = record.entries.iter().map(Entry::text).collect();
         let note = format!(
             "Set {}{} in container {} of {}: {}",
@@ -144,7 +148,7 @@ impl View<'_> {
         };
         Outcome {
             statement: Some(Statement::no(Reason::RollingOut, lower(&note))),
-            step: Some(self.step(change, draft, Some(record), note)),
+            step: Some(self.step(change, draft, Some(&record), note)),
             ..Outcome::default()
         }
     }
@@ -186,7 +190,6 @@ impl View<'_> {
         let step = record.gone_since.is_none().then(|| {
             let noticed = Record {
                 gone_since: Some(Time(self.now)),
-                under_way: None,
                 ..record.clone()
             };
             let note = format!("The connection age was taken out of {workload} by an undo or a replacement; it is set again in 10 minutes");

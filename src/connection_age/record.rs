@@ -81,10 +81,19 @@ pub struct Record {
     pub gone_since: Option<Time>,
     /// Since when its rollout is under way. Only for kinds whose controller sets no deadline itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub under_way: Option<Time>,
+    pub under_way: Option<UnderWay>,
     /// The backend's generation whose rollout failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<i64>,
+}
+
+/// A rollout that our write started.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct UnderWay {
+    /// When.
+    pub since: Time,
+    /// [`Workload::fingerprint`] of the template that was written: with another one the rollout is somebody else's.
+    pub template: String,
 }
 
 /// What a workload's annotation holds.

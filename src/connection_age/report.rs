@@ -67,12 +67,10 @@ impl View<'_> {
         let left = self
             .left_behind(container, |own| wanted.runs_in(own))
             .map_or_else(String::new, |left| format!("; {left}"));
-        Statement::no(
-            Reason::RolloutFailed,
-            format!(
-                "the rollout of {workload} with the connection age made no progress and was taken back: check that the server takes this knob and format, then change spec.connectionAge{left}"
-            ),
-        )
+        let what = format!(
+            "the rollout of {workload} with the connection age made no progress and was taken back: check that the server takes this knob and format, then change spec.connectionAge"
+        );
+        Statement::no(Reason::RolloutFailed, what + &left)
     }
 
     /// Only words.

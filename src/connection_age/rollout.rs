@@ -36,28 +36,32 @@ pub fn busy(workload: &Workload) -> Option<Busy> {
 }
 
 impl View<'_> {
-    /// Whether the rollout that our write started came to nothing, with no other change to the workload since.
+    /// Whether the rollout that our write started came to nothing, with no other change to the template since.
     pub(super) fn ours_failed(&self, record: &Record) -> bool {
         let workload = self.workload;
-        let ours = workload.is_seen()
-            && record.gone_since.is_none()
-            && workload.revision() == record.revision + 1;
-        ours && match &record.under_way {
-            None => workload.progress.deadline_exceeded,
-            Some(since) => self.is_past(since) && self.is_stuck(record),
+        if !workload.is_seen() || record.gone_since.is_some() {
+            return false;
+        }
+        match &record.under_way {
+            None => {
+                workload.progress.deadline_exceeded && workload.revision() == record.revision + 1
+            }
+            Some(ours) => {
+                ours.template == workload.fingerprint()
+                    && self.gives_up_at(record).is_some_and(|due| self.now >= due)
+            }
         }
     }
 
-    /// Whether a pod that was made with the age has not become ready in all that time.
-    fn is_stuck(&self, record: &Record) -> bool {
+    /// When a pod that was made with the age will have had its time to become ready.
+    pub(super) fn gives_up_at(&self, record: &Record) -> Option<Timestamp> {
+        let began = record.under_way.as_ref()?.since.0;
         let wanted = record.as_wanted();
-        pods(self.workload, &self.observed.pods, &record.container)
+        let since = pods(self.workload, &self.observed.pods, &record.container)
             .filter(|(pod, own)| !is_serving(pod) && own.is_some_and(|own| wanted.runs_in(own)))
-            .any(|(pod, _)| unready_since(pod).is_some_and(|since| self.is_past(since)))
-    }
-
-    fn is_past(&self, since: &Time) -> bool {
-        self.now.duration_since(since.0).unsigned_abs() >= self.permit.deadline
+            .map(|(pod, _)| unready_since(pod).map_or(began, |since| since.0.max(began)))
+            .min()?;
+        Some(since + self.permit.deadline)
     }
 
     /// Pods that follow no change of the template by themselves and are as `left` says: who has to delete them, and how.

@@ -9,7 +9,7 @@ use super::draft::Draft;
 use super::knob::{Entry, Found, Wanted};
 use super::record::{Record, Recorded};
 use super::target::{self, Target};
-use super::{Change, Permit, Step, advice, rollout};
+use super::{Change, Permit, Step, advice, rollout, until};
 use crate::api::conditions::Statement;
 use crate::api::{AgeMode, ConnectionAge, OnRemove, Reason, Server};
 use crate::observed::{Observed, Workload};
@@ -308,6 +308,7 @@ impl View<'_> {
         Outcome {
             statement: Some(statement),
             step,
+            look_again: self.gives_up_at(record).map(|due| until(self.now, due)),
             ..Outcome::default()
         }
     }

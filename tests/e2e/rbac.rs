@@ -54,7 +54,9 @@ async fn the_other_kinds(bed: &Bed) -> Result<()> {
     for (_, name) in servers {
         bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
             .await?;
-        bed.kubectl(&["delete", "gb", name]).await?;
+        bed.change(name, &json!({"connectionAge": null})).await?;
+        bed.reason(name, ConnectionAgeApplied, "NotRequested", ROLLOUT)
+            .await?;
     }
     Ok(())
 }

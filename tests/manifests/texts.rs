@@ -8,7 +8,10 @@ use serde_json::Value;
 use crate::path;
 
 /// Fields that texts name of other objects.
-const OF_OTHERS: [&str; 1] = ["spec.replicas"];
+const OF_OTHERS: [&str; 2] = [
+    "spec.replicas",
+    "spec.updateStrategy.rollingUpdate.partition",
+];
 
 #[test]
 fn every_field_that_a_text_names_exists() {

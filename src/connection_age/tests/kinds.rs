@@ -232,6 +232,8 @@ fn a_rollout_that_fails_is_taken_back_once() {
             let plan = world.plan_at(after(minute));
             assert!(plan.steps.is_empty(), "{kind}: it had {minute} minutes");
             assert_eq!(plan.statement.reason.as_str(), "RollingOut");
+            let left = std::time::Duration::from_mins(11 - minute.unsigned_abs());
+            assert_eq!(plan.look_again, Some(left));
         }
         let title = format!("{kind} a");
         let plan = world.plan_at(after(11));
@@ -280,6 +282,16 @@ fn the_owners_failed_rollout_is_not_ours() {
         fail(&mut world, after(1));
         assert!(world.plan_at(after(60)).steps.is_empty());
     }
+}
+
+#[test]
+fn a_failure_stays_ours_though_it_is_scaled_meanwhile() {
+    let mut world = world("StatefulSet", &json!({}));
+    world.apply_at(now());
+    world.deployments[0]["spec"]["replicas"] = 3.into();
+    world.deployments[0]["metadata"]["generation"] = 9.into();
+    fail(&mut world, after(1));
+    assert_eq!(world.apply_at(after(11)), [Change::TakeBack]);
 }
 
 #[test]
