@@ -124,6 +124,13 @@ pub struct Server {
     /// One of the reasons of ConnectionAgeApplied, for this workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// Since when the age that Evenkeel had set is known to be taken out by somebody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_since: Option<Time>,
+    /// When Evenkeel set the age again after somebody took it out, in the last hour: at most 3 times. A change of `spec` starts anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub reverts: Vec<Time>,
     /// What stands in the way, or under `mode: Advise` the patch to apply, at most 1024 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -1,12 +1,12 @@
 //! What is missing goes in, unless experience speaks against it.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::assess::Assessment;
 use super::draft::{Draft, Place};
 use super::knob::{Entry, Wanted};
-use super::record::{Record, UnderWay};
+use super::record::{List, Record, UnderWay};
 use super::workload::{Outcome, View};
 use super::{Change, advice, owner, rollout, until};
 use crate::api::conditions::Statement;
@@ -27,23 +27,24 @@ impl View<'_> {
         wanted: &Wanted,
         missing: &[Entry],
     ) -> Outcome {
-        if self
-            .record
-            .as_ref()
-            .is_some_and(|record| record.failed == Some(self.generation()))
-        {
+        if self.known_failed() {
             return Outcome {
                 statement: Some(self.rollout_failed(index, wanted)),
                 ..Outcome::default()
             };
         }
         let written = |entry: &Entry| {
-            fitting.filter(|r| r.entries.iter().any(|w| wanted.same_entry(w, entry)))
+            fitting.is_some_and(|r| r.entries.iter().any(|w| wanted.same_entry(w, entry)))
         };
-        let reverted = missing.iter().find_map(written);
-        if let Some(outcome) = reverted.and_then(|record| self.hold_off(record, index, wanted)) {
-            return outcome;
-        }
+        // Ours is there, and the owner's beside it: nobody has undone anything, and given twice it must not stay.
+        let container = &self.workload.containers()[index].name;
+        let twice = self
+            .record
+            .as_ref()
+            .is_some_and(|record| record.fits(container, wanted))
+            && fitting.is_none();
+        let gone = self.known_gone(index).filter(|_| !twice);
+        let again = gone.is_some() || missing.iter().any(written);
         if let Some(record) = fitting {
             draft.undo(record);
         }
@@ -57,37 +58,18 @@ impl View<'_> {
             Ok(place) => place,
             Err(statement) => return self.stand_back(before, fitting, statement),
         };
-        let record = self.record_of(age, index, wanted, missing, place, reverted);
-        if self.lost_with_its_record()
-            && let Some(outcome) = self.wait_after_undo(&record)
-        {
-            return outcome;
+        let outcome = again
+            .then(|| self.hold_off(gone, fitting, index, wanted, place.list))
+            .flatten()
+            .unwrap_or_else(|| {
+                let record = self.record_of(age, index, wanted, missing, place);
+                self.injected(draft, record, again)
+            });
+        Outcome {
+            gone_since: gone,
+            again,
+            ..outcome
         }
-        self.injected(draft, record, reverted.is_some())
-    }
-
-    /// Whether the status says that it was in, though there is no trace of it: `kubectl rollout undo` brings back the former
-    /// annotations too, and `kubectl replace` those of a file. (Ours was the second template at least, theirs came after it;
-    /// a workload that was made anew starts from one.)
-    fn lost_with_its_record(&self) -> bool {
-        let backend = &self.observed.backend;
-        // What was said of another spec may be of an age that was taken back since.
-        let status = backend
-            .status
-            .as_ref()
-            .filter(|status| status.observed_generation == backend.metadata.generation);
-        self.record.is_none()
-            && self.workload.revision() >= 3
-            && status
-                .iter()
-                .flat_map(|status| &status.servers)
-                .any(|server| {
-                    // Not RollingOut: that is said of a write too which then did not come about.
-                    server.kind == self.workload.kind.as_str()
-                        && server.name == self.workload.name()
-                        && server.planned.is_some()
-                        && server.state.as_deref() == Some(Reason::Applied.as_str())
-                })
     }
 
     fn record_of(
@@ -97,13 +79,7 @@ impl View<'_> {
         wanted: &Wanted,
         entries: Vec<Entry>,
         place: Place,
-        reverted: Option<&Record>,
     ) -> Record {
-        let reverts = reverted.map_or_else(Vec::new, |record| {
-            let mut recent = record.recent_reverts(self.now);
-            recent.push(Time(self.now));
-            recent
-        });
         Record {
             container: self.workload.containers()[index].name.clone(),
             knob: wanted.kind,
@@ -114,8 +90,6 @@ impl View<'_> {
             generation: self.generation(),
             revision: self.workload.revision(),
             leave: age.on_remove.unwrap_or_default() == OnRemove::Leave,
-            reverts,
-            gone_since: None,
             under_way: None,
             failed: None,
         }
@@ -154,16 +128,18 @@ impl View<'_> {
     }
 
     /// Somebody took out what we had set: whether to wait with the next attempt, or to leave it.
-    pub(super) fn hold_off(
+    fn hold_off(
         &self,
-        record: &Record,
+        gone: Option<Timestamp>,
+        fitting: Option<&Record>,
         index: usize,
         wanted: &Wanted,
+        list: List,
     ) -> Option<Outcome> {
         let workload = self.workload;
         let container = &self.workload.containers()[index].name;
-        if let Some(due) = record.exhausted_until(self.now) {
-            let lines = advice::lines(wanted, container, Some(record.list));
+        if let Some(due) = self.exhausted_until() {
+            let lines = advice::lines(wanted, container, Some(list));
             return Some(Outcome {
                 statement: Some(Statement::no(
                     Reason::Reverted,
@@ -175,26 +151,12 @@ impl View<'_> {
                 ..Outcome::default()
             });
         }
-        let undone = record.gone_since.is_some() || owner::looks_undone(self.workload, record);
-        undone.then(|| self.wait_after_undo(record)).flatten()
-    }
-
-    /// Notes when the age was found to be out, and waits; `None` once that is long enough ago.
-    fn wait_after_undo(&self, record: &Record) -> Option<Outcome> {
-        let workload = self.workload;
-        let since = record.gone_since.as_ref().map_or(self.now, |since| since.0);
-        let due = since + AFTER_UNDO;
-        if self.now >= due {
+        // Where it was not in when somebody wrote last (an override of theirs was), nothing of ours was undone.
+        let due = gone? + AFTER_UNDO;
+        let undone = fitting.is_none_or(|record| owner::looks_undone(workload, record));
+        if !undone || self.now >= due {
             return None;
         }
-        let step = record.gone_since.is_none().then(|| {
-            let noticed = Record {
-                gone_since: Some(Time(self.now)),
-                ..record.clone()
-            };
-            let note = format!("The connection age was taken out of {workload} by an undo or a replacement; it is set again in 10 minutes");
-            self.step(Change::Update, Draft::new(self.workload), Some(&noticed), note)
-        });
         Some(Outcome {
             statement: Some(Statement::no(
                 Reason::WaitingForRollout,
@@ -202,7 +164,6 @@ impl View<'_> {
                     "the connection age was taken out of {workload} by an undo or a replacement: it is set again 10 minutes after that; remove spec.connectionAge to prevent it"
                 ),
             )),
-            step,
             look_again: Some(until(self.now, due)),
             ..Outcome::default()
         })

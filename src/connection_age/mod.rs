@@ -28,6 +28,7 @@ mod pairs;
 mod patch;
 mod record;
 mod report;
+mod reverts;
 mod rollout;
 mod schedule;
 mod target;
@@ -94,6 +95,8 @@ pub struct Step {
     pub patch: json_patch::Patch,
     /// Whether the pods will be replaced.
     pub starts_rollout: bool,
+    /// Whether it sets again what somebody took out, which the status counts.
+    pub again: bool,
     /// What is done, as a sentence for an event.
     pub note: String,
 }
@@ -115,6 +118,21 @@ pub struct Plan {
     pub blocked_by_rollout: bool,
     /// When to look again though nothing has changed: somebody took the age out, and it is to be set again then.
     pub look_again: Option<Duration>,
+    /// The status counts a step: it is written before the step is taken, so that the count survives the end of the operator
+    /// between the two.
+    pub status_first: bool,
+}
+
+impl Plan {
+    /// A step was surely not taken: its attempt does not count.
+    pub fn not_taken(&mut self, step: &Step) {
+        let mut rows = self.servers.iter_mut();
+        if let Some(row) =
+            rows.find(|row| step.again && row.kind == step.kind.as_str() && row.name == step.name)
+        {
+            row.reverts.pop();
+        }
+    }
 }
 
 /// When the plan should be made anew, seen from `now`.

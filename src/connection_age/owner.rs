@@ -12,8 +12,9 @@ use super::{arguments, names};
 use crate::observed::Workload;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// Field managers of `kubectl rollout undo`, which restores a former template whatever is in Git.
-const UNDO_MANAGERS: [&str; 2] = ["kubectl", "kubectl-rollout"];
+/// The field manager of `kubectl apply`, which pipelines use. Those of other commands (`kubectl-rollout`, `kubectl-edit`,
+/// `kubectl-patch`) are a person's, who has a reason whatever is in Git.
+const PIPELINE: &str = "kubectl-client-side-apply";
 
 /// Whether somebody else has claimed since what the record says we wrote; then it is not ours to take.
 pub fn is_theirs(workload: &Workload, record: &Record, entry: &Entry) -> bool {
@@ -23,7 +24,7 @@ pub fn is_theirs(workload: &Workload, record: &Record, entry: &Entry) -> bool {
         || in_manifest(workload, record, entry)
 }
 
-/// Whether the list was put back by something that only knows a former template (`kubectl rollout undo`), or in a way that left no trace.
+/// Whether the list was put back by a person's hand, as by `kubectl rollout undo`, or in a way that left no trace.
 pub fn looks_undone(workload: &Workload, record: &Record) -> bool {
     record.list == List::Env
         || managers(workload, &record.container, record.list, None).all(|entry| {
@@ -31,7 +32,7 @@ pub fn looks_undone(workload: &Workload, record: &Record) -> bool {
                 && entry
                     .manager
                     .as_deref()
-                    .is_some_and(|manager| UNDO_MANAGERS.contains(&manager))
+                    .is_some_and(|manager| manager.starts_with("kubectl") && manager != PIPELINE)
         })
 }
 

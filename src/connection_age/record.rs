@@ -1,6 +1,5 @@
 //! What a backend wrote into a workload, kept in an annotation of that workload.
 
-use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +10,6 @@ use crate::observed::Workload;
 
 /// More than any record that was written here: 32 arguments of 1024 characters, each of which JSON may double, and the rest.
 const MAX_LENGTH: usize = 80 * 1024;
-/// Attempts in [`WINDOW`] after which somebody else plainly wants the age out.
-const MAX_REVERTS: usize = 3;
-const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// Which list of a container was written to.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -73,12 +69,6 @@ pub struct Record {
     /// `onRemove: Leave`. Kept here since it must be known when `connectionAge` is gone from the backend.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leave: bool,
-    /// When it was set again after somebody took it out, in the last hour.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reverts: Vec<Time>,
-    /// Since when it is known to be out again by an undo.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gone_since: Option<Time>,
     /// Since when its rollout is under way. Only for kinds whose controller sets no deadline itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_way: Option<UnderWay>,
@@ -129,7 +119,7 @@ impl Record {
             }
         });
         let says_something = !record.entries.is_empty() || record.failed.is_some();
-        (coherent && says_something && record.reverts.len() <= 16).then_some(record)
+        (coherent && says_something).then_some(record)
     }
 
     /// As it stands in the annotation.
@@ -159,31 +149,11 @@ impl Record {
         }
     }
 
-    /// The attempts of the last hour.
-    pub fn recent_reverts(&self, now: Timestamp) -> Vec<Time> {
-        let mut recent: Vec<Time> = self
-            .reverts
-            .iter()
-            .filter(|at| now.duration_since(at.0) < WINDOW)
-            .cloned()
-            .collect();
-        recent.sort_by_key(|at| at.0);
-        recent
-    }
-
-    /// When the next attempt is due, if too many were made in the last hour.
-    pub fn exhausted_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let recent = self.recent_reverts(now);
-        let oldest = recent.len().checked_sub(MAX_REVERTS)?;
-        recent.get(oldest).map(|at| at.0 + WINDOW)
-    }
-
     /// The record of an attempt that failed and was taken back.
     pub fn failed(&self, generation: i64) -> Self {
         Self {
             entries: Vec::new(),
             failed: Some(generation),
-            gone_since: None,
             under_way: None,
             ..self.clone()
         }

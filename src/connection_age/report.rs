@@ -1,8 +1,9 @@
 //! What is said of one workload.
 
 use super::MIXED;
-use super::knob::Wanted;
+use super::knob::{Entry, Found, Wanted};
 use super::record::Record;
+use super::reverts;
 use super::rollout::{self, Busy};
 use super::workload::{Outcome, View};
 use crate::api::conditions::{MAX_MESSAGE, Statement};
@@ -101,28 +102,58 @@ impl View<'_> {
     ) -> Server {
         let container = container.or(self.record.as_ref().map(|record| record.container.as_str()));
         let running = container.and_then(|container| self.running(container, wanted));
+        let set_by = container
+            .zip(wanted)
+            .and_then(|(container, wanted)| self.set_by(container, wanted));
         Server {
             kind: self.workload.kind.as_str().into(),
             name: self.workload.name().to_owned(),
             container: container.map(str::to_owned),
             replicas: self.workload.replicas,
-            set_by: running.as_ref().map(|_| self.set_by()),
+            set_by,
             observed: None,
             running,
             planned: wanted.map(|wanted| wanted.age.to_string()),
             state: Some(statement.reason.to_string()),
+            gone_since: self
+                .past
+                .and_then(|past| past.gone_since.clone())
+                .filter(|_| set_by.is_none()),
+            reverts: self
+                .past
+                .map_or_else(Vec::new, |past| reverts::recent(&past.reverts, self.now)),
             message: (statement.reason != Reason::Applied)
                 .then(|| statement.message.chars().take(MAX_MESSAGE).collect()),
         }
     }
 
-    fn set_by(&self) -> SetBy {
-        let ours = self.record.as_ref().is_some_and(|record| {
-            let containers = self.workload.containers();
-            let own = containers.iter().find(|own| own.name == record.container);
-            !record.entries.is_empty() && own.is_some_and(|own| record.as_wanted().runs_in(own))
-        });
-        if ours { SetBy::Evenkeel } else { SetBy::Owner }
+    /// Who set what the template has of what is wanted. What we had set by an earlier spec counts for neither.
+    fn set_by(&self, container: &str, wanted: &Wanted) -> Option<SetBy> {
+        let live = self
+            .workload
+            .containers()
+            .iter()
+            .find(|own| own.name == container)?;
+        let record = self.record.as_ref().filter(|r| r.container == container);
+        let written = record.map(Record::as_wanted);
+        let in_place = written
+            .as_ref()
+            .is_some_and(|written| written.runs_in(live));
+        if in_place && record.is_some_and(|record| record.fits(container, wanted)) {
+            return Some(SetBy::Evenkeel);
+        }
+        let ours = |entry: &Entry| {
+            written.as_ref().is_some_and(|written| {
+                let mut same = written.entries.iter().filter(|w| w.key() == entry.key());
+                same.any(|w| written.find(live, w) == Found::Same)
+            })
+        };
+        let there =
+            |entry: &Entry| !matches!(wanted.find(live, entry), Found::Absent | Found::Hidden);
+        let mut entries = wanted.entries.iter();
+        entries
+            .any(|entry| there(entry) && !ours(entry))
+            .then_some(SetBy::Owner)
     }
 
     pub(super) fn running(&self, container: &str, wanted: Option<&Wanted>) -> Option<String> {

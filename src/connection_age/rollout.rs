@@ -39,7 +39,7 @@ impl View<'_> {
     /// Whether the rollout that our write started came to nothing, with no other change to the template since.
     pub(super) fn ours_failed(&self, record: &Record) -> bool {
         let workload = self.workload;
-        if !workload.is_seen() || record.gone_since.is_some() {
+        if !workload.is_seen() {
             return false;
         }
         match &record.under_way {
@@ -108,6 +108,12 @@ impl View<'_> {
             })
             .map_or_else(String::new, |left| format!("; {left}"))
     }
+}
+
+/// Whether nobody can have put back a former template yet: ours is the second at least and theirs comes after it. (The revision
+/// says it only when the controller has written it, and who replaces the whole object wipes it; the generation stays.)
+pub fn made_anew(workload: &Workload) -> bool {
+    workload.metadata.generation.unwrap_or(0) < 3
 }
 
 /// The backends whose write started the rollout that is under way, by what is on the workload itself: it is known after a

@@ -45,6 +45,7 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
         holds: false,
         blocked_by_rollout: false,
         look_again: None,
+        status_first: false,
     };
     if observed.namespace_terminating {
         // The pods go anyway, and a finalizer would only keep the namespace from going.
@@ -67,6 +68,9 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
         }
     } else {
         plan.blocked_by_rollout = take_turns(observed, &mut looks, permit, now);
+    }
+    for (_, outcome) in &mut looks {
+        plan.status_first |= outcome.foresee(now);
     }
     let recorded = looks
         .iter()
@@ -305,6 +309,7 @@ fn dangling(workload: &Workload) -> Option<Step> {
         change: Change::Release,
         patch: owner::release(&workload.metadata)?,
         starts_rollout: false,
+        again: false,
         note: format!("Gave up the ownership of fields of {workload} that a write had left"),
     })
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::assess::Assessment;
 use super::draft::Draft;
 use super::knob::{Entry, Found, Wanted};
 use super::record::{Record, Recorded};
 use super::target::{self, Target};
-use super::{Change, Permit, Step, advice, rollout, until};
+use super::{Change, Permit, Step, advice, reverts, rollout, until};
 use crate::api::conditions::Statement;
 use crate::api::{AgeMode, ConnectionAge, OnRemove, Reason, Server};
 use crate::observed::{Observed, Workload};
@@ -29,6 +30,10 @@ pub struct Outcome {
     pub involved: bool,
     /// When to look again though nothing has changed.
     pub look_again: Option<Duration>,
+    /// Since when somebody is known to have taken out what we had set.
+    pub gone_since: Option<Timestamp>,
+    /// What we had set once is to be set again.
+    pub again: bool,
 }
 
 impl Outcome {
@@ -54,6 +59,21 @@ impl Outcome {
         }
         self.statement = Some(Statement::no(reason, why));
     }
+
+    /// What the row says when the step is carried out; tells whether that is an attempt to set the age again, which counts.
+    pub fn foresee(&mut self, now: Timestamp) -> bool {
+        let (Some(row), Some(step)) = (&mut self.row, &mut self.step) else {
+            return false;
+        };
+        if matches!(step.change, Change::TakeBack | Change::Forget) {
+            (row.set_by, row.gone_since) = (None, None);
+        }
+        step.again = self.again && step.starts_rollout;
+        if step.again {
+            row.reverts.push(Time(now));
+        }
+        step.again
+    }
 }
 
 /// One backend looking at one workload.
@@ -62,6 +82,8 @@ pub struct View<'a> {
     pub(super) workload: &'a Workload,
     pub(super) record: Option<Record>,
     pub(super) permit: Permit,
+    /// What the status says of it for the same spec.
+    pub(super) past: Option<&'a Server>,
     pub(super) now: Timestamp,
 }
 
@@ -77,6 +99,7 @@ pub fn look(observed: &Observed, workload: &Workload, permit: Permit, now: Times
         workload,
         record,
         permit,
+        past: reverts::past(observed, workload),
         now,
     };
     let mut outcome = view.decide();
@@ -162,7 +185,7 @@ impl View<'_> {
             step: Some(self.take_back(draft, None)),
             urgent: self.observed.terminating() || self.ours_failed(record),
             involved: true,
-            look_again: None,
+            ..Outcome::default()
         }
     }
 
@@ -222,7 +245,11 @@ impl View<'_> {
         outcome.urgent = outcome.step.is_some() && self.record.as_ref().is_some_and(failed);
         outcome.involved = true;
         if let Some(statement) = &outcome.statement {
-            outcome.row = Some(self.row_of(index, wanted, statement));
+            let row = self.row_of(index, wanted, statement);
+            outcome.row = Some(Server {
+                gone_since: outcome.gone_since.map(Time).or(row.gone_since.clone()),
+                ..row
+            });
         }
         outcome
     }
@@ -294,13 +321,12 @@ impl View<'_> {
         }
         let changed = Record {
             leave,
-            gone_since: None,
             under_way: record.under_way.clone().filter(|_| !ended),
             ..record.clone()
         };
         let step = (changed != *record).then(|| {
             // That a rollout has ended is no news: the condition says so.
-            let news = changed.leave != record.leave || record.gone_since.is_some();
+            let news = changed.leave != record.leave;
             let note = format!("Brought the record on {workload} up to date; its pods stay");
             let note = if news { note } else { String::new() };
             self.step(Change::Update, Draft::new(workload), Some(&changed), note)
@@ -351,6 +377,7 @@ impl View<'_> {
             change,
             patch: draft.finish(&self.observed.name(), record),
             starts_rollout,
+            again: false,
             note,
         }
     }

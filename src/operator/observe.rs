@@ -29,7 +29,8 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
     copies_are_complete(scope).await?;
     let client = &scope.shared.client;
     let namespace = backend.namespace().unwrap_or_default();
-    let read = async {
+    let name = backend.name_any();
+    let read = Box::pin(async {
         let labels = format!(
             "{}={},{}={}",
             names::MANAGED_BY_LABEL,
@@ -54,9 +55,10 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
             get(client, &namespace, &role),
             get(client, &namespace, &role),
             workloads(scope, backend),
+            get::<GrpcBackend>(client, &namespace, &name),
             namespace_terminating(client, backend),
         )
-    };
+    });
     let (
         cluster_ip,
         headless,
@@ -66,6 +68,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
         role,
         role_binding,
         workloads,
+        live,
         namespace_terminating,
     ) = tokio::time::timeout(READ_TIMEOUT, read)
         .await
@@ -84,8 +87,17 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
         siblings: siblings(scope, backend),
         namespace_terminating,
         published: None,
-        backend: backend.clone(),
+        backend: with_status_of(backend, live),
     })
+}
+
+/// The watch's copy may be older than the status that was written last, and what is counted there must not be lost.
+fn with_status_of(backend: &GrpcBackend, live: Option<GrpcBackend>) -> GrpcBackend {
+    let live = live.filter(|live| live.metadata.uid == backend.metadata.uid);
+    GrpcBackend {
+        status: live.map_or_else(|| backend.status.clone(), |live| live.status),
+        ..backend.clone()
+    }
 }
 
 /// At the start the watches' copies are still being filled: half of one would be taken for a world without workloads.

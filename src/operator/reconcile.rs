@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::context::{Scope, jittered, now};
 use super::error::Error;
+use super::workloads::Carried;
 use super::{apply, events, observe, sample, workloads};
 use crate::api::conditions::Statement;
 use crate::api::{API_VERSION, GrpcBackend, GrpcBackendStatus, Reason};
@@ -56,16 +57,11 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
     let age = connection_age::plan(&observed, permit(scope), now());
     let pair = services::plan(&observed);
     let access = endpoint_watch::plan(&observed, &shared.settings.client_namespaces);
-    let (applied, mut errors) = if backend.spec.suspend {
-        (apply::nothing(pair, access), Vec::new())
+    let (applied, held) = if backend.spec.suspend {
+        (apply::nothing(pair, access), Ok(()))
     } else {
         let applied = apply::apply(&shared.client, backend, pair, access).await;
-        let errors = match workloads::hold(scope, backend, age.holds).await {
-            Ok(()) => workloads::carry_out(scope, &observed, &age).await,
-            // Without the finalizer nothing may be written that it would have to take back.
-            Err(error) => vec![error],
-        };
-        (applied, errors)
+        (applied, workloads::hold(scope, backend, age.holds).await)
     };
     let published = sample(scope, &observed, &age);
     let observed = Observed {
@@ -75,14 +71,30 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
     let parts = Parts {
         services: applied.services,
         access: applied.access,
-        age: &workloads::with_errors(age, &errors),
+        age: &age,
     };
-    errors.extend(applied.errors);
+    let mut before = observed.backend.status.clone().unwrap_or_default();
+    if age.status_first && held.is_ok() {
+        let counted = status::build(&observed, &parts, now());
+        write_status(scope, backend, &before, &counted).await?;
+        before = counted;
+    }
+    let carried = match held {
+        Ok(()) if backend.spec.suspend => Carried::default(),
+        Ok(()) => workloads::carry_out(scope, &observed, &age).await,
+        // Without the finalizer nothing may be written that it would have to take back.
+        Err(error) => Carried::nothing(&age, error),
+    };
+    let parts = Parts {
+        age: &workloads::with_errors(age.clone(), &carried),
+        ..parts
+    };
+    let errors = carried.errors.into_iter().chain(applied.errors);
     let after = status::build(&observed, &parts, now());
-    write_status(scope, backend, &after).await?;
+    write_status(scope, backend, &before, &after).await?;
     scope.shared.metrics.backend(backend, &after);
     // The one that may mend itself first: the others are met again on the way.
-    match errors.into_iter().min_by_key(|error| error.requeue(0)) {
+    match errors.min_by_key(|error| error.requeue(0)) {
         Some(error) => Err(error),
         None => Ok(Action::requeue(next(&observed, &after, parts.age))),
     }
@@ -92,16 +104,18 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
 async fn withdraw(scope: &Scope, observed: &Observed) -> Result<Action, Error> {
     let backend = &observed.backend;
     let age = connection_age::plan(observed, permit(scope), now());
-    let errors = workloads::carry_out(scope, observed, &age).await;
-    if !errors.is_empty() {
+    let carried = workloads::carry_out(scope, observed, &age).await;
+    if !carried.errors.is_empty() {
         let parts = Parts {
             services: Statement::yes(Reason::NotRequested, ""),
             access: Statement::yes(Reason::NotRequested, ""),
-            age: &workloads::with_errors(age.clone(), &errors),
+            age: &workloads::with_errors(age.clone(), &carried),
         };
-        write_status(scope, backend, &status::build(observed, &parts, now())).await?;
+        let before = backend.status.clone().unwrap_or_default();
+        let after = status::build(observed, &parts, now());
+        write_status(scope, backend, &before, &after).await?;
     }
-    if let Some(error) = errors.into_iter().next() {
+    if let Some(error) = carried.errors.into_iter().next() {
         return Err(error);
     }
     // What was just written is looked at once more before the finalizer goes.
@@ -159,10 +173,10 @@ fn next(observed: &Observed, after: &GrpcBackendStatus, age: &Plan) -> Duration 
 async fn write_status(
     scope: &Scope,
     backend: &GrpcBackend,
+    before: &GrpcBackendStatus,
     after: &GrpcBackendStatus,
 ) -> Result<(), Error> {
-    let before = backend.status.clone().unwrap_or_default();
-    if before == *after {
+    if before == after {
         return Ok(());
     }
     let name = backend.name_any();
@@ -188,7 +202,7 @@ async fn write_status(
             ));
         }
     }
-    events::publish(scope, backend, &status::notes(&before, after)).await;
+    events::publish(scope, backend, &status::notes(before, after)).await;
     Ok(())
 }
 
@@ -198,7 +212,7 @@ async fn unreadable(scope: &Scope, backend: &GrpcBackend, error: Error) -> Error
         let before = backend.status.clone().unwrap_or_default();
         let why = Statement::no(reason, error.to_string());
         let after = status::unreadable(backend.metadata.generation, &before, &why, now());
-        if let Err(second) = write_status(scope, backend, &after).await {
+        if let Err(second) = write_status(scope, backend, &before, &after).await {
             tracing::warn!(error = %second, "could not write the status either");
         }
     }

@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
@@ -21,6 +22,27 @@ use crate::observed::{Kind, Observed, Workload};
 use crate::status::Note;
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than a busy controller takes, shorter than an owner waits between two applies.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// What became of a plan.
+#[derive(Default)]
+pub struct Carried {
+    /// What failed.
+    pub errors: Vec<Error>,
+    /// The steps that were surely not taken.
+    untaken: Vec<Step>,
+}
+
+impl Carried {
+    /// Nothing was tried.
+    pub fn nothing(plan: &Plan, why: Error) -> Self {
+        Self {
+            errors: vec![why],
+            untaken: plan.steps.clone(),
+        }
+    }
+}
 
 /// Once, when the watches' copies are complete: rollouts that an earlier process began have their places still.
 pub fn resume(scope: &Scope) {
@@ -51,23 +73,28 @@ where
 }
 
 /// Every step; one that fails does not stop the others, which are about other workloads.
-pub async fn carry_out(scope: &Scope, observed: &Observed, plan: &Plan) -> Vec<Error> {
+pub async fn carry_out(scope: &Scope, observed: &Observed, plan: &Plan) -> Carried {
     let backend = &observed.backend;
     let key = names::key_of(backend);
     let rollouts = &scope.shared.rollouts;
-    let mut errors = Vec::new();
+    let mut carried = Carried::default();
     for step in &plan.steps {
         // Taken before the write, since other passes look for a place at the same time. What is taken back because the
         // backend goes does not wait for one.
         let placed = step.starts_rollout && rollouts.try_take(&step.uid, &key);
         if step.starts_rollout && !placed && !observed.terminating() {
+            carried.untaken.push(step.clone());
             continue;
         }
         if let Err(error) = carry_out_one(scope, backend, step).await {
-            errors.push(error);
+            // After anything else the patch may have arrived.
+            if !matches!(error, Error::Transient { .. }) {
+                carried.untaken.push(step.clone());
+            }
+            carried.errors.push(error);
         }
     }
-    errors
+    carried
 }
 
 async fn carry_out_one(scope: &Scope, backend: &GrpcBackend, step: &Step) -> Result<(), Error> {
@@ -79,7 +106,7 @@ async fn carry_out_one(scope: &Scope, backend: &GrpcBackend, step: &Step) -> Res
     let Some(after) = patch(&api, step).await? else {
         return Ok(());
     };
-    let released = give_up_fields(&api, step, &after).await;
+    let released = give_up_fields(&api, step, after).await;
     if !step.note.is_empty() {
         let note = Note {
             warning: false,
@@ -104,8 +131,13 @@ fn resource(kind: Kind) -> ApiResource {
 async fn give_up_fields(
     api: &Api<DynamicObject>,
     step: &Step,
-    after: &DynamicObject,
+    after: DynamicObject,
 ) -> Result<(), Error> {
+    let after = if step.starts_rollout {
+        once_seen(api, after).await
+    } else {
+        after
+    };
     let Some(release) = connection_age::release(&after.metadata) else {
         return Ok(());
     };
@@ -120,6 +152,24 @@ async fn give_up_fields(
         // Somebody wrote meanwhile, the workload's controller as a rule: that write starts the pass that gives them up.
         Ok(_) | Err(Error::Conflict { .. }) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// The workload when its controller has taken note of a new template.
+///
+/// It says only once that a rollout has begun, in a write that it does not repeat if ours comes between; then it never finds
+/// that the rollout makes no progress, and neither would we. Milliseconds as a rule.
+async fn once_seen(api: &Api<DynamicObject>, after: DynamicObject) -> DynamicObject {
+    let generation = after.metadata.generation;
+    let seen = |now: Option<&DynamicObject>| {
+        now.is_none_or(|now| now.data["status"]["observedGeneration"].as_i64() >= generation)
+    };
+    let name = after.name_any();
+    let newest = Box::pin(await_condition(api.clone(), &name, seen));
+    match tokio::time::timeout(SEEN_WITHIN, newest).await {
+        Ok(Ok(Some(newest))) => newest,
+        // Gone, or the controller is down: the fields are given up all the same.
+        Ok(Ok(None) | Err(_)) | Err(_) => after,
     }
 }
 
@@ -157,9 +207,12 @@ fn reason(change: Change) -> &'static str {
     }
 }
 
-/// What the condition says when the API server refused a step.
-pub fn with_errors(mut plan: Plan, errors: &[Error]) -> Plan {
-    let refused = errors.iter().find_map(|error| match error {
+/// What the status says when the API server refused a step.
+pub fn with_errors(mut plan: Plan, carried: &Carried) -> Plan {
+    for step in &carried.untaken {
+        plan.not_taken(step);
+    }
+    let refused = carried.errors.iter().find_map(|error| match error {
         Error::Forbidden { .. } => Some(Statement::no(
             Reason::Forbidden,
             format!("{error}: let the operator patch the workloads of this namespace"),

@@ -12,6 +12,7 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT, SOON};
+use crate::coexist::is_owned_by_us;
 use crate::manifests::{self, same};
 use crate::tests;
 use crate::world::World;
@@ -305,11 +306,4 @@ async fn replica_sets(bed: &Bed, app: &str) -> Result<usize> {
         .await?
         .items
         .len())
-}
-
-fn is_owned_by_us(deployment: &k8s_openapi::api::apps::v1::Deployment) -> bool {
-    let managers = deployment.metadata.managed_fields.iter().flatten();
-    managers
-        .filter_map(|entry| entry.manager.as_deref())
-        .any(|manager| manager.starts_with("evenkeel"))
 }

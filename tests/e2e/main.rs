@@ -6,6 +6,7 @@
 
 mod bed;
 mod client;
+mod coexist;
 mod kubectl;
 mod manifests;
 mod pods;
@@ -37,6 +38,13 @@ fn main() -> std::process::ExitCode {
         access::TESTS,
         age::TESTS,
         balance::TESTS,
+        coexist::apply::TESTS,
+        coexist::backends::TESTS,
+        coexist::helm::TESTS,
+        coexist::hpa::TESTS,
+        coexist::loops::TESTS,
+        coexist::rollout::TESTS,
+        coexist::undo::TESTS,
         crash::TESTS,
         deletion::TESTS,
         discovery::TESTS,

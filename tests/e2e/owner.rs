@@ -7,12 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready};
 use evenkeel_cluster::until;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT, SOON};
+use crate::coexist::{AGE, Scene, add_variable, age_of, no_trace, server_with};
 use crate::manifests::{self, same};
 use crate::tests;
 use crate::world::World;
@@ -27,10 +26,10 @@ tests![
 ];
 
 const RECORD: &str = "connection-age.evenkeel.dev/echo";
-const AGE: &str = "MAX_CONNECTION_AGE";
 
 async fn applies_of_the_same_change_nothing(world: Arc<World>) -> Result<()> {
-    let bed = with_age(&world, "reapply", Owner::Kubectl).await?;
+    let scene = with_age(&world, "reapply", Owner::Kubectl).await?;
+    let bed = &scene.bed;
     let (template, manifest) = (bed.template("echo").await?, manifests::server("echo", 1));
     let generation = bed.deployment("echo").await?.metadata.generation;
     let begun = Timestamp::now();
@@ -43,35 +42,40 @@ async fn applies_of_the_same_change_nothing(world: Arc<World>) -> Result<()> {
         "a new generation"
     );
     for force in [false, true] {
-        server_side_apply(&bed, "pipeline", force, &manifest).await?;
+        bed.server_side_apply("pipeline", force, &manifest).await?;
     }
     bed.another_pass("echo").await?;
     bed.reason("echo", ConnectionAgeApplied, "Applied", SOON)
         .await?;
     let after = bed.template("echo").await?;
     same(&after, &template)?;
-    no_writes_to_the_deployment(&bed, begun)
+    no_writes_to_the_deployment(bed, begun)?;
+    scene.ends().await
 }
 
 async fn an_override_by_kubectl_wins(world: Arc<World>) -> Result<()> {
-    let bed = with_age(&world, "override", Owner::Kubectl).await?;
+    let scene = with_age(&world, "override", Owner::Kubectl).await?;
     let begun = Timestamp::now();
-    bed.apply(&overriding("45s")).await?;
-    theirs_stays(&bed, begun).await
+    scene.bed.apply(&overriding("45s")).await?;
+    theirs_stays(scene, begun).await
 }
 
 async fn an_override_by_server_side_apply_wins(world: Arc<World>) -> Result<()> {
     for force in [false, true] {
-        let bed = with_age(&world, "override-ssa", Owner::Pipeline).await?;
+        let scene = with_age(&world, "override-ssa", Owner::Pipeline).await?;
         let begun = Timestamp::now();
-        server_side_apply(&bed, "pipeline", force, &overriding("45s")).await?;
-        theirs_stays(&bed, begun).await?;
+        scene
+            .bed
+            .server_side_apply("pipeline", force, &overriding("45s"))
+            .await?;
+        theirs_stays(scene, begun).await?;
     }
     Ok(())
 }
 
 /// The condition says so, nothing is overwritten, and nothing of theirs goes with the resource.
-async fn theirs_stays(bed: &Bed, begun: Timestamp) -> Result<()> {
+async fn theirs_stays(scene: Scene, begun: Timestamp) -> Result<()> {
+    let bed = &scene.bed;
     bed.reason("echo", ConnectionAgeApplied, "FieldConflict", ROLLOUT)
         .await?;
     let message = bed.message("echo", ConnectionAgeApplied).await?;
@@ -96,25 +100,19 @@ async fn theirs_stays(bed: &Bed, begun: Timestamp) -> Result<()> {
         "{:?} is said to run",
         status.running_max_age
     );
-    bed.kubectl(&["delete", "gb", "echo"]).await?;
-    let deployment = bed.deployment("echo").await?;
-    ensure!(
-        !deployment.annotations().contains_key(RECORD),
-        "the record stays"
-    );
-    ensure!(
-        age_of(&bed.template("echo").await?, "server").as_deref() == Some("45s"),
-        "theirs was taken out"
-    );
-    Ok(())
+    let mut expected = scene.template_before();
+    let theirs = json!({"name": AGE, "value": "45s"});
+    add_variable(&mut expected["spec"]["containers"][0], &theirs);
+    scene.ends_as(&expected).await
 }
 
 async fn a_container_may_be_renamed(world: Arc<World>) -> Result<()> {
-    let bed = with_age(&world, "rename", Owner::Kubectl).await?;
+    let scene = with_age(&world, "rename", Owner::Kubectl).await?;
+    let bed = &scene.bed;
     let mut renamed = manifests::server("echo", 1);
     manifests::container(&mut renamed)["name"] = json!("program");
     bed.apply(&renamed).await?;
-    follows_to(&bed, "program").await?;
+    follows_to(bed, "program").await?;
     // The same where the container is named here: then there is none until somebody says which.
     bed.change("echo", &json!({"connectionAge": {"container": "program"}}))
         .await?;
@@ -138,29 +136,34 @@ async fn a_container_may_be_renamed(world: Arc<World>) -> Result<()> {
     ] {
         ensure!(message.contains(part), "{message}");
     }
-    Ok(())
+    scene.ends().await
 }
 
 async fn a_pipeline_of_server_side_applies_goes_on(world: Arc<World>) -> Result<()> {
-    let bed = with_age(&world, "pipeline", Owner::Pipeline).await?;
+    let scene = with_age(&world, "pipeline", Owner::Pipeline).await?;
+    let bed = &scene.bed;
     let template = bed.template("echo").await?;
     let mut manifest = manifests::server("echo", 1);
-    server_side_apply(&bed, "pipeline", false, &manifest).await?;
+    bed.server_side_apply("pipeline", false, &manifest).await?;
     let after = bed.template("echo").await?;
     same(&after, &template)?;
     manifests::container(&mut manifest)["name"] = json!("program");
-    server_side_apply(&bed, "pipeline", false, &manifest).await?;
-    follows_to(&bed, "program").await?;
+    bed.server_side_apply("pipeline", false, &manifest).await?;
+    follows_to(bed, "program").await?;
     // A newcomer conflicts with the pipeline where they differ, never with us.
     manifests::container(&mut manifest)["env"] = json!([{"name": AGE, "value": "45s"}]);
-    server_side_apply(&bed, "newcomer", false, &manifest).await?;
+    bed.server_side_apply("newcomer", false, &manifest).await?;
     bed.reason("echo", ConnectionAgeApplied, "FieldConflict", ROLLOUT)
         .await?;
     ensure!(
         age_of(&bed.template("echo").await?, "program").as_deref() == Some("45s"),
         "theirs was overwritten"
     );
-    Ok(())
+    let mut expected = scene.template_before();
+    let theirs = &mut expected["spec"]["containers"][0];
+    theirs["name"] = json!("program");
+    add_variable(theirs, &json!({"name": AGE, "value": "45s"}));
+    scene.ends_as(&expected).await
 }
 
 /// The renamed container is the only one, and has the age.
@@ -251,9 +254,9 @@ async fn what_cannot_be_had_is_said_once(world: Arc<World>) -> Result<()> {
         "{:#?}",
         bed.writes_since(begun)?
     );
-    let after = (bed.template("theirs").await?, bed.template("other").await?);
-    ensure!(after == before, "{after:#?}");
-    Ok(())
+    bed.kubectl(&["delete", "gb", "--all"]).await?;
+    no_trace(&bed, "theirs", &before.0).await?;
+    no_trace(&bed, "other", &before.1).await
 }
 
 /// How the owner writes.
@@ -266,41 +269,22 @@ enum Owner {
 }
 
 /// A Deployment of that owner with an age of 30 s that is in place.
-async fn with_age(world: &Arc<World>, prefix: &str, owner: Owner) -> Result<Bed> {
-    let bed = Bed::new(world, prefix).await?;
+async fn with_age(world: &Arc<World>, prefix: &str, owner: Owner) -> Result<Scene> {
     let manifest = manifests::server("echo", 1);
+    let backend = manifests::backend_with_age("echo", "30s");
     match owner {
-        Owner::Kubectl => bed.apply(&manifest).await.map(drop)?,
-        Owner::Pipeline => server_side_apply(&bed, "pipeline", false, &manifest).await?,
+        Owner::Kubectl => Scene::after(world, prefix, &manifest, &backend).await,
+        Owner::Pipeline => {
+            let bed = Bed::new(world, prefix).await?;
+            bed.server_side_apply("pipeline", false, &manifest).await?;
+            Scene::of(bed).await?.with(&backend).await
+        }
     }
-    bed.rolled_out("echo").await?;
-    bed.apply_age(&manifests::backend_with_age("echo", "30s"))
-        .await?;
-    Ok(bed)
 }
 
 /// The owner's manifest with the very variable.
 fn overriding(age: &str) -> Value {
-    let mut manifest = manifests::server("echo", 1);
-    if let Some(env) = manifests::container(&mut manifest)["env"].as_array_mut() {
-        env.push(json!({"name": AGE, "value": age}));
-    }
-    manifest
-}
-
-/// As Argo CD and Flux do it. Not with kubectl, which would first move its own ownership to the new manager.
-async fn server_side_apply(bed: &Bed, manager: &str, force: bool, manifest: &Value) -> Result<()> {
-    let params = PatchParams {
-        force,
-        ..PatchParams::apply(manager)
-    };
-    let name = manifest["metadata"]["name"].as_str().context("no name")?;
-    let deployments: kube::Api<Deployment> = bed.namespace.api();
-    deployments
-        .patch(name, &params, &Patch::Apply(manifest))
-        .await
-        .with_context(|| format!("server-side apply by {manager}, force: {force}"))?;
-    Ok(())
+    server_with(&json!({"name": AGE, "value": age}))
 }
 
 fn no_writes_to_the_deployment(bed: &Bed, begun: Timestamp) -> Result<()> {
@@ -308,15 +292,4 @@ fn no_writes_to_the_deployment(bed: &Bed, begun: Timestamp) -> Result<()> {
     writes.retain(|write| write.resource == "deployments");
     ensure!(writes.is_empty(), "{writes:#?}");
     Ok(())
-}
-
-/// The age variable of a container.
-fn age_of(template: &Value, container: &str) -> Option<String> {
-    let containers = template["spec"]["containers"].as_array()?;
-    let container = containers.iter().find(|own| own["name"] == container)?;
-    let variable = container["env"]
-        .as_array()?
-        .iter()
-        .find(|variable| variable["name"] == AGE)?;
-    variable["value"].as_str().map(str::to_owned)
 }

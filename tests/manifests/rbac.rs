@@ -60,7 +60,7 @@ fn workloads_are_never_created_replaced_or_deleted() {
     for kind in ["deployments", "statefulsets", "daemonsets"] {
         assert_eq!(on(kind), set(&["get", "list", "watch", "patch"]));
     }
-    assert_eq!(on("grpcbackends"), set(&["list", "watch", "patch"]));
+    assert_eq!(on("grpcbackends"), set(&["get", "list", "watch", "patch"]));
     assert_eq!(on("pods"), set(&["list", "watch"]));
     // Otherwise the API server would refuse to let the operator hand them on.
     assert_eq!(on("endpoints"), set(&["get", "list", "watch"]));

@@ -9,6 +9,7 @@ mod list_flag;
 mod presets;
 mod properties;
 mod removal;
+mod reverts;
 mod timing;
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,8 +18,8 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::{Change, Permit, Plan, plan, release};
-use crate::api::GrpcBackend;
 use crate::api::conditions::State;
+use crate::api::{GrpcBackend, GrpcBackendStatus};
 use crate::names;
 use crate::observed::{Observed, Workload};
 
@@ -149,9 +150,11 @@ impl World {
         let name = self.backend.metadata.name.clone().unwrap();
         let generation = self.backend.metadata.generation.unwrap();
         let deletion = self.backend.metadata.deletion_timestamp.clone();
+        let status = self.backend.status.take();
         self.backend = backend(&name, "2026-01-01T00:00:00Z", age);
         self.backend.metadata.generation = Some(generation + 1);
         self.backend.metadata.deletion_timestamp = deletion;
+        self.backend.status = status;
         self
     }
 
@@ -163,7 +166,7 @@ impl World {
 
     /// Sends the plan's patches as the API server would take them; returns what was done.
     fn apply_at(&mut self, at: Timestamp) -> Vec<Change> {
-        let plan = self.plan_at(at);
+        let plan = self.tell_at(at);
         for step in &plan.steps {
             let target = self
                 .deployments
@@ -190,10 +193,22 @@ impl World {
         plan.steps.iter().map(|step| step.change).collect()
     }
 
-    /// Applies, and lets every rollout end.
+    /// A pass that ends with its status: nothing is done.
+    fn tell_at(&mut self, at: Timestamp) -> Plan {
+        let plan = self.plan_at(at);
+        self.backend.status = Some(GrpcBackendStatus {
+            observed_generation: self.backend.metadata.generation,
+            servers: plan.servers.clone(),
+            ..GrpcBackendStatus::default()
+        });
+        plan
+    }
+
+    /// Applies, lets every rollout end, and looks once more as the end of a rollout makes it.
     fn settle_at(&mut self, at: Timestamp) -> Vec<Change> {
         let done = self.apply_at(at);
         self.roll();
+        self.tell_at(at);
         done
     }
 

@@ -1,6 +1,8 @@
 //! When: never into a rollout, one at a time, and not for ever against somebody's will.
 
 use super::*;
+use crate::api::Reason;
+use crate::connection_age::started_by;
 
 #[test]
 fn a_busy_deployment_is_left_alone() {
@@ -177,6 +179,23 @@ fn a_rollout_that_fails_is_taken_back_once() {
 }
 
 #[test]
+fn who_wipes_the_record_of_a_failure_gets_no_second_one() {
+    let mut world = World::with(env_age(), &json!({}));
+    let annotations = world.deployments[0]["metadata"]["annotations"].clone();
+    world.apply_at(now());
+    fail(&mut world);
+    world.apply_at(now());
+    recover(&mut world);
+    world.tell_at(now());
+    world.deployments[0]["metadata"]["annotations"] = annotations;
+    bump(&mut world.deployments[0]);
+    world.roll();
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.reason(), "RolloutFailed");
+    assert_eq!(world.age(Some(env_age())).settle(), [Change::Inject]);
+}
+
+#[test]
 fn a_failed_record_goes_with_the_resource() {
     let mut world = World::with(env_age(), &json!({}));
     world.apply_at(now());
@@ -203,106 +222,4 @@ fn the_owners_failed_rollout_is_not_ours() {
     fail(&mut world);
     assert!(world.plan().steps.is_empty());
     assert_eq!(world.reason(), "Applied");
-}
-
-#[test]
-fn after_an_undo_it_waits_ten_minutes() {
-    let mut world = World::with(env_age(), &json!({}));
-    world.settle();
-    world.owner(|c| {
-        c.as_object_mut().unwrap().remove("env");
-    });
-    assert_eq!(world.settle(), [Change::Update], "it is noted");
-    let plan = world.plan_at(after(9));
-    assert!(plan.steps.is_empty());
-    assert_eq!(plan.look_again, Some(std::time::Duration::from_mins(1)));
-    says(&plan, State::False, "WaitingForRollout", &["10 minutes"]);
-    assert_eq!(world.settle_at(after(10)), [Change::Inject]);
-    assert_eq!(world.reason(), "Applied");
-}
-
-/// What `kubectl rollout undo` does: template and annotations of the former ReplicaSet.
-fn undo(world: &mut World, former: &Value) {
-    let plan = world.plan();
-    world.backend.status = Some(crate::api::GrpcBackendStatus {
-        servers: plan.servers,
-        ..Default::default()
-    });
-    world.deployments[0]["spec"]["template"] = former["spec"]["template"].clone();
-    let annotations = world.deployments[0]["metadata"]["annotations"]
-        .as_object_mut()
-        .unwrap();
-    annotations.remove("connection-age.evenkeel.dev/echo");
-    bump(&mut world.deployments[0]);
-    world.roll();
-}
-
-#[test]
-fn after_an_undo_that_took_the_record_along_it_waits_too() {
-    let mut world = World::with(flag_age(), &json!({"args": ["x"]}));
-    let former = world.deployments[0].clone();
-    world.settle();
-    undo(&mut world, &former);
-    assert!(!world.plan().steps[0].starts_rollout);
-    assert_eq!(world.settle(), [Change::Update]);
-    assert!(world.plan_at(after(9)).steps.is_empty());
-    assert_eq!(world.settle_at(after(10)), [Change::Inject]);
-    assert_eq!(
-        world.record().unwrap()["reverts"].as_array().unwrap().len(),
-        1
-    );
-    let before = &former["spec"];
-    world.delete().settle();
-    assert_eq!(&world.deployments[0]["spec"], before);
-}
-
-#[test]
-fn a_redo_ends_the_wait() {
-    let mut world = World::with(flag_age(), &json!({"args": ["x"]}));
-    world.settle();
-    world.owner(|c| c["args"] = json!(["x"]));
-    world.settle();
-    world.owner(|c| c["args"] = json!(["x", "--max-age=1m"]));
-    assert_eq!(world.settle(), [Change::Update]);
-    assert_eq!(world.record().unwrap()["goneSince"], Value::Null);
-    assert!(world.plan().steps.is_empty());
-}
-
-#[test]
-fn a_deployment_made_anew_gets_it_at_once() {
-    let mut world = World::with(env_age(), &json!({}));
-    let former = world.deployments[0].clone();
-    world.settle();
-    undo(&mut world, &former);
-    world.deployments[0] = former;
-    world.roll();
-    assert_eq!(world.settle(), [Change::Inject]);
-}
-
-#[test]
-fn a_pipeline_that_reverts_is_answered_three_times_an_hour() {
-    let mut world = World::with(flag_age(), &json!({"args": ["x"]}));
-    world.settle();
-    let revert = |world: &mut World| {
-        world.owner(|c| c["args"] = json!(["x"]));
-        world.deployments[0]["metadata"]["managedFields"] = json!([{
-            "manager": "kubectl-client-side-apply", "operation": "Update",
-            "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"srv\"}": {"f:args": {}}}}}}}
-        }]);
-    };
-    for minute in [1, 2, 3] {
-        revert(&mut world);
-        assert_eq!(world.settle_at(after(minute)), [Change::Inject]);
-    }
-    revert(&mut world);
-    let plan = world.plan_at(after(4));
-    assert!(plan.steps.is_empty());
-    says(
-        &plan,
-        State::False,
-        "Reverted",
-        &["Deployment a", "args", "--max-age=1m"],
-    );
-    assert_eq!(plan.look_again, Some(std::time::Duration::from_mins(57)));
-    assert_eq!(world.settle_at(after(61)), [Change::Inject]);
 }

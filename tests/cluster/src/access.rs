@@ -203,13 +203,25 @@ impl Cluster {
         arguments: &[&str],
         input: &str,
     ) -> Result<Output> {
+        run(self.kubectl_command(identity, arguments).await?, input).await
+    }
+
+    /// Runs `kubectl edit` as administrator with a command in the editor's place, which gets the file's name.
+    pub async fn kubectl_edit(&self, editor: &str, arguments: &[&str]) -> Result<String> {
+        let arguments = [&["edit"], arguments].concat();
+        let mut command = self.kubectl_command(&Identity::Admin, &arguments).await?;
+        command.env("KUBE_EDITOR", editor);
+        succeed("kubectl", &arguments, &run(command, "").await?)
+    }
+
+    async fn kubectl_command(&self, identity: &Identity, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(self.components.kubernetes("kubectl"));
         command
             .arg("--cache-dir")
             .arg(self.state.join("kubectl-cache"))
             .args(arguments);
         command.env("KUBECONFIG", self.command_kubeconfig(identity).await?);
-        run(command, input).await
+        Ok(command)
     }
 
     /// `kubectl apply`, as an owner does it: with client-side merge.

@@ -1,0 +1,69 @@
+//! What is remembered of a workload: how often somebody took the age out again, and that its rollout failed.
+//!
+//! It is read from the backend's status: whoever puts a former Deployment back (`kubectl rollout undo`, `kubectl replace`) wipes
+//! what is kept there.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::rollout;
+use super::workload::View;
+use crate::api::{Reason, Server, SetBy};
+use crate::observed::{Observed, Workload};
+
+/// Attempts in [`WINDOW`] after which somebody else plainly wants the age out.
+const MAX_ATTEMPTS: usize = 3;
+const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// What the status says of a workload, if it speaks of the spec as it is: who changed the spec wants it tried anew.
+pub fn past<'a>(observed: &'a Observed, workload: &Workload) -> Option<&'a Server> {
+    let backend = &observed.backend;
+    let status = backend.status.as_ref()?;
+    let same =
+        |server: &&Server| server.kind == workload.kind.as_str() && server.name == workload.name();
+    (status.observed_generation == backend.metadata.generation)
+        .then(|| status.servers.iter().find(same))
+        .flatten()
+}
+
+/// The attempts of the last hour.
+pub fn recent(attempts: &[Time], now: Timestamp) -> Vec<Time> {
+    let mut recent: Vec<Time> = attempts
+        .iter()
+        .filter(|at| now.duration_since(at.0) < WINDOW)
+        .cloned()
+        .collect();
+    recent.sort_by_key(|at| at.0);
+    recent
+}
+
+impl View<'_> {
+    /// Since when the status knows that somebody took out of this container what we had set, or now where it says that it is
+    /// in; `None` where it knows nothing of the kind.
+    ///
+    /// Without a record on it a Deployment may have been made anew, which is nobody's revert.
+    pub(super) fn known_gone(&self, index: usize) -> Option<Timestamp> {
+        let past = self.past?;
+        let container = &self.workload.containers()[index].name;
+        let same = past.container.as_ref() == Some(container)
+            && (self.record.is_some() || !rollout::made_anew(self.workload));
+        let since = past.gone_since.as_ref().map(|since| since.0);
+        let was_in = past.set_by == Some(SetBy::Evenkeel);
+        since.or(was_in.then_some(self.now)).filter(|_| same)
+    }
+
+    /// Whether the rollout of this spec has failed before, and was taken back.
+    pub(super) fn known_failed(&self) -> bool {
+        let recorded = self.record.as_ref().and_then(|record| record.failed);
+        let said = self.past.and_then(|past| past.state.as_deref());
+        recorded == Some(self.generation())
+            || said == Some(Reason::RolloutFailed.as_str()) && !rollout::made_anew(self.workload)
+    }
+
+    /// When the next attempt is due, if too many were made in the last hour.
+    pub(super) fn exhausted_until(&self) -> Option<Timestamp> {
+        let recent = recent(&self.past?.reverts, self.now);
+        let oldest = recent.len().checked_sub(MAX_ATTEMPTS)?;
+        recent.get(oldest).map(|at| at.0 + WINDOW)
+    }
+}

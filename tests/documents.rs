@@ -1,0 +1,78 @@
+//! Pages that name tests name those that exist, and all of them.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may fail by it: the trace says where"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn the_table_of_coexistence_names_tests_that_exist() {
+    let tests = tests_in(&root().join("tests/e2e"), "");
+    assert!(tests.len() > 50, "only {} tests were found", tests.len());
+    let named = named();
+    assert!(named.len() > 20, "only {} tests are named", named.len());
+    let unknown: Vec<_> = named.difference(&tests).collect();
+    assert!(
+        unknown.is_empty(),
+        "docs/coexistence.md names tests that do not exist: {unknown:#?}"
+    );
+}
+
+#[test]
+fn the_table_of_coexistence_misses_none() {
+    let tests = tests_in(&root().join("tests/e2e/coexist"), "coexist::");
+    assert!(tests.len() > 20, "only {} tests were found", tests.len());
+    let named = named();
+    let missing: Vec<_> = tests.difference(&named).collect();
+    assert!(
+        missing.is_empty(),
+        "docs/coexistence.md does not name {missing:#?}"
+    );
+}
+
+/// What stands in backquotes on the page and looks like a test's name.
+fn named() -> BTreeSet<String> {
+    let page = fs::read_to_string(root().join("docs/coexistence.md")).unwrap();
+    let word = |text: &&str| {
+        text.contains("::")
+            && text
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c))
+    };
+    page.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(word)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The tests that the files below `directory` list, as `module::name`.
+fn tests_in(directory: &Path, module: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() {
+            found.extend(tests_in(&path, &format!("{module}{name}::")));
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let listed = text.lines().filter_map(|line| {
+            let line = line.trim().trim_start_matches("tests![");
+            let rest = line
+                .strip_prefix("shared ")
+                .or_else(|| line.strip_prefix("alone "))?;
+            Some(format!("{module}{name}::{}", rest.split_once('(')?.0))
+        });
+        found.extend(listed);
+    }
+    found
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

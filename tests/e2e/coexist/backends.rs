@@ -1,0 +1,115 @@
+//! Two GrpcBackends on one Deployment.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{FLAG, LISTEN, Scene, age_of, no_trace, server_with_arguments};
+use crate::bed::{Bed, ROLLOUT, SOON};
+use crate::manifests::{self, same};
+use crate::tests;
+use crate::world::World;
+
+tests![
+    shared different_knobs_live_side_by_side(200),
+    shared of_two_the_older_wins(200),
+];
+
+/// One by variable, one by switch; each goes by itself and leaves the other's alone.
+async fn different_knobs_live_side_by_side(world: Arc<World>) -> Result<()> {
+    let scene = Scene::before(&world, "two-knobs", &server_with_arguments()).await?;
+    let bed = &scene.bed;
+    bed.apply(&named(
+        "grace",
+        &json!({"maxAge": "30s", "knob": {"env": {"maxAge": "MAX_CONNECTION_AGE_GRACE"}}}),
+    ))
+    .await?;
+    bed.apply(&named(
+        "flag",
+        &json!({"maxAge": "40s", "knob": {"flags": {"maxAge": FLAG}}}),
+    ))
+    .await?;
+    for name in ["grace", "flag"] {
+        bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
+            .await?;
+    }
+    bed.rolled_out("echo").await?;
+    let begun = Timestamp::now();
+    for _ in 0..2 {
+        bed.another_pass("echo").await?;
+    }
+    ensure!(
+        bed.writes_to_deployments(begun)? == 0,
+        "they disturb each other: {:#?}",
+        bed.writes_since(begun)?
+    );
+    let template = bed.template("echo").await?;
+    let args = &template["spec"]["containers"][0]["args"];
+    ensure!(*args == json!([LISTEN, format!("{FLAG}=40s")]), "{args}");
+    bed.kubectl(&["delete", "gb", "grace"]).await?;
+    bed.reason("flag", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await?;
+    let mut expected = scene.template_before();
+    expected["spec"]["containers"][0]["args"] = args.clone();
+    same(&bed.template("echo").await?, &expected)?;
+    scene.ends().await
+}
+
+async fn of_two_the_older_wins(world: Arc<World>) -> Result<()> {
+    let scene = Scene::before(&world, "two-owners", &manifests::server("echo", 1)).await?;
+    let bed = &scene.bed;
+    let age = |age: &str| json!({"maxAge": age, "knob": {"env": {"maxAge": "MAX_CONNECTION_AGE"}}});
+    bed.apply(&named("older", &age("30s"))).await?;
+    bed.reason("older", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await?;
+    older_than_a_second(bed, "older").await?;
+    let begun = Timestamp::now();
+    bed.apply(&named("younger", &age("40s"))).await?;
+    bed.reason("younger", ConnectionAgeApplied, "ClaimedByOther", SOON)
+        .await?;
+    bed.reason("younger", Ready, "ClaimedByOther", SOON).await?;
+    let message = bed.message("younger", ConnectionAgeApplied).await?;
+    for part in ["MAX_CONNECTION_AGE", "Deployment echo", "GrpcBackend older"] {
+        ensure!(message.contains(part), "{message}");
+    }
+    bed.another_pass("echo").await?;
+    ensure!(bed.writes_to_deployments(begun)? == 0, "it was written");
+    ensure!(
+        age_of(&bed.template("echo").await?, "server").as_deref() == Some("30s"),
+        "the younger won"
+    );
+    bed.kubectl(&["delete", "gb", "older"]).await?;
+    // Who waits for its turn is not called when the older goes; the next change of the Deployment calls it, as its taking back is one.
+    bed.reason("younger", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await?;
+    bed.rolled_out("echo").await?;
+    ensure!(
+        age_of(&bed.template("echo").await?, "server").as_deref() == Some("40s"),
+        "the younger did not follow"
+    );
+    let before = scene.template_before();
+    bed.kubectl(&["delete", "gb", "--all"]).await?;
+    no_trace(bed, "echo", &before).await
+}
+
+/// Creation times have no fractions: of two in one second the name decides.
+async fn older_than_a_second(bed: &Bed, name: &str) -> Result<()> {
+    evenkeel_cluster::until("the next one is younger", SOON, async || {
+        let created = bed.backend(name).await?.metadata.creation_timestamp;
+        Ok(created
+            .is_some_and(|at| Timestamp::now().duration_since(at.0).as_secs() >= 1)
+            .then_some(()))
+    })
+    .await
+}
+
+/// A backend of that name for the pods of `echo`.
+fn named(name: &str, age: &Value) -> Value {
+    let mut backend = manifests::backend("echo");
+    backend["metadata"]["name"] = json!(name);
+    backend["spec"]["connectionAge"] = age.clone();
+    backend
+}
