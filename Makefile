@@ -2,7 +2,7 @@
 CLUSTER := cargo run --quiet --package evenkeel-cluster
 E2E     := cargo test --quiet --package evenkeel --test e2e --
 
-.PHONY: help demo bench clean-cluster test lint flake crds image
+.PHONY: help demo bench proof clean-cluster test lint flake crds image
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,6 +12,9 @@ demo: ## Tell the whole story on an embedded cluster (KEEP=1 leaves it running)
 
 bench: ## Measure and write docs/benchmarks.md
 	cargo run --package evenkeel-cluster --bin evenkeel-bench
+
+proof: ## Show servers of other people cycling their connections, and write docs/proof.md
+	$(E2E) --proof
 
 clean-cluster: ## End a kept cluster (NAME=demo)
 	$(CLUSTER) --bin evenkeel-cluster -- --name $(or $(NAME),demo) down

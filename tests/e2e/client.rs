@@ -3,13 +3,15 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use evenkeel_cluster::images;
 pub use evenkeel_cluster::load::get;
 use evenkeel_cluster::load::{Counts, Load};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, PostParams};
-use serde_json::json;
+use kube::api::{DeleteParams, LogParams, PostParams};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::bed::Bed;
 
@@ -17,6 +19,38 @@ use crate::bed::Bed;
 pub struct Client {
     load: Load,
     pods: kube::Api<Pod>,
+}
+
+/// A connection that the server asked to give up.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GoAway {
+    /// Why.
+    pub debug: String,
+    age_ms: u64,
+}
+
+impl GoAway {
+    /// How old the connection was.
+    pub fn age(&self) -> Duration {
+        Duration::from_millis(self.age_ms)
+    }
+}
+
+/// A call that failed.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Failure {
+    /// The status code.
+    pub code: String,
+    /// What was said of it.
+    pub message: String,
+    after_ms: u64,
+}
+
+impl Failure {
+    /// How long the call had lasted.
+    pub fn after(&self) -> Duration {
+        Duration::from_millis(self.after_ms)
+    }
 }
 
 impl Client {
@@ -66,6 +100,28 @@ impl Client {
         self.reset().await?;
         tokio::time::sleep(span).await;
         Ok(self.totals().await?.counts)
+    }
+
+    /// Every GOAWAY since it started.
+    pub async fn goaways(&self) -> Result<Vec<GoAway>> {
+        self.events("goaway").await
+    }
+
+    /// The calls that failed since it started: all, unless they were more than 20 in a second.
+    pub async fn failures(&self) -> Result<Vec<Failure>> {
+        self.events("error").await
+    }
+
+    async fn events<T: DeserializeOwned>(&self, event: &str) -> Result<Vec<T>> {
+        let log = self.pods.logs(self.name(), &LogParams::default()).await?;
+        let mut found = Vec::new();
+        for line in log.lines().filter(|line| line.starts_with('{')) {
+            let value: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+            if value["event"] == event {
+                found.push(serde_json::from_value(value)?);
+            }
+        }
+        Ok(found)
     }
 
     /// Ends it.

@@ -10,6 +10,7 @@ mod coexist;
 mod kubectl;
 mod manifests;
 mod pods;
+mod proof;
 mod runner;
 mod world;
 
@@ -17,6 +18,7 @@ mod access;
 mod age;
 mod balance;
 mod crash;
+mod cycling;
 mod deletion;
 mod discovery;
 mod existing;
@@ -29,6 +31,7 @@ mod presets;
 mod rbac;
 mod removal;
 mod samples;
+mod servers;
 mod steady;
 mod watch;
 
@@ -46,6 +49,7 @@ fn main() -> std::process::ExitCode {
         coexist::rollout::TESTS,
         coexist::undo::TESTS,
         crash::TESTS,
+        cycling::TESTS,
         deletion::TESTS,
         discovery::TESTS,
         existing::TESTS,
@@ -58,6 +62,7 @@ fn main() -> std::process::ExitCode {
         rbac::TESTS,
         removal::TESTS,
         samples::TESTS,
+        servers::TESTS,
         steady::TESTS,
         watch::TESTS,
     ]

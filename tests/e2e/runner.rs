@@ -11,6 +11,7 @@ use anyhow::Result;
 use futures::{FutureExt as _, StreamExt as _, stream};
 
 use crate::world::World;
+use crate::{proof, servers};
 
 type Run = fn(Arc<World>) -> Pin<Box<dyn Future<Output = Result<()>>>>;
 
@@ -21,17 +22,22 @@ pub struct Test {
     pub name: &'static str,
     /// Whether it needs the machine for itself: it starts clusters, or breaks one.
     pub alone: bool,
+    /// Whether it runs only when the proof is asked for: what it needs takes minutes to build.
+    pub proof: bool,
     /// How long it may take.
     pub limit: Duration,
     /// The test.
     pub run: Run,
 }
 
-/// Lists the tests of a file: `tests![alone? name(limit in seconds), …]`.
+/// Lists the tests of a file: `tests![kind name(limit in seconds), …]`, the kind being `shared`, `alone` or `proof`.
 #[macro_export]
 macro_rules! tests {
     (@alone alone) => { true };
-    (@alone shared) => { false };
+    (@alone $other:ident) => { false };
+    (@proof proof) => { true };
+    (@proof shared) => { false };
+    (@proof alone) => { false };
     ($($kind:ident $name:ident($seconds:literal)),+ $(,)?) => {
         pub const TESTS: &[$crate::runner::Test] = &[$($crate::runner::Test {
             name: {
@@ -40,6 +46,7 @@ macro_rules! tests {
                 PATH.split_at("e2e::".len()).1
             },
             alone: tests!(@alone $kind),
+            proof: tests!(@proof $kind),
             limit: std::time::Duration::from_secs($seconds),
             run: |world| Box::pin($name(world)),
         }),+];
@@ -53,7 +60,23 @@ struct Options {
     filter: Option<String>,
     repeat: usize,
     list: bool,
+    proof: bool,
     at_a_time: usize,
+}
+
+impl Options {
+    /// Without a name, the proof is what goes into its page.
+    fn choose(&self, test: &Test) -> bool {
+        let named = self
+            .filter
+            .as_ref()
+            .map(|filter| test.name.contains(filter));
+        if self.proof {
+            named.unwrap_or_else(|| proof::covers(test.name))
+        } else {
+            !test.proof && named.unwrap_or(true)
+        }
+    }
 }
 
 fn options() -> Result<Options> {
@@ -61,6 +84,7 @@ fn options() -> Result<Options> {
         filter: None,
         repeat: 1,
         list: false,
+        proof: false,
         at_a_time: AT_A_TIME,
     };
     let mut arguments = std::env::args().skip(1);
@@ -75,11 +99,12 @@ fn options() -> Result<Options> {
             "--repeat" => options.repeat = value()?.parse()?,
             "--jobs" => options.at_a_time = value()?.parse()?,
             "--list" => options.list = true,
+            "--proof" => options.proof = true,
             // What cargo passes to every test program.
             "--quiet" | "--nocapture" | "--show-output" => {}
             name if !name.starts_with('-') => options.filter = Some(name.to_owned()),
             other => anyhow::bail!(
-                "unknown argument {other}: there are --filter NAME, --repeat N, --jobs N and --list"
+                "unknown argument {other}: there are --filter NAME, --repeat N, --jobs N, --proof and --list"
             ),
         }
     }
@@ -97,12 +122,7 @@ pub fn main(tests: &[Test]) -> ExitCode {
     };
     let chosen: Vec<Test> = tests
         .iter()
-        .filter(|test| {
-            options
-                .filter
-                .as_ref()
-                .is_none_or(|filter| test.name.contains(filter))
-        })
+        .filter(|test| options.choose(test))
         .copied()
         .collect();
     if options.list {
@@ -152,6 +172,8 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
     };
     let mut results = Vec::new();
     if !shared.is_empty() {
+        let names: Vec<&str> = shared.iter().map(|test| test.name).collect();
+        tokio::task::spawn_blocking(move || servers::build_for(&names)).await??;
         let world = Arc::new(World::start("e2e", true).await?);
         // Long ones first: the last one running alone is time lost.
         let mut shared = shared;
@@ -162,6 +184,11 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
         while let Some((test, took, outcome)) = running.next().await {
             results.push(outcome.is_ok());
             progress.show(results.len(), &test, took, &outcome, &world);
+        }
+        drop(running);
+        // A page of a part, or of something that failed, proves nothing.
+        if options.proof && options.filter.is_none() && results.iter().all(|passed| *passed) {
+            world.evidence.write()?;
         }
     }
     if !alone.is_empty() {

@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result};
 use evenkeel_cluster::{Cluster, Options, images, until};
 use std::time::Duration;
 
+use crate::proof::Evidence;
+
 /// Where the operators' ServiceAccounts are, so that they outlive a test's namespace as a real operator's does.
 pub const OPERATORS: &str = "operators";
 
@@ -14,6 +16,8 @@ pub const OPERATORS: &str = "operators";
 pub struct World {
     /// The cluster.
     pub cluster: Cluster,
+    /// For the page that `make proof` writes.
+    pub evidence: Evidence,
     ports: AtomicU16,
 }
 
@@ -29,6 +33,7 @@ impl World {
         }
         let world = Self {
             cluster,
+            evidence: Evidence::default(),
             ports: AtomicU16::new(20_000),
         };
         if prepared {

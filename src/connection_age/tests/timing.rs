@@ -1,7 +1,6 @@
 //! When: never into a rollout, one at a time, and not for ever against somebody's will.
 
 use super::*;
-use crate::api::Reason;
 use crate::connection_age::started_by;
 
 #[test]
@@ -222,4 +221,15 @@ fn the_owners_failed_rollout_is_not_ours() {
     fail(&mut world);
     assert!(world.plan().steps.is_empty());
     assert_eq!(world.reason(), "Applied");
+}
+
+#[test]
+fn rollouts_of_ours_are_known_by_what_is_on_the_workload() {
+    let mut world = World::with(flag_age(), &json!({"args": ["x"]}));
+    let by = |world: &World| started_by(&world.observed().workloads[0]);
+    assert!(by(&world).is_empty());
+    world.apply_at(now());
+    assert_eq!(by(&world), ["echo"]);
+    world.roll();
+    assert!(by(&world).is_empty());
 }

@@ -37,11 +37,10 @@ impl Components {
     pub fn build() -> Result<Self> {
         let flags = kubernetes_flags();
         let kubernetes = build_module("kubernetes", &flags, "kubernetes", ".")?;
-        let plain = ["-ldflags=-s -w".to_owned()];
         Ok(Self {
             kubernetes,
-            coredns: build_module("coredns", &plain, "coredns", ".")?,
-            helm: build_module("helm", &plain, "helm", "helm.sh/helm/v4/cmd/helm")?,
+            coredns: build_component("coredns", "coredns", ".")?,
+            helm: build_component("helm", "helm", "helm.sh/helm/v4/cmd/helm")?,
         })
     }
 
@@ -78,6 +77,11 @@ fn kubernetes_flags() -> Vec<String> {
         "-tags=selinux,notest,grpcnotrace".to_owned(),
         format!("-ldflags=-s -w {}", stamps.join(" ")),
     ]
+}
+
+/// Builds a program that needs nothing linked in, without its symbols: the directory that it is in.
+pub(crate) fn build_component(name: &str, output: &str, package: &str) -> Result<PathBuf> {
+    build_module(name, &["-ldflags=-s -w".to_owned()], output, package)
 }
 
 fn build_module(name: &str, flags: &[String], output: &str, package: &str) -> Result<PathBuf> {

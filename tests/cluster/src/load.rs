@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::wait::until;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(40);
-const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A client that runs until its pod is deleted.
 pub struct Load {

@@ -6,12 +6,19 @@ import (
 	"io"
 	"time"
 
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/peer"
+
 	"evenkeel.dev/tests/cluster/workloads/proto/echopb"
 )
 
 // call makes one RPC of the method and hands on every reply.
-func call(ctx context.Context, c Config, stub echopb.EchoClient, reply func(*echopb.EchoReply)) error {
+func call(ctx context.Context, c Config, conn *grpc.ClientConn, reply func(*echopb.EchoReply)) error {
+	stub := echopb.NewEchoClient(conn)
 	switch c.Method {
+	case "health":
+		return health(ctx, conn, reply)
 	case "watch":
 		return watch(ctx, c, stub, reply)
 	case "chat":
@@ -23,6 +30,16 @@ func call(ctx context.Context, c Config, stub echopb.EchoClient, reply func(*ech
 		}
 		return err
 	}
+}
+
+// health asks what nearly every gRPC server answers. Of who did, only the address is known.
+func health(ctx context.Context, conn *grpc.ClientConn, reply func(*echopb.EchoReply)) error {
+	var from peer.Peer
+	_, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{}, grpc.Peer(&from))
+	if err == nil {
+		reply(&echopb.EchoReply{Pod: from.Addr.String()})
+	}
+	return err
 }
 
 func watch(ctx context.Context, c Config, stub echopb.EchoClient, reply func(*echopb.EchoReply)) error {

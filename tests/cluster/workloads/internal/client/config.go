@@ -33,7 +33,7 @@ func Parse(args []string, usage io.Writer) (Config, error) {
 	fs.SetOutput(usage)
 	fs.StringVar(&c.Target, "target", "", "gRPC `target`: dns:///host:port, passthrough:///host:port, kubernetes:///service.namespace:port-name")
 	fs.StringVar(&c.Policy, "policy", "round_robin", "round_robin or pick_first")
-	fs.StringVar(&c.Method, "method", "echo", "echo, watch or chat")
+	fs.StringVar(&c.Method, "method", "echo", "echo, watch, chat or health")
 	fs.Float64Var(&c.Rate, "rate", 50, "calls started per second, whether or not earlier ones have ended")
 	fs.IntVar(&c.MaxInFlight, "max-in-flight", 1000, "calls open at once; more are dropped, and counted")
 	fs.DurationVar(&c.Deadline, "deadline", 2*time.Second, "of each call; 0 is none")
@@ -59,8 +59,8 @@ func (c Config) check() error {
 		return fmt.Errorf("--target is required")
 	case !slices.Contains([]string{"round_robin", "pick_first"}, c.Policy):
 		return fmt.Errorf("--policy: %q is neither round_robin nor pick_first", c.Policy)
-	case !slices.Contains([]string{"echo", "watch", "chat"}, c.Method):
-		return fmt.Errorf("--method: %q is none of echo, watch, chat", c.Method)
+	case !slices.Contains([]string{"echo", "watch", "chat", "health"}, c.Method):
+		return fmt.Errorf("--method: %q is none of echo, watch, chat, health", c.Method)
 	case !(c.Rate > 0 && c.Rate <= 100_000):
 		return fmt.Errorf("--rate: must be above 0 and at most 100000")
 	case c.MaxInFlight < 1 || c.MaxInFlight > 100_000:
@@ -71,7 +71,7 @@ func (c Config) check() error {
 		return fmt.Errorf("--report-every: must be at least 10ms")
 	case c.StreamMessages > 1<<31:
 		return fmt.Errorf("--stream-messages: must be at most %d", 1<<31)
-	case c.Method != "echo" && c.StreamInterval < time.Millisecond:
+	case slices.Contains([]string{"watch", "chat"}, c.Method) && c.StreamInterval < time.Millisecond:
 		return fmt.Errorf("--stream-interval: must be at least 1ms")
 	case c.Deadline < 0 || c.Duration < 0 || c.DNSMinInterval < 0:
 		return fmt.Errorf("--deadline, --duration and --dns-min-interval must not be negative")

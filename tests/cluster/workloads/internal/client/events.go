@@ -79,7 +79,7 @@ func (e *Events) report(now time.Time, event string, r Report) {
 
 // error writes at most maxErrorEvents a second: an outage at a high rate must
 // not fill the node's log. The counts in the reports are complete.
-func (e *Events) error(now time.Time, code, message string) {
+func (e *Events) error(now, begun time.Time, code, message string) {
 	e.mu.Lock()
 	if s := now.Unix(); s != e.second {
 		e.second, e.errors = s, 0
@@ -93,8 +93,9 @@ func (e *Events) error(now time.Time, code, message string) {
 	e.write(struct {
 		head
 		Code    string `json:"code"`
+		AfterMS int64  `json:"after_ms"`
 		Message string `json:"message"`
-	}{at(now, "error"), code, truncate(message, maxMessage)})
+	}{at(now, "error"), code, now.Sub(begun).Milliseconds(), truncate(message, maxMessage)})
 }
 
 func truncate(s string, n int) string {

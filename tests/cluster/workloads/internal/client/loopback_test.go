@@ -141,6 +141,17 @@ func TestMethodsAndChannels(t *testing.T) {
 	}
 }
 
+// Servers that do not speak the echo service are told apart by address, and age as seen from their GOAWAYs.
+func TestHealthOfAnyServer(t *testing.T) {
+	t.Parallel()
+	s, _ := serve(t, server.Config{Age: server.Age{Max: time.Second}})
+	end := runLoad(t, func(l line) bool { return l["event"] == "goaway" },
+		"--target=passthrough:///"+s.Addr(), "--method=health", "--report-every=100ms")
+	if end.num("ok") == 0 || end.counts("replies")[s.Addr()] != end.num("ok") || len(end.counts("errors")) != 0 {
+		t.Errorf("%v", end)
+	}
+}
+
 // An endless stream is cut when the drain is over; the calls before it all succeed.
 func TestDrainServesOnAndCutsWhatLasts(t *testing.T) {
 	t.Parallel()

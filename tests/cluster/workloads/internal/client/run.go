@@ -22,7 +22,7 @@ type load struct {
 	cfg    Config
 	totals *Totals
 	events *Events
-	stubs  []echopb.EchoClient
+	conns  []*grpc.ClientConn
 	slots  chan struct{}
 	open   sync.WaitGroup
 }
@@ -41,15 +41,13 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 		defer stop()
 	}
 	prepareResolver(cfg)
-	var conns []*grpc.ClientConn
 	for range cfg.Connections {
 		conn, err := dial(cfg, l.totals, l.events)
 		if err != nil {
 			return fmt.Errorf("--target: %w", err)
 		}
 		defer conn.Close()
-		conns = append(conns, conn)
-		l.stubs = append(l.stubs, echopb.NewEchoClient(conn))
+		l.conns = append(l.conns, conn)
 	}
 
 	if cfg.Duration > 0 {
@@ -105,18 +103,19 @@ func (l *load) start(ctx context.Context, n int) {
 	l.open.Add(1)
 	go func() {
 		defer l.open.Done()
-		l.one(ctx, l.stubs[n%len(l.stubs)])
+		l.one(ctx, l.conns[n%len(l.conns)])
 		<-l.slots
 	}()
 }
 
-func (l *load) one(ctx context.Context, stub echopb.EchoClient) {
+func (l *load) one(ctx context.Context, conn *grpc.ClientConn) {
+	begun := time.Now()
 	timed, cancel := ctx, context.CancelFunc(func() {})
 	if l.cfg.Deadline > 0 {
 		timed, cancel = context.WithTimeout(ctx, l.cfg.Deadline)
 	}
 	defer cancel()
-	err := call(timed, l.cfg, stub, func(r *echopb.EchoReply) {
+	err := call(timed, l.cfg, conn, func(r *echopb.EchoReply) {
 		now := time.Now()
 		if l.totals.reply(r.GetPod(), now) {
 			l.events.firstReply(now, r.GetPod(), r.GetVersion(), r.GetConnectionAge())
@@ -129,7 +128,7 @@ func (l *load) one(ctx context.Context, stub echopb.EchoClient) {
 	l.totals.inFlight.Add(-1)
 	l.totals.ended(code)
 	if err != nil {
-		l.events.error(time.Now(), code, status.Convert(err).Message())
+		l.events.error(time.Now(), begun, code, status.Convert(err).Message())
 	}
 }
 

@@ -84,16 +84,25 @@ func TestErrorEventsAreLimited(t *testing.T) {
 	events := NewEvents(&out)
 	now := time.Unix(1000, 0)
 	for range 100 {
-		events.error(now, "UNAVAILABLE", strings.Repeat("é", 1000))
+		events.error(now, now, "UNAVAILABLE", strings.Repeat("é", 1000))
 	}
-	events.error(now.Add(time.Second), "UNAVAILABLE", "later")
+	events.error(now.Add(time.Second), now, "UNAVAILABLE", "later")
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if len(lines) != maxErrorEvents+1 {
 		t.Fatalf("%d lines", len(lines))
 	}
-	var line map[string]string
-	if err := json.Unmarshal([]byte(lines[0]), &line); err != nil || len([]rune(line["message"])) != maxMessage+1 {
-		t.Fatalf("%v %v", err, line)
+	for at, want := range map[int]struct {
+		length int
+		after  float64
+	}{0: {maxMessage + 1, 0}, maxErrorEvents: {len("later"), 1000}} {
+		var got line
+		if err := json.Unmarshal([]byte(lines[at]), &got); err != nil {
+			t.Fatal(err)
+		}
+		message, _ := got["message"].(string)
+		if len([]rune(message)) != want.length || got.num("after_ms") != want.after {
+			t.Errorf("line %d: %v", at, got)
+		}
 	}
 }
 

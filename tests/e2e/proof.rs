@@ -1,0 +1,95 @@
+//! What was seen of other people's servers, and of calls and streams, kept as the page docs/proof.md by `make proof`.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::client::GoAway;
+use crate::world::root;
+
+const PAGE: &str = "docs/proof.md";
+const SERVERS: &str = "| server | version | knob | age set | GOAWAYs | connections lived, min / median / max | health checks | failed |\n|---|---|---|---|---|---|---|---|\n";
+const CYCLING: &str = "| calls | grace | seen in | calls | failed | GOAWAYs | what became of them |\n|---|---|---|---|---|---|---|\n";
+
+/// Rows of the page's two tables, in the order in which tests end.
+#[derive(Default)]
+pub struct Evidence {
+    servers: Mutex<Vec<String>>,
+    cycling: Mutex<Vec<String>>,
+}
+
+impl Evidence {
+    /// A row about somebody's server.
+    pub fn server(&self, cells: &[&str]) {
+        keep(&self.servers, cells);
+    }
+
+    /// A row about calls or streams.
+    pub fn cycling(&self, cells: &[&str]) {
+        keep(&self.cycling, cells);
+    }
+
+    /// Writes the page.
+    pub fn write(&self) -> Result<()> {
+        let text = page(&sorted(&self.servers), &sorted(&self.cycling))?;
+        std::fs::write(root().join(PAGE), text).with_context(|| format!("write {PAGE}"))?;
+        eprintln!("written to {PAGE}");
+        Ok(())
+    }
+}
+
+/// Whether a test has something for the page.
+pub fn covers(test: &str) -> bool {
+    test.starts_with("servers::") || test.starts_with("cycling::")
+}
+
+/// How long connections lived until their GOAWAY: the shortest, the middle and the longest.
+pub fn lifetimes(goaways: &[GoAway]) -> Option<[Duration; 3]> {
+    let mut ages: Vec<Duration> = goaways.iter().map(GoAway::age).collect();
+    ages.sort();
+    Some([*ages.first()?, ages[ages.len() / 2], *ages.last()?])
+}
+
+fn keep(rows: &Mutex<Vec<String>>, cells: &[&str]) {
+    let row = format!("| {} |\n", cells.join(" | "));
+    println!("    {}", row.trim());
+    rows.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(row);
+}
+
+fn sorted(rows: &Mutex<Vec<String>>) -> String {
+    let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    rows.sort_by_key(|row| row.to_lowercase());
+    rows.concat()
+}
+
+fn page(servers: &str, cycling: &str) -> Result<String> {
+    let cores = std::thread::available_parallelism()?;
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(format!(
+        "# Proof\n\n\
+         Written by `make proof`, from servers of other people and from our own, run as pods on a real Kubernetes {kubernetes} with everything\n\
+         on one machine: {cores} cores, {memory} GB, Linux {kernel}, on {date}. Evenkeel {version}.\n\n\
+         ## The age in servers that other people wrote\n\n\
+         Each server is built from its Go module at the version shown, runs as two pods, and has its age set by a GrpcBackend alone. A client in a\n\
+         third pod holds ten connections (five channels, `dns:///` and `round_robin`), asks `grpc.health.v1.Health/Check` fifty times a second, and\n\
+         counts the GOAWAY frames that it reads. Afterwards the GrpcBackend is deleted, and the pod template is as it was before.\n\n\
+         {SERVERS}{servers}\n\
+         ## Calls and streams while connections cycle\n\n\
+         Our own test server with an age of 10 s, set by a GrpcBackend. A call that fails is not retried.\n\n\
+         {CYCLING}{cycling}",
+        kubernetes = evenkeel_cluster::KUBERNETES_VERSION,
+        memory = memory()?,
+        kernel = kernel.trim().split('-').next().unwrap_or_default(),
+        date = jiff::Timestamp::now().strftime("%Y-%m-%d"),
+        version = env!("CARGO_PKG_VERSION"),
+    ))
+}
+
+fn memory() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let total = text.split_whitespace().nth(1).context("/proc/meminfo")?;
+    Ok(total.parse::<u64>()? / 1_000_000)
+}
