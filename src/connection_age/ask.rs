@@ -190,7 +190,7 @@ impl<'a> Asked<'a> {
 
     fn grace_unsupported(&self, kind: &str) -> Statement {
         let remedy = match (self.preset, kind) {
-            (Some(_), _) => format!("remove spec.connectionAge.grace{}", self.note()),
+            (Some(_), _) => "remove spec.connectionAge.grace".to_owned() + &self.note(),
             (None, "switch") => {
                 "remove spec.connectionAge.grace: a switch carries no grace".to_owned()
             }

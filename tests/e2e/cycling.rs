@@ -14,7 +14,7 @@ use crate::manifests;
 use crate::tests;
 use crate::world::World;
 
-tests![shared calls_and_streams_while_connections_cycle(360)];
+tests![proof calls_and_streams_while_connections_cycle(360)];
 
 const SPAN: Duration = Duration::from_mins(3);
 const AGE: Duration = Duration::from_secs(10);

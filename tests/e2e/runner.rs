@@ -22,7 +22,7 @@ pub struct Test {
     pub name: &'static str,
     /// Whether it needs the machine for itself: it starts clusters, or breaks one.
     pub alone: bool,
-    /// Whether it runs only when the proof is asked for: what it needs takes minutes to build.
+    /// Whether it runs only when the proof is asked for: it takes minutes, or what it needs takes minutes to build.
     pub proof: bool,
     /// How long it may take.
     pub limit: Duration,
