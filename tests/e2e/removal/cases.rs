@@ -213,7 +213,7 @@ fn no_longer_matching() -> Vec<Case> {
         )
     };
     let port = json!([{"op": "replace", "path": "/spec/containers/0/ports/0/containerPort", "value": 8081}]);
-    let named = |age, name: &str| with(age, "workloads", &json!([name]));
+    let named = |age, name: &str| with(age, "workloads", json!([name]));
     let by_role = |mut case: Case| {
         case.server["spec"]["template"]["metadata"]["labels"]["role"] = json!("server");
         case.spec["selector"]["role"] = json!("server");
@@ -291,9 +291,11 @@ fn no_longer_matching() -> Vec<Case> {
 /// The server without pods and without lists in its container, but for these.
 fn server_with(name: &str, lists: Value) -> Value {
     let mut server = manifests::server(name, 0);
-    if let Some(container) = manifests::container(&mut server).as_object_mut() {
+    if let (Some(container), Value::Object(lists)) =
+        (manifests::container(&mut server).as_object_mut(), lists)
+    {
         container.remove("env");
-        container.extend(lists.as_object().cloned().unwrap_or_default());
+        container.extend(lists);
     }
     server
 }

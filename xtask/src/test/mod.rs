@@ -11,8 +11,8 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::generate;
 use crate::process::each_line;
+use crate::{docs, generate};
 use tally::{Row, Tally};
 
 /// What to run.
@@ -98,6 +98,7 @@ fn lint(root: &Path) -> Result<Tally> {
         generate::crd(root)?,
         generate::rbac(root)?,
         generate::presets(root)?,
+        docs::pages(root)?,
     ];
     match generate::settle(&generated.concat(), true) {
         Ok(()) => tally.passed += 1,
