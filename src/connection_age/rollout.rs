@@ -46,20 +46,29 @@ impl View<'_> {
             None => {
                 workload.progress.deadline_exceeded && workload.revision() == record.revision + 1
             }
-            Some(ours) => {
-                ours.template == workload.fingerprint()
-                    && self.gives_up_at(record).is_some_and(|due| self.now >= due)
-            }
+            Some(_) => self.gives_up_at(record).is_some_and(|due| self.now >= due),
         }
     }
 
-    /// When a pod that was made with the age will have had its time to become ready.
+    /// When a pod that was made with the age will have had its time to become ready; `None` where another template came after
+    /// ours, or a pod serves with the age: then it is not the age that keeps one from it.
     pub(super) fn gives_up_at(&self, record: &Record) -> Option<Timestamp> {
-        let began = record.under_way.as_ref()?.since.0;
+        let ours = record.under_way.as_ref()?;
+        if ours.template != self.workload.fingerprint() {
+            return None;
+        }
+        let began = ours.since.0;
         let wanted = record.as_wanted();
-        let since = pods(self.workload, &self.observed.pods, &record.container)
-            .filter(|(pod, own)| !is_serving(pod) && own.is_some_and(|own| wanted.runs_in(own)))
-            .map(|(pod, _)| unready_since(pod).map_or(began, |since| since.0.max(began)))
+        let with: Vec<&Pod> = pods(self.workload, &self.observed.pods, &record.container)
+            .filter(|(_, own)| own.is_some_and(|own| wanted.runs_in(own)))
+            .map(|(pod, _)| pod)
+            .collect();
+        if with.iter().any(|pod| is_serving(pod)) {
+            return None;
+        }
+        let since = with
+            .into_iter()
+            .map(|pod| unready_since(pod).map_or(began, |since| since.0.max(began)))
             .min()?;
         Some(since + self.permit.deadline)
     }

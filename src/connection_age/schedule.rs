@@ -100,6 +100,7 @@ fn take_turns(
 ) -> bool {
     let fresh: Vec<(String, Timestamp)> = looks
         .iter()
+        .filter(|(_, outcome)| outcome.involved)
         .filter_map(|(workload, _)| {
             let known = rollout::newest_ready(workload, &observed.pods)? + timing::LOOK_UP;
             // A clock that is far ahead must not hold everything up.
@@ -300,8 +301,10 @@ fn unasked(observed: &Observed, workload: &Workload) -> Option<Server> {
         })
 }
 
-/// A managedFields entry that was left when the operator ended between a write and its release.
+/// A managedFields entry that was left when the operator ended between a write and its release. Who wrote waits until the
+/// controller has seen the template, and so does this.
 fn dangling(workload: &Workload) -> Option<Step> {
+    workload.is_seen().then_some(())?;
     Some(Step {
         kind: workload.kind,
         name: workload.name().to_owned(),

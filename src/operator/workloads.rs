@@ -133,7 +133,8 @@ async fn give_up_fields(
     step: &Step,
     after: DynamicObject,
 ) -> Result<(), Error> {
-    let after = if step.starts_rollout {
+    // Only Deployments have a deadline that could be missed.
+    let after = if step.starts_rollout && step.kind == Kind::Deployment {
         once_seen(api, after).await
     } else {
         after

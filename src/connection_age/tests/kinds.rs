@@ -280,7 +280,23 @@ fn the_owners_failed_rollout_is_not_ours() {
         world.apply_at(now());
         world.owner(|c| c["image"] = "broken".into());
         fail(&mut world, after(1));
-        assert!(world.plan_at(after(60)).steps.is_empty());
+        let plan = world.plan_at(after(60));
+        assert!(plan.steps.is_empty());
+        assert_eq!(plan.look_again, None, "nothing is waited for");
+    }
+}
+
+#[test]
+fn where_a_pod_serves_with_the_age_it_is_not_the_age_that_fails() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        world.apply_at(now());
+        fail(&mut world, after(1));
+        let serving = pod(&world.deployments[0], 7);
+        world.pods.push(serving);
+        let plan = world.plan_at(after(60));
+        assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+        assert_eq!(plan.statement.reason.as_str(), "RollingOut");
     }
 }
 
