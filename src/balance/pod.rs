@@ -120,8 +120,12 @@ impl Pod {
             Pushed::Reset => self.baseline = 0.0,
             Pushed::Taken => {}
         }
-        self.connections
-            .push(scrape.at, counters.connections(), settings.age);
+        self.connections.push(
+            scrape.at,
+            counters.connections(),
+            settings.age,
+            settings.grace,
+        );
         self.rising = before.is_some_and(|before| served(&counters) > before);
         self.first_request(scrape.at, served(&counters) - self.baseline)
     }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub mode: Mode,
     /// The age that the pods run with, where it is one.
     pub age: Option<Duration>,
+    /// How long streams may then hold a connection.
+    pub grace: Duration,
     /// Within what time clients find a new pod; `None` where nothing promises it: two windows.
     pub promise: Option<Duration>,
 }
@@ -44,6 +46,7 @@ impl Default for Settings {
             thresholds: Thresholds::default(),
             mode: Mode::Judge,
             age: None,
+            grace: Duration::ZERO,
             promise: None,
         }
     }

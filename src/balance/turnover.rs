@@ -1,8 +1,9 @@
 //! Whether connections end at the age, by the server's own count of them (gRFC A80: `grpc.tcp.connections_created`,
 //! `grpc.tcp.connection_count`).
 //!
-//! Over a long enough time C open connections that end at age A end C × t / A times. Fewer than half of that means that they
-//! outlive the age: it is not in force, or long streams hold them. More than one and a half times as many says nothing:
+//! Over a long enough time C open connections that end at age A end C × t / A times, and where streams hold them until the grace G
+//! is over at least C × t / (A + G) times. Fewer than half of that means that they outlive the age: it is not in force, or nothing
+//! ends the streams. More than one and a half times as many says nothing:
 //! probes and clients that come and go end connections too.
 
 use std::time::Duration;
@@ -47,7 +48,13 @@ pub(super) struct Connections {
 
 impl Connections {
     /// Takes what a page said: connections made since the start, and those open now.
-    pub fn push(&mut self, at: Timestamp, count: Option<(f64, f64)>, age: Option<Duration>) {
+    pub fn push(
+        &mut self,
+        at: Timestamp,
+        count: Option<(f64, f64)>,
+        age: Option<Duration>,
+        grace: Duration,
+    ) {
         let Some((created, open)) = count else {
             *self = Self {
                 said: Some(Turnover::Unknown),
@@ -72,12 +79,16 @@ impl Connections {
         }
         self.last = Some((at, created, open));
         let since = *self.since.get_or_insert(at);
-        let expected = self.lived / age.as_secs_f64();
-        if expected >= ENOUGH && elapsed(since, at) >= age.mul_f64(AGES) {
-            let count = match self.ended / expected {
-                share if share < 0.5 => Turnover::Later,
-                share if share <= 1.5 => Turnover::AtAge,
-                _ => Turnover::Sooner,
+        let longest = age.saturating_add(grace);
+        let most = self.lived / age.as_secs_f64();
+        let least = self.lived / longest.as_secs_f64();
+        if least >= ENOUGH && elapsed(since, at) >= longest.mul_f64(AGES) {
+            let count = if self.ended < 0.5 * least {
+                Turnover::Later
+            } else if self.ended <= 1.5 * most {
+                Turnover::AtAge
+            } else {
+                Turnover::Sooner
             };
             if self
                 .last_count
@@ -107,13 +118,22 @@ mod tests {
 
     /// Connections that each live for `life` seconds, seen every 5 s for `seconds`, with an age of 30 s.
     fn seen(connections: u32, life: i64, seconds: i64, probes: f64) -> Turnover {
+        held(connections, life, seconds, probes, Duration::ZERO)
+    }
+
+    fn held(connections: u32, life: i64, seconds: i64, probes: f64, grace: Duration) -> Turnover {
         let mut state = Connections::default();
         for at in (0..=seconds).step_by(5) {
             let open = f64::from(connections);
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
             let created = open * (at / life + 1) as f64 + probes * at as f64;
             let now = Timestamp::from_second(at).unwrap();
-            state.push(now, Some((created, open)), Some(Duration::from_secs(30)));
+            state.push(
+                now,
+                Some((created, open)),
+                Some(Duration::from_secs(30)),
+                grace,
+            );
         }
         state.turnover()
     }
@@ -146,6 +166,18 @@ mod tests {
     }
 
     #[test]
+    fn streams_may_hold_a_connection_until_the_grace_is_over() {
+        let grace = Duration::from_secs(90);
+        for (life, verdict) in [
+            (30, Turnover::AtAge),
+            (120, Turnover::AtAge),
+            (400, Turnover::Later),
+        ] {
+            assert_eq!(held(5, life, 2000, 0.0, grace), verdict, "{life} s");
+        }
+    }
+
+    #[test]
     fn probes_hide_the_age_and_are_not_taken_for_it() {
         assert_eq!(seen(1, 10_000, 600, 0.1), Turnover::Sooner);
     }
@@ -155,12 +187,13 @@ mod tests {
         let mut state = Connections::default();
         let age = Some(Duration::from_secs(30));
         let at = |second| Timestamp::from_second(second).unwrap();
-        state.push(at(0), Some((50.0, 5.0)), age);
-        state.push(at(10), Some((5.0, 5.0)), age);
+        let none = Duration::ZERO;
+        state.push(at(0), Some((50.0, 5.0)), age, none);
+        state.push(at(10), Some((5.0, 5.0)), age, none);
         assert!(state.ended.abs() < 0.1 && state.since == Some(at(10)));
-        state.push(at(20), None, age);
+        state.push(at(20), None, age, none);
         assert_eq!(state.turnover(), Turnover::Unknown);
-        state.push(at(30), Some((9.0, 5.0)), age);
+        state.push(at(30), Some((9.0, 5.0)), age, none);
         assert_eq!(state.turnover(), Turnover::Measuring);
     }
 }

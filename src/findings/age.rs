@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::api::ObservedAge;
 use crate::balance::Turnover;
 use crate::observed::Observed;
 
@@ -12,9 +13,10 @@ fn asked(observed: &Observed) -> Option<(&str, Duration)> {
 
 /// GB021: without an age, clients that found their pods once never look again.
 pub(super) fn absent(observed: &Observed) -> Option<String> {
-    observed.backend.spec.connection_age.is_none().then(|| {
+    let spec = &observed.backend.spec;
+    (spec.connection_age.is_none() && spec.endpoint_watch.is_none()).then(|| {
         "spec.connectionAge is not set: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
-         Set spec.connectionAge with the knob of your server, such as {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE}}} or, for a well-known one, knob: {preset: Thanos}, or let clients watch endpoints (spec.endpointWatch)"
+         Set spec.connectionAge with the knob of your server, such as {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE}}} or, for a well-known one, knob: {preset: Thanos}, or let clients watch endpoints (spec.endpointWatch). If your server has an age by itself, or takes it from a file only, put GB021 into spec.ignoreFindings with that as the reason"
             .into()
     })
 }
@@ -55,27 +57,32 @@ pub(super) fn streams_without_grace(observed: &Observed) -> Option<String> {
     let streams = observed.published.as_ref()?.streams;
     (streams && age.grace.is_none()).then(|| {
         "the servers have streaming methods and spec.connectionAge.grace is not set: in most servers a connection with an open stream then stays for as long as the stream, and its pod keeps the load. \
-         Set spec.connectionAge.grace, with its name in the knob, to the longest time that a stream may go on; clients must open it anew after that"
+         Set spec.connectionAge.grace to the longest time that a stream may go on, if your server has a name for it; clients must open streams anew after that. If it has none, end streams in the program, or put GB025 into spec.ignoreFindings"
             .into()
     })
 }
 
 /// GB034: it is set, and the connections do not follow.
 pub(super) fn outlived(observed: &Observed) -> Option<String> {
-    let (text, _) = asked(observed)?;
+    asked(observed)?;
     let turnover = &observed.published.as_ref()?.turnover;
     let Some((pod, _)) = turnover.iter().find(|(_, seen)| **seen == Turnover::Later) else {
         // After a restart of the operator what was said stands until it has been counted anew.
         let counted = turnover.values().any(|seen| *seen != Turnover::Measuring);
         let status = observed.backend.status.as_ref().filter(|_| !counted)?;
+        let stands = status.observed_generation == observed.backend.metadata.generation
+            && status
+                .servers
+                .iter()
+                .any(|server| server.observed == Some(ObservedAge::Later));
         let said = status
             .findings
             .iter()
             .find(|finding| finding.id == "GB034")?;
-        return Some(said.message.clone());
+        return stands.then(|| said.message.clone());
     };
     Some(format!(
-        "connections of pod {pod} outlive the age of {text} by the server's own count: the server does not take the value, or takes it for another unit, or open streams hold its connections. \
+        "connections of pod {pod} outlive the age that it is set to by the server's own count: the server does not take the value, or takes it for another unit, or open streams hold its connections. \
          Check the name and spec.connectionAge.knob's format against the server's documentation; where it serves streams, set spec.connectionAge.grace"
     ))
 }

@@ -13,7 +13,7 @@ pub(super) fn no_readiness_probe(observed: &Observed) -> Option<String> {
         })?;
         container.readiness_probe.is_none().then(|| {
             format!(
-                "container {} of {workload} has no readinessProbe: a pod gets requests before its server listens, and keeps getting them when it can no longer serve. Add readinessProbe: {{grpc: {{port: {}}}}}",
+                "container {} of {workload} has no readinessProbe: a pod gets requests before its server listens, and keeps getting them when it can no longer serve. Add readinessProbe: {{grpc: {{port: {}}}}}, or tcpSocket in place of grpc if the server has TLS or no grpc.health.v1.Health",
                 container.name,
                 observed.backend.spec.ports[0].target(),
             )
@@ -28,7 +28,7 @@ pub(super) fn one_replica(observed: &Observed) -> Option<String> {
         .map(|workload| workload.replicas)
         .sum();
     (replicas == 1).then(|| {
-        "there is one replica: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. Set spec.replicas to 2 or more".into()
+        "there is one replica: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. Set replicas of the Deployment or StatefulSet to 2 or more, or have the DaemonSet run on 2 nodes or more".into()
     })
 }
 

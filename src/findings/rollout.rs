@@ -9,7 +9,7 @@ use crate::observed::{Observed, Update, Workload};
 
 /// Until every node has heard that a pod is going.
 const PROPAGATION: Duration = Duration::from_secs(5);
-/// A graceful stop takes some time after the hook: `grace` where it is set, and not less than this.
+/// A graceful stop takes some time after the hook; not less than this.
 const DRAIN: i64 = 5;
 /// As Kubernetes has it where nothing is said.
 const DEFAULT_TERMINATION: i64 = 30;

@@ -34,6 +34,12 @@ pub fn settings(backend: &GrpcBackend, age: Option<Duration>) -> Settings {
             BalanceMode::Disabled => Mode::Off,
         },
         age,
+        grace: backend
+            .spec
+            .connection_age
+            .as_ref()
+            .and_then(|asked| asked.grace.as_ref()?.get().ok())
+            .unwrap_or_default(),
         promise: age.and_then(timing::promise),
     }
 }
