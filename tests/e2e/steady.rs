@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use evenkeel::api::{ConditionType, GrpcBackend};
+use evenkeel::api::{ConditionType, GrpcBackend, ObservedAge};
 use evenkeel_cluster::until;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -18,7 +18,7 @@ use crate::manifests;
 use crate::tests;
 use crate::world::World;
 
-tests![shared twenty_backends_write_nothing(480)];
+tests![shared twenty_backends_write_nothing(720)];
 
 const BACKENDS: usize = 20;
 const REPLICAS: usize = 2;
@@ -28,6 +28,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 const SPAN: Duration = Duration::from_mins(2);
 /// 40 pods, four at a time beside three other tests.
 const STARTED: Duration = Duration::from_mins(3);
+/// 3.3 times the age and the grace, and a busy machine.
+const COUNTED: Duration = Duration::from_mins(6);
 
 async fn twenty_backends_write_nothing(world: Arc<World>) -> Result<()> {
     let mut bed = Bed::without_operator(&world, "steady").await?;
@@ -165,11 +167,26 @@ async fn not_balanced(bed: &Bed) -> Result<Vec<String>> {
     Ok(others.collect())
 }
 
-/// Waits until all verdicts have been `Balanced` for three windows.
+/// Backends whose connections have not been counted for long enough yet: what is said of the age is a verdict too.
+async fn still_measuring(bed: &Bed) -> Result<Vec<String>> {
+    let backends = bed.namespace.api::<GrpcBackend>();
+    let list = backends.list(&ListParams::default()).await?.items;
+    let measuring = list.into_iter().filter_map(|backend| {
+        let servers = backend.status.unwrap_or_default().servers;
+        let mut observed = servers.iter().map(|server| server.observed);
+        observed
+            .any(|seen| seen == Some(ObservedAge::Measuring))
+            .then(|| format!("{:?} counts its connections", backend.metadata.name))
+    });
+    Ok(measuring.collect())
+}
+
+/// Waits until all verdicts have been `Balanced`, and those on the age said, for three windows.
 async fn stable(bed: &Bed) -> Result<()> {
     let mut since = Timestamp::now();
-    until("all verdicts are stable", STARTED, async || {
-        let others = not_balanced(bed).await?;
+    until("all verdicts are stable", COUNTED, async || {
+        let mut others = not_balanced(bed).await?;
+        others.extend(still_measuring(bed).await?);
         if let Some(other) = others.first() {
             since = Timestamp::now();
             bail!("{other}");

@@ -234,10 +234,15 @@ async fn undo(bed: &Bed) -> Result<()> {
         .map(drop)
 }
 
+/// kubectl reads before it writes: where somebody wrote in between it is told so, and a person runs it again.
 async fn replace(bed: &Bed, manifest: &Value) -> Result<()> {
-    bed.kubectl_with(&["replace", "-f", "-"], &manifest.to_string())
-        .await
-        .map(drop)
+    until("nobody writes in between", SOON, async || {
+        bed.kubectl_with(&["replace", "-f", "-"], &manifest.to_string())
+            .await
+            .map(Some)
+    })
+    .await
+    .map(drop)
 }
 
 /// It waits, and says since when.
