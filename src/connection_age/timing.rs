@@ -13,9 +13,11 @@ use crate::api::{GoDuration, GrpcBackend, PromisedDiscovery};
 
 /// The time to live of a DNS answer: 5 s with CoreDNS as it comes, 30 s with kubeadm's or with a cache on the node. A promise takes the longest.
 pub const DNS_TTL: Duration = Duration::from_secs(30);
+/// The least time between two look-ups in most libraries.
+const RESOLVER_WAIT: Duration = Duration::from_secs(30);
 /// Within this time every client that balances by DNS can have looked up once: after a rollout, and before the next may take
 /// away the pods that it still knows.
-pub const LOOK_UP: Duration = Duration::from_secs(30).saturating_add(DNS_TTL);
+pub const LOOK_UP: Duration = RESOLVER_WAIT.saturating_add(DNS_TTL);
 /// A JVM keeps addresses in a cache of its own (`networkaddress.cache.ttl`, 30 s as it comes).
 const JVM_CACHE: Duration = Duration::from_secs(30);
 /// kuberesolver waits up to 16 s before it watches anew after the API server has ended its watch; the rest is for the EndpointSlice.
@@ -53,7 +55,7 @@ const DNS: ClientKind = ClientKind {
     name: "DNS",
     who: "`dns:///…` with `round_robin` in Go, C++, Python, Ruby and Node.js",
     finds: Finds::AfterAge {
-        wait: Duration::from_secs(30),
+        wait: RESOLVER_WAIT,
         caches: DNS_TTL,
     },
 };
@@ -65,7 +67,7 @@ pub const CLIENTS: [ClientKind; 5] = [
         name: "DNSJava",
         who: "the same in grpc-java: the JVM caches addresses too",
         finds: Finds::AfterAge {
-            wait: Duration::from_secs(30),
+            wait: RESOLVER_WAIT,
             caches: DNS_TTL.saturating_add(JVM_CACHE),
         },
     },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-use crate::connection_age::timing::DNS_TTL;
+use crate::connection_age::timing::{DNS_TTL, LOOK_UP};
 use crate::observed::{Observed, Update, Workload};
 
 /// Until every node has heard that a pod is going.
@@ -53,7 +53,7 @@ pub(super) fn termination_is_short(observed: &Observed) -> Option<String> {
 
 /// GB032: all pods are others before a client may look again.
 pub(super) fn rollout_is_fast(observed: &Observed) -> Option<String> {
-    let wanted = i64::try_from(DNS_TTL.as_secs() + 30).ok()?;
+    let wanted = i64::try_from(LOOK_UP.as_secs()).ok()?;
     servers(observed).find_map(|(workload, _)| {
         let replicas = i64::from(workload.replicas);
         let at_once = workload.at_once.max(1);
