@@ -11,6 +11,7 @@ mod kubectl;
 mod manifests;
 mod pods;
 mod proof;
+mod repetitions;
 mod runner;
 mod world;
 

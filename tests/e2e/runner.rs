@@ -1,7 +1,11 @@
 //! Runs the tests: four at a time on one shared cluster, then one by one those that have a cluster of their own.
+//!
+//! With `--again`, a test that failed gets a second look, alone on a new cluster, and is told apart from one that fails
+//! always: see docs/decisions/0013-a-second-look.md.
 
 use std::future::Future;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use futures::{FutureExt as _, StreamExt as _, stream};
 
+use crate::repetitions::Repetitions;
 use crate::world::World;
 use crate::{proof, servers};
 
@@ -55,12 +60,16 @@ macro_rules! tests {
 
 /// Tests at a time on the shared cluster: on two cores more only make each other slow.
 const AT_A_TIME: usize = 4;
+/// Where more fail than this, it is no accident: nobody looks twice.
+const SECOND_LOOKS: usize = 3;
 
 struct Options {
     filter: Option<String>,
     repeat: usize,
     list: bool,
     proof: bool,
+    again: bool,
+    count: Option<PathBuf>,
     at_a_time: usize,
 }
 
@@ -85,6 +94,8 @@ fn options() -> Result<Options> {
         repeat: 1,
         list: false,
         proof: false,
+        again: false,
+        count: None,
         at_a_time: AT_A_TIME,
     };
     let mut arguments = std::env::args().skip(1);
@@ -100,11 +111,13 @@ fn options() -> Result<Options> {
             "--jobs" => options.at_a_time = value()?.parse()?,
             "--list" => options.list = true,
             "--proof" => options.proof = true,
+            "--again" => options.again = true,
+            "--count" => options.count = Some(value()?.into()),
             // What cargo passes to every test program.
             "--quiet" | "--nocapture" | "--show-output" => {}
             name if !name.starts_with('-') => options.filter = Some(name.to_owned()),
             other => anyhow::bail!(
-                "unknown argument {other}: there are --filter NAME, --repeat N, --jobs N, --proof and --list"
+                "unknown argument {other}: there are --filter NAME, --repeat N, --jobs N, --count FILE, --again, --proof and --list"
             ),
         }
     }
@@ -166,11 +179,14 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
         .flat_map(|_| chosen.iter().copied())
         .collect();
     let (alone, shared): (Vec<Test>, Vec<Test>) = repeated.into_iter().partition(|test| test.alone);
-    let progress = Progress {
+    let mut progress = Progress {
         total: alone.len() + shared.len(),
         begun: Instant::now(),
+        again: options.again,
+        repetitions: options.count.clone().map(Repetitions::read).transpose()?,
+        passed: 0,
+        failed: Vec::new(),
     };
-    let mut results = Vec::new();
     if !shared.is_empty() {
         let names: Vec<&str> = shared.iter().map(|test| test.name).collect();
         tokio::task::spawn_blocking(move || servers::build_for(&names)).await??;
@@ -181,13 +197,12 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
         let mut running = stream::iter(shared)
             .map(|test| one(test, world.clone()))
             .buffer_unordered(options.at_a_time);
-        while let Some((test, took, outcome)) = running.next().await {
-            results.push(outcome.is_ok());
-            progress.show(results.len(), &test, took, &outcome, &world);
+        while let Some(ended) = running.next().await {
+            progress.take(ended, &world)?;
         }
         drop(running);
         // A page of a part, or of something that failed, proves nothing.
-        if options.proof && options.filter.is_none() && results.iter().all(|passed| *passed) {
+        if options.proof && options.filter.is_none() && progress.failed.is_empty() {
             world.evidence.write()?;
         }
     }
@@ -196,21 +211,42 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
         tokio::task::spawn_blocking(evenkeel_cluster::images::operator).await??;
     }
     for test in alone {
-        let world = match World::start("e2e-alone", false).await {
-            Ok(world) => Arc::new(world),
-            Err(error) => {
-                results.push(false);
-                println!("test {} ... FAILED", test.name);
-                println!("    its cluster did not start: {error:#}");
-                continue;
-            }
-        };
-        let (test, took, outcome) = one(test, world.clone()).await;
-        results.push(outcome.is_ok());
-        progress.show(results.len(), &test, took, &outcome, &world);
+        by_itself(test, &mut progress).await?;
     }
-    let passed = results.iter().filter(|passed| **passed).count();
-    Ok((passed, results.len() - passed))
+    if options.again {
+        progress.again = false;
+        let failed = std::mem::take(&mut progress.failed);
+        if failed.len() > SECOND_LOOKS {
+            for test in &failed {
+                println!(
+                    "test {} ... FAILED, as did {} others",
+                    test.name,
+                    failed.len() - 1
+                );
+            }
+            progress.failed = failed;
+        } else {
+            for test in failed {
+                by_itself(test, &mut progress).await?;
+            }
+        }
+    }
+    Ok((progress.passed, progress.failed.len()))
+}
+
+/// A test on a cluster of its own.
+async fn by_itself(test: Test, progress: &mut Progress) -> Result<()> {
+    match World::start("e2e-alone", !test.alone).await {
+        Ok(world) => {
+            let world = Arc::new(world);
+            let ended = one(test, world.clone()).await;
+            progress.take(ended, &world)
+        }
+        Err(error) => {
+            let error = error.context("its cluster did not start");
+            progress.count(test, Duration::ZERO, &Err(error), "none")
+        }
+    }
 }
 
 async fn one(test: Test, world: Arc<World>) -> (Test, Duration, Result<()>) {
@@ -236,11 +272,32 @@ async fn one(test: Test, world: Arc<World>) -> (Test, Duration, Result<()>) {
 struct Progress {
     total: usize,
     begun: Instant,
+    /// Whether what fails now will be looked at again.
+    again: bool,
+    repetitions: Option<Repetitions>,
+    passed: usize,
+    failed: Vec<Test>,
 }
 
 impl Progress {
-    fn show(&self, done: usize, test: &Test, took: Duration, outcome: &Result<()>, world: &World) {
-        let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
+    fn take(&mut self, ended: (Test, Duration, Result<()>), world: &World) -> Result<()> {
+        let (test, took, outcome) = ended;
+        let logs = world.cluster.logs_dir().display().to_string();
+        self.count(test, took, &outcome, &logs)
+    }
+
+    fn count(
+        &mut self,
+        test: Test,
+        took: Duration,
+        outcome: &Result<()>,
+        logs: &str,
+    ) -> Result<()> {
+        let verdict = match (outcome, self.again) {
+            (Ok(()), _) => "ok",
+            (Err(_), true) => "AGAIN",
+            (Err(_), false) => "FAILED",
+        };
         println!(
             "test {} ... {verdict} ({:.1} s)",
             test.name,
@@ -248,13 +305,22 @@ impl Progress {
         );
         if let Err(error) = outcome {
             println!("    {}", format!("{error:#}").replace('\n', "\n    "));
-            println!("    logs: {}", world.cluster.logs_dir().display());
+            println!("    logs: {logs}");
+        }
+        if let Some(repetitions) = &mut self.repetitions {
+            repetitions.add(test.name, outcome.is_ok(), took)?;
+        }
+        match outcome {
+            Ok(()) => self.passed += 1,
+            Err(_) => self.failed.push(test),
         }
         eprintln!(
-            "    [{done}/{} after {} s]",
+            "    [{}/{} after {} s]",
+            self.passed + self.failed.len(),
             self.total,
             self.begun.elapsed().as_secs()
         );
         let _ = std::io::stdout().flush();
+        Ok(())
     }
 }

@@ -15,7 +15,7 @@ pub struct Reader {
 impl Reader {
     /// Takes one line.
     pub fn line(&mut self, line: &str) {
-        if let Some(name) = failed_test(line) {
+        if let Some(name) = test_that(line, "FAILED") {
             self.failed.push((name.to_owned(), Vec::new()));
         } else if let Some(name) = spoken_by(line) {
             self.speaking = self.failed.iter().position(|(failed, _)| failed == name);
@@ -55,6 +55,8 @@ impl Reader {
 pub struct ClusterReader {
     /// Failed tests, with the indented lines that follow each; one that is repeated fails more than once.
     failed: Vec<(String, Vec<String>)>,
+    /// Tests that failed and were looked at again.
+    again: Vec<String>,
     speaking: bool,
     last: String,
 }
@@ -62,7 +64,7 @@ pub struct ClusterReader {
 impl ClusterReader {
     /// Takes one line.
     pub fn line(&mut self, line: &str) {
-        if let Some(name) = failed_test(line) {
+        if let Some(name) = test_that(line, "FAILED") {
             self.failed.push((name.to_owned(), Vec::new()));
             self.speaking = true;
         } else if let (true, Some(said), Some((_, lines))) = (
@@ -73,6 +75,9 @@ impl ClusterReader {
             lines.push(said.to_owned());
         } else {
             self.speaking = false;
+        }
+        if let Some(name) = test_that(line, "AGAIN") {
+            self.again.push(name.to_owned());
         }
         if !line.trim().is_empty() {
             line.trim().clone_into(&mut self.last);
@@ -85,6 +90,8 @@ impl ClusterReader {
         for (name, said) in self.failed {
             tally.fail(name, said);
         }
+        let fails = |name: &String| tally.failures.iter().any(|failure| failure.name == *name);
+        tally.unstable = self.again.into_iter().filter(|name| !fails(name)).collect();
         let failed = count(&self.last, "failed");
         let why = if self.last.ends_with(" failed") {
             tally.passed = count(&self.last, "passed");
@@ -100,10 +107,10 @@ impl ClusterReader {
     }
 }
 
-/// The name in `test NAME ... FAILED`; a time may follow.
-fn failed_test(line: &str) -> Option<&str> {
+/// The name in `test NAME ... VERDICT`; a time may follow.
+fn test_that<'a>(line: &'a str, verdict: &str) -> Option<&'a str> {
     let (name, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
-    outcome.starts_with("FAILED").then_some(name)
+    outcome.starts_with(verdict).then_some(name)
 }
 
 /// The name in `---- NAME stdout ----`.
@@ -186,6 +193,15 @@ test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
         assert_eq!(tally.failures[0].name, "age");
         assert_eq!(tally.failures[0].output, ["no reply", "logs: /l"]);
         assert!(cluster("1 passed, 0 failed\n", true).failures.is_empty());
+    }
+
+    #[test]
+    fn a_cluster_test_that_passes_at_the_second_look_is_unstable() {
+        let text = "test pair ... AGAIN (1.0 s)\n    no reply\ntest age ... AGAIN (3.2 s)\ntest pair ... ok (1.0 s)\ntest age ... FAILED (1.0 s)\n1 passed, 1 failed\n";
+        let tally = cluster(text, false);
+        assert_eq!(tally.unstable, ["pair"]);
+        assert_eq!(tally.failures.len(), 1);
+        assert_eq!(tally.failures[0].name, "age");
     }
 
     #[test]

@@ -199,6 +199,7 @@ fn cluster(root: &Path, arguments: &[String]) -> Result<Tally> {
     let status = each_line(
         cargo(root)
             .args(["test", "--package=evenkeel", "--test=e2e", "--locked", "--"])
+            .arg("--again")
             .args(arguments),
         |line| {
             println!("{line}");

@@ -9,6 +9,8 @@ pub struct Tally {
     pub passed: usize,
     pub ignored: usize,
     pub failures: Vec<Failure>,
+    /// Passed, but only at the second look.
+    pub unstable: Vec<String>,
 }
 
 /// A test that failed, and the last that it said.
@@ -45,6 +47,7 @@ impl Tally {
         self.passed += other.passed;
         self.ignored += other.ignored;
         self.failures.extend(other.failures);
+        self.unstable.extend(other.unstable);
     }
 }
 
@@ -78,6 +81,12 @@ pub fn report(rows: &[Row]) -> String {
                 let _ = writeln!(text, "    {line}");
             }
         }
+    }
+    for name in rows.iter().flat_map(|row| &row.tally.unstable) {
+        let _ = writeln!(
+            text,
+            "\nUNSTABLE {name}: failed, then passed when run again alone. That is a defect: see what it said above, then make flake TEST={name}"
+        );
     }
     text.push('\n');
     let mut line = |title: &str, cells: [&str; 4]| {
