@@ -133,11 +133,14 @@ pub fn main(tests: &[Test]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let chosen: Vec<Test> = tests
+    let mut chosen: Vec<Test> = tests
         .iter()
         .filter(|test| options.choose(test))
         .copied()
         .collect();
+    // Long ones first: the last one running alone is time lost. Sorted before they are repeated, so that a heavy test
+    // does not run beside itself.
+    chosen.sort_by_key(|test| std::cmp::Reverse(test.limit));
     if options.list {
         for test in &chosen {
             println!("{}", test.name);
@@ -191,9 +194,6 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
         let names: Vec<&str> = shared.iter().map(|test| test.name).collect();
         tokio::task::spawn_blocking(move || servers::build_for(&names)).await??;
         let world = Arc::new(World::start("e2e", true).await?);
-        // Long ones first: the last one running alone is time lost.
-        let mut shared = shared;
-        shared.sort_by_key(|test| std::cmp::Reverse(test.limit));
         let mut running = stream::iter(shared)
             .map(|test| one(test, world.clone()))
             .buffer_unordered(options.at_a_time);
