@@ -35,6 +35,8 @@ pub struct Observed {
     pub role_binding: Option<RoleBinding>,
     /// Workloads of the namespace that match the selector, or that carry a record of this backend. Sorted by name, then kind.
     pub workloads: Vec<Workload>,
+    /// Kinds of workloads that the operator may not read: whether any serve is not known.
+    pub unreadable: Vec<Unreadable>,
     /// Pods of the namespace that carry the selector's labels. Sorted by name.
     pub pods: Vec<Pod>,
     /// Of the labelled ServiceAccounts those that pods run under, each with one of those pods.
@@ -45,6 +47,15 @@ pub struct Observed {
     pub published: Option<Published>,
     /// Whether the namespace is being deleted: nothing may be created in it and nothing needs to be restored.
     pub namespace_terminating: bool,
+}
+
+/// A kind that the operator lacks a right for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Unreadable {
+    /// The kind.
+    pub kind: Kind,
+    /// What the API server refused.
+    pub verb: &'static str,
 }
 
 impl Observed {

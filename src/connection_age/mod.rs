@@ -21,6 +21,7 @@ mod assess;
 mod claims;
 mod confirm;
 mod draft;
+mod hidden;
 mod injection;
 mod knob;
 mod owner;

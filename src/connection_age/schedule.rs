@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 
 use super::rollout::{self, Busy};
 use super::workload::{self, Outcome};
-use super::{Change, MIXED, Permit, Plan, Step, owner, timing, until};
+use super::{Change, MIXED, Permit, Plan, Step, hidden, owner, timing, until};
 use crate::api::conditions::Statement;
 use crate::api::{AgeMode, Reason, Server};
 use crate::observed::{Observed, Workload};
@@ -16,7 +16,8 @@ use crate::observed::{Observed, Workload};
 const MAX_SERVERS: usize = 32;
 
 /// Worst first: the condition says what stands furthest in the way.
-const WORST_FIRST: [Reason; 16] = [
+const WORST_FIRST: [Reason; 17] = [
+    Reason::Forbidden,
     Reason::RolloutFailed,
     Reason::Reverted,
     Reason::InvalidSpec,
@@ -83,9 +84,10 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
         plan.servers
             .extend(outcome.row.or_else(|| unasked(observed, workload)));
     }
+    plan.servers.extend(hidden::rows(observed));
     plan.running_max_age = running(&plan.servers);
     let may_write = enforces(observed) && !suspended;
-    plan.holds = recorded || may_write || !plan.steps.is_empty();
+    plan.holds = recorded || may_write || !plan.steps.is_empty() || hidden::hold(observed);
     plan.servers.truncate(MAX_SERVERS);
     plan
 }
@@ -180,6 +182,7 @@ fn statement(observed: &Observed, looks: &[(&Workload, Outcome)]) -> Statement {
         .filter_map(|(_, outcome)| outcome.statement.clone())
         .collect();
     all.extend(missing(observed, looks));
+    all.extend(hidden::statement(observed, asks(observed)));
     let rank = |statement: &Statement| {
         let place = WORST_FIRST
             .iter()

@@ -14,6 +14,7 @@ use kube::runtime::reflector::Store;
 use super::budget::Budget;
 use super::sample::Sampler;
 use super::telemetry::Metrics;
+use super::watched::Watched;
 use crate::api::GrpcBackend;
 use crate::names;
 
@@ -86,13 +87,13 @@ pub struct Scope {
     /// The backends.
     pub backends: Store<GrpcBackend>,
     /// Deployments, without what only kubectl needs.
-    pub deployments: Store<Deployment>,
+    pub deployments: Watched<Deployment>,
     /// StatefulSets, likewise.
-    pub stateful_sets: Store<StatefulSet>,
+    pub stateful_sets: Watched<StatefulSet>,
     /// DaemonSets, likewise.
-    pub daemon_sets: Store<DaemonSet>,
+    pub daemon_sets: Watched<DaemonSet>,
     /// Pods, without what is never looked at.
-    pub pods: Store<Pod>,
+    pub pods: Watched<Pod>,
     /// Reads the pods' metrics.
     pub sampler: Sampler,
     /// Whether the rollouts that were under way at the start have their places.

@@ -6,7 +6,7 @@ use std::hash::Hasher as _;
 use std::sync::{Arc, Once};
 
 use futures::channel::mpsc;
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
@@ -25,6 +25,7 @@ use super::context::{Scope, Shared};
 use super::observe;
 use super::reconcile::{error_policy, reconcile};
 use super::sample::Sampler;
+use super::watched::{Watched, heard, watched};
 use crate::api::GrpcBackend;
 use crate::names;
 use crate::observed::{Serves, is_serving, selects};
@@ -41,13 +42,14 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<&str>, stop: Cancellatio
     let (deployments, deployment_events) = workloads::<Deployment>(&client, namespace);
     let (stateful_sets, stateful_set_events) = workloads::<StatefulSet>(&client, namespace);
     let (daemon_sets, daemon_set_events) = workloads::<DaemonSet>(&client, namespace);
-    let (pods, pod_writer) = reflector::store();
-    let pod_events = watcher(api::<Pod>(&client, namespace), watcher::Config::default())
-        .default_backoff()
-        .modify(strip)
-        .reflect(pod_writer)
-        .touched_objects()
-        .predicate_filter(what_counts, PredicateConfig::default());
+    let (pods, pod_events) = watched(api::<Pod>(&client, namespace), strip);
+    let pod_events = pod_events.predicate_filter(what_counts, PredicateConfig::default());
+    let rights = stream::select_all([
+        deployments.turns().boxed(),
+        stateful_sets.turns().boxed(),
+        daemon_sets.turns().boxed(),
+        pods.turns().boxed(),
+    ]);
     let scope = Arc::new(Scope {
         shared,
         backends: backends.clone(),
@@ -92,6 +94,7 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<&str>, stop: Cancellatio
             child(&backends, &[names::watch_role]),
         )
         .reconcile_on(calls)
+        .reconcile_all_on(rights)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, error_policy, scope)
         .for_each(|result| {
@@ -160,11 +163,11 @@ where
         + 'static,
 {
     let objects = api::<PartialObjectMeta<K>>(client, namespace);
-    watcher(objects, watcher::Config::default())
+    let changes = watcher(objects, watcher::Config::default())
         .default_backoff()
         .modify(|object| object.metadata.managed_fields = None)
-        .touched_objects()
-        .map_err(|error| error)
+        .touched_objects();
+    heard(changes)
 }
 
 /// The workloads of one kind: a copy to find them by, and their changes.
@@ -172,19 +175,15 @@ fn workloads<K>(
     client: &Client,
     namespace: Option<&str>,
 ) -> (
-    Store<K>,
+    Watched<K>,
     impl Stream<Item = watcher::Result<K>> + Send + use<K>,
 )
 where
     K: Namespaced + Serves + Send + Sync + 'static,
 {
-    let (copy, writer) = reflector::store();
-    let changes = watcher(api::<K>(client, namespace), watcher::Config::default())
-        .default_backoff()
-        .modify(|workload| only_our_entries(workload.meta_mut()))
-        .reflect(writer)
-        .touched_objects();
-    (copy, changes)
+    watched(api::<K>(client, namespace), |workload: &mut K| {
+        only_our_entries(workload.meta_mut());
+    })
 }
 
 /// The backends that a workload serves for, or whose record it carries.

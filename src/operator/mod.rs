@@ -15,6 +15,7 @@ mod reconcile;
 mod run;
 mod sample;
 mod telemetry;
+mod watched;
 mod workloads;
 
 use std::fmt::Debug;

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use futures::try_join;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use kube::api::ListParams;
 use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::WriterDropped;
 use kube::{Api, Client, ResourceExt as _};
 
 use super::Namespaced;
 use super::context::Scope;
 use super::error::Error;
 use crate::api::GrpcBackend;
-use crate::observed::{Kind, Observed, Serves, Workload, labels, selects};
+use crate::observed::{Kind, Observed, Serves, Unreadable, Workload, labels, selects};
 use crate::{connection_age, names};
 
 /// Longer than any healthy answer, shorter than a leader's lease.
@@ -26,7 +27,7 @@ const MAX_WORKLOADS: usize = 32;
 
 /// Reads children and workloads live: a decision to write is never made from a copy that may be old. Pods come from the watch.
 pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, Error> {
-    copies_are_complete(scope).await?;
+    let refused = copies_are_complete(scope).await?;
     let client = &scope.shared.client;
     let namespace = backend.namespace().unwrap_or_default();
     let name = backend.name_any();
@@ -54,7 +55,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
             list(client, &namespace, &labels),
             get(client, &namespace, &role),
             get(client, &namespace, &role),
-            workloads(scope, backend),
+            workloads(scope, backend, refused),
             get::<GrpcBackend>(client, &namespace, &name),
             namespace_terminating(client, backend),
         )
@@ -67,7 +68,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
         labelled_service_accounts,
         role,
         role_binding,
-        workloads,
+        (workloads, unreadable),
         live,
         namespace_terminating,
     ) = tokio::time::timeout(READ_TIMEOUT, read)
@@ -83,6 +84,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
         role,
         role_binding,
         workloads,
+        unreadable,
         pods: pods(scope, backend),
         siblings: siblings(scope, backend),
         namespace_terminating,
@@ -100,16 +102,27 @@ fn with_status_of(backend: &GrpcBackend, live: Option<GrpcBackend>) -> GrpcBacke
     }
 }
 
-/// At the start the watches' copies are still being filled: half of one would be taken for a world without workloads.
-async fn copies_are_complete(scope: &Scope) -> Result<(), Error> {
+/// At the start the watches' copies are still being filled: half of one would be taken for a world without workloads. Of the
+/// kinds of workloads it says which may not be read.
+async fn copies_are_complete(scope: &Scope) -> Result<Vec<Unreadable>, Error> {
     let complete = async {
-        scope.deployments.wait_until_ready().await?;
-        scope.stateful_sets.wait_until_ready().await?;
-        scope.daemon_sets.wait_until_ready().await?;
-        scope.pods.wait_until_ready().await
+        let workloads = [
+            (Kind::Deployment, scope.deployments.settled().await?),
+            (Kind::StatefulSet, scope.stateful_sets.settled().await?),
+            (Kind::DaemonSet, scope.daemon_sets.settled().await?),
+        ];
+        Ok::<_, WriterDropped>((workloads, scope.pods.settled().await?))
     };
     match tokio::time::timeout(READ_TIMEOUT, complete).await {
-        Ok(Ok(())) => Ok(()),
+        // Without pods nothing can be told of any workload.
+        Ok(Ok((_, Some(verb)))) => Err(Error::Forbidden {
+            action: "watching Pods".into(),
+            message: format!("give its role the verbs list and watch on pods ({verb} is refused)"),
+        }),
+        Ok(Ok((workloads, None))) => Ok(workloads
+            .into_iter()
+            .filter_map(|(kind, verb)| Some(Unreadable { kind, verb: verb? }))
+            .collect()),
         // The other side of the copy is gone: the operator is ending.
         Ok(Err(_)) | Err(_) => Err(Error::timeout(
             "the first list of workloads and Pods",
@@ -147,15 +160,21 @@ async fn list<K: Namespaced>(
         })
 }
 
-/// The workloads of every kind. Names from the watches, contents live.
-async fn workloads(scope: &Scope, backend: &GrpcBackend) -> Result<Vec<Workload>, Error> {
+/// The workloads of every kind that may be read. Names from the watches, contents live.
+async fn workloads(
+    scope: &Scope,
+    backend: &GrpcBackend,
+    mut unreadable: Vec<Unreadable>,
+) -> Result<(Vec<Workload>, Vec<Unreadable>), Error> {
     let namespace = backend.namespace().unwrap_or_default();
     let mut found = [
-        candidates(&scope.deployments, Kind::Deployment, backend),
-        candidates(&scope.stateful_sets, Kind::StatefulSet, backend),
-        candidates(&scope.daemon_sets, Kind::DaemonSet, backend),
+        candidates(&scope.deployments.copy, Kind::Deployment, backend),
+        candidates(&scope.stateful_sets.copy, Kind::StatefulSet, backend),
+        candidates(&scope.daemon_sets.copy, Kind::DaemonSet, backend),
     ]
     .concat();
+    // What is left of a copy whose kind may not be watched any more is old.
+    found.retain(|candidate| unreadable.iter().all(|kind| kind.kind != candidate.kind));
     // Those that we have written to first, and all of them: what was written must be found again.
     found.sort();
     let recorded = found
@@ -167,9 +186,20 @@ async fn workloads(scope: &Scope, backend: &GrpcBackend) -> Result<Vec<Workload>
     let read = found
         .iter()
         .map(|candidate| read(client, &namespace, candidate.kind, &candidate.name));
-    let mut workloads: Vec<_> = try_join_all(read).await?.into_iter().flatten().collect();
+    let mut workloads = Vec::new();
+    for (candidate, result) in found.iter().zip(join_all(read).await) {
+        match result {
+            Ok(workload) => workloads.extend(workload),
+            Err(Error::Forbidden { .. }) => unreadable.push(Unreadable {
+                kind: candidate.kind,
+                verb: "get",
+            }),
+            Err(error) => return Err(error),
+        }
+    }
+    unreadable.dedup_by_key(|kind| kind.kind);
     workloads.sort_by(|a, b| (a.name(), a.kind).cmp(&(b.name(), b.kind)));
-    Ok(workloads)
+    Ok((workloads, unreadable))
 }
 
 async fn read(
@@ -247,6 +277,7 @@ fn pods(scope: &Scope, backend: &GrpcBackend) -> Vec<Pod> {
     let namespace = backend.namespace();
     let mut pods: Vec<Pod> = scope
         .pods
+        .copy
         .state_filter(|pod| {
             pod.namespace() == namespace && selects(&backend.spec.selector, pod.labels())
         })
@@ -262,6 +293,7 @@ fn in_use(scope: &Scope, namespace: &str, accounts: &[ServiceAccount]) -> Vec<(S
     let mut used = std::collections::BTreeMap::new();
     for pod in scope
         .pods
+        .copy
         .state_filter(|pod| pod.namespace().as_deref() == Some(namespace))
     {
         let account = pod

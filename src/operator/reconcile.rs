@@ -105,7 +105,8 @@ async fn withdraw(scope: &Scope, observed: &Observed) -> Result<Action, Error> {
     let backend = &observed.backend;
     let age = connection_age::plan(observed, permit(scope), now());
     let carried = workloads::carry_out(scope, observed, &age).await;
-    if !carried.errors.is_empty() {
+    let waits = age.steps.is_empty() && age.holds;
+    if waits || !carried.errors.is_empty() {
         let parts = Parts {
             services: Statement::yes(Reason::NotRequested, ""),
             access: Statement::yes(Reason::NotRequested, ""),
@@ -117,6 +118,9 @@ async fn withdraw(scope: &Scope, observed: &Observed) -> Result<Action, Error> {
     }
     if let Some(error) = carried.errors.into_iter().next() {
         return Err(error);
+    }
+    if waits {
+        return Ok(Action::requeue(jittered(SOON, &observed.name())));
     }
     // What was just written is looked at once more before the finalizer goes.
     if age.steps.is_empty() {
@@ -155,7 +159,7 @@ fn sample(scope: &Scope, observed: &Observed, age: &Plan) -> Option<crate::balan
     };
     scope
         .sampler
-        .sample(backend, plan, &scope.pods, status::restored(backend))
+        .sample(backend, plan, &scope.pods.copy, status::restored(backend))
 }
 
 /// When to look again if no watch calls.

@@ -47,9 +47,9 @@ impl Carried {
 /// Once, when the watches' copies are complete: rollouts that an earlier process began have their places still.
 pub fn resume(scope: &Scope) {
     scope.resumed.call_once(|| {
-        take_places(scope, &scope.deployments);
-        take_places(scope, &scope.stateful_sets);
-        take_places(scope, &scope.daemon_sets);
+        take_places(scope, &scope.deployments.copy);
+        take_places(scope, &scope.stateful_sets.copy);
+        take_places(scope, &scope.daemon_sets.copy);
     });
 }
 

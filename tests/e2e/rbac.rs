@@ -9,12 +9,16 @@ use evenkeel_cluster::until;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::bed::{Bed, ROLLOUT, SOON};
+use crate::bed::{Bed, ROLLOUT, SOON, start_operator};
 use crate::manifests;
 use crate::tests;
 use crate::world::{World, root};
 
-tests![shared verbs_used_are_verbs_granted(240), shared a_missing_right_is_named(120)];
+tests![
+    shared verbs_used_are_verbs_granted(240),
+    shared a_missing_right_is_named(120),
+    shared kinds_that_may_not_be_read_hold_up_no_other(240),
+];
 
 /// Resources that the operator holds only to hand them on.
 const HANDED_ON: [&str; 2] = ["endpoints", "discovery.k8s.io/endpointslices"];
@@ -191,6 +195,50 @@ async fn a_missing_right_is_named(world: Arc<World>) -> Result<()> {
     let writes = bed.writes_since(begun)?;
     ensure!(writes.len() <= 20, "{} writes: {writes:?}", writes.len());
     Ok(())
+}
+
+/// The role of a release that knew only Deployments: these go on, who has another kind is told, and the right alone mends it.
+async fn kinds_that_may_not_be_read_hold_up_no_other(world: Arc<World>) -> Result<()> {
+    let mut bed = Bed::without_operator(&world, "old-role").await?;
+    bed.echo(1).await?;
+    bed.apply(&manifests::server_of_kind("StatefulSet", "store", 1))
+        .await?;
+    let name = bed.name().to_owned();
+    bed.grant(&name).await?;
+    let role = bed
+        .kubectl(&["get", "role", "the-operator", "-o", "json"])
+        .await?;
+    let mut old: Value = serde_json::from_str(&role)?;
+    old["metadata"] = json!({"name": "the-operator"});
+    let rules = old["rules"].as_array_mut().into_iter().flatten();
+    for rule in rules.filter(|rule| rule["apiGroups"] == json!(["apps"])) {
+        rule["resources"] = json!(["deployments"]);
+    }
+    bed.apply(&old).await?;
+    bed.operator = Some(start_operator(&world, &name, &[&name], &[]).await?);
+    for server in ["echo", "store"] {
+        bed.apply(&manifests::backend_with_age(server, "30s"))
+            .await?;
+    }
+    bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await?;
+    bed.reason("store", ConnectionAgeApplied, "Forbidden", ROLLOUT)
+        .await?;
+    let message = bed.message("store", ConnectionAgeApplied).await?;
+    for part in [
+        "may not list StatefulSets",
+        "get, list, watch and patch on statefulsets of the API group apps",
+    ] {
+        ensure!(message.contains(part), "{message}");
+    }
+    // What was there of this version: the Services go on, and so does a deletion.
+    bed.reason("store", ServicesReady, "Created", SOON).await?;
+    bed.kubectl(&["delete", "gb", "echo", "--timeout=60s"])
+        .await?;
+    bed.grant(&name).await?;
+    bed.reason("store", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await
+        .map(drop)
 }
 
 /// `group/resource/subresource verb`, for each request.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conflicts;
+mod hidden;
 mod injection;
 mod kinds;
 mod list_flag;

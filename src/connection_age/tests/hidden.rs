@@ -1,0 +1,91 @@
+//! A right that is missing: what can be read goes on, and what cannot is not taken for absent where that would lose something.
+
+use super::*;
+use crate::api::Server;
+use crate::observed::{Kind, Unreadable};
+
+/// The plan where StatefulSets cannot be read.
+fn plan_without(world: &World) -> Plan {
+    let observed = Observed {
+        unreadable: vec![Unreadable {
+            kind: Kind::StatefulSet,
+            verb: "list",
+        }],
+        ..world.observed()
+    };
+    plan(&observed, FREE, now())
+}
+
+fn pod_of(kind: &str) -> Value {
+    json!({"metadata": {
+        "name": "store-0", "labels": {"app": "echo"},
+        "ownerReferences": [{"apiVersion": "apps/v1", "kind": kind, "name": "store", "uid": "s", "controller": true}],
+    }})
+}
+
+#[test]
+fn a_deployment_goes_on_and_the_right_is_named() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.pods.push(pod_of("StatefulSet"));
+    let plan = plan_without(&world);
+    assert_eq!(plan.steps.len(), 1, "{:?}", plan.steps);
+    let words = [
+        "may not list StatefulSets in namespace ns",
+        "verbs get, list, watch and patch on statefulsets of the API group apps",
+    ];
+    says(&plan, State::False, "Forbidden", &words);
+}
+
+#[test]
+fn who_has_nothing_of_the_kind_is_not_told() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.settle();
+    says(&plan_without(&world), State::True, "Applied", &[]);
+    world.age(None);
+    world.settle();
+    world.pods.push(pod_of("StatefulSet"));
+    says(&plan_without(&world), State::True, "NotRequested", &[]);
+}
+
+#[test]
+fn what_is_not_found_may_be_of_the_kind() {
+    let world = World::new(Some(env_age()), vec![]);
+    says(&plan_without(&world), State::False, "Forbidden", &[]);
+    let mut age = env_age();
+    age["workloads"] = json!(["a", "store"]);
+    let world = World::with(age, &json!({}));
+    says(&plan_without(&world), State::False, "Forbidden", &[]);
+}
+
+#[test]
+fn what_was_written_there_is_not_forgotten() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.settle();
+    let row = Server {
+        kind: "StatefulSet".into(),
+        name: "store".into(),
+        container: Some("srv".into()),
+        set_by: Some(crate::api::SetBy::Evenkeel),
+        reverts: vec![k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now())],
+        ..Server::default()
+    };
+    let status = world.backend.status.as_mut().unwrap();
+    status.servers.push(row.clone());
+    let plan = plan_without(&world);
+    let kept = plan.servers.iter().find(|row| row.name == "store").unwrap();
+    assert_eq!(
+        (&kept.name, &kept.reverts, kept.state.as_deref()),
+        (&row.name, &row.reverts, Some("Forbidden"))
+    );
+    world.delete();
+    assert_eq!(world.settle(), [Change::TakeBack]);
+    world.backend.status.as_mut().unwrap().servers = vec![row];
+    let plan = plan_without(&world);
+    assert!(
+        plan.holds && plan.steps.is_empty(),
+        "what it has would stay for ever"
+    );
+    says(&plan, State::False, "Forbidden", &[]);
+    world.backend.status.as_mut().unwrap().servers.clear();
+    assert!(!plan_without(&world).holds, "nothing of ours is known of");
+}

@@ -1,0 +1,152 @@
+//! What a watch keeps of one kind, and whether the API server lets the operator watch it at all.
+
+use std::future::ready;
+
+use futures::{Stream, StreamExt as _, stream};
+use kube::runtime::reflector::store::WriterDropped;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+/// A watch's copy of one kind.
+pub struct Watched<K: 'static>
+where
+    K: Resource<DynamicType = ()>,
+{
+    /// The objects; incomplete until the first list is in.
+    pub copy: Store<K>,
+    refused: watch::Receiver<Option<&'static str>>,
+}
+
+impl<K> Watched<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    /// Waits until the copy is complete, or known never to be: then it says which right is missing.
+    pub async fn settled(&self) -> Result<Option<&'static str>, WriterDropped> {
+        let mut refused = self.refused.clone();
+        tokio::select! {
+            complete = self.copy.wait_until_ready() => complete?,
+            Ok(_) = refused.wait_for(Option::is_some) => {}
+        }
+        Ok(*self.refused.borrow())
+    }
+
+    /// Each time that the right goes or comes.
+    pub fn turns(&self) -> impl Stream<Item = ()> + Send + use<K> {
+        let mut refused = self.refused.clone();
+        refused.mark_unchanged();
+        stream::unfold(refused, |mut refused| async {
+            refused.changed().await.ok()?;
+            Some(((), refused))
+        })
+    }
+}
+
+/// Watches one kind: the copy, and what changes in it. `strip` takes away what is never looked at.
+pub fn watched<K, F>(
+    objects: Api<K>,
+    strip: F,
+) -> (
+    Watched<K>,
+    impl Stream<Item = watcher::Result<K>> + Send + use<K, F>,
+)
+where
+    F: FnMut(&mut K) + Send + 'static,
+    K: Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let (copy, writer) = reflector::store();
+    let (refusal, refused) = watch::channel(None);
+    let changes = watcher(objects, watcher::Config::default())
+        .default_backoff()
+        .inspect(move |event| {
+            if let Some(now) = verdict(event) {
+                refusal.send_if_modified(|before| std::mem::replace(before, now) != now);
+            }
+        })
+        .modify(strip)
+        .reflect(writer)
+        .touched_objects();
+    (Watched { copy, refused }, heard(changes))
+}
+
+/// The changes alone: a watch that fails is tried again by itself, and in the controller's hands its errors would hold up
+/// the other watches, for ever where a right is missing.
+pub fn heard<K>(
+    changes: impl Stream<Item = watcher::Result<K>> + Send,
+) -> impl Stream<Item = watcher::Result<K>> + Send
+where
+    K: Resource<DynamicType = ()> + Send,
+{
+    changes.filter(|change| {
+        if let Err(error) = change {
+            tracing::warn!(kind = %K::kind(&()), %error, "a watch failed and is started anew");
+        }
+        ready(change.is_ok())
+    })
+}
+
+/// What an event says of the right: the verb that is refused, nothing refused, or nothing either way.
+///
+/// A first list begins with an event before the API server was asked.
+#[expect(clippy::option_option, reason = "it may say nothing")]
+fn verdict<K>(event: &watcher::Result<watcher::Event<K>>) -> Option<Option<&'static str>> {
+    let forbidden = |code: u16| code == 403;
+    let api = |error: &kube::Error| matches!(error, kube::Error::Api(s) if forbidden(s.code));
+    let verb = match event {
+        Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => return None,
+        Ok(_) => return Some(None),
+        Err(watcher::Error::InitialListFailed(error)) if api(error) => "list",
+        Err(watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error))
+            if api(error) =>
+        {
+            "watch"
+        }
+        Err(watcher::Error::WatchError(status)) if forbidden(status.code) => "watch",
+        Err(_) => return None,
+    };
+    Some(Some(verb))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use kube::runtime::watcher::{Error, Event};
+
+    use super::verdict;
+
+    fn answer(code: u16) -> kube::Error {
+        kube::Error::Api(Box::new(Status {
+            code,
+            ..Status::default()
+        }))
+    }
+
+    #[test]
+    fn only_a_refusal_is_one() {
+        for (error, says) in [
+            (Error::InitialListFailed(answer(403)), Some(Some("list"))),
+            (Error::WatchStartFailed(answer(403)), Some(Some("watch"))),
+            (Error::InitialListFailed(answer(500)), None),
+            (Error::WatchStartFailed(answer(410)), None),
+        ] {
+            assert_eq!(verdict::<()>(&Err(error)), says);
+        }
+    }
+
+    #[test]
+    fn a_list_that_has_only_begun_says_nothing() {
+        assert_eq!(verdict::<()>(&Ok(Event::Init)), None);
+        assert_eq!(verdict(&Ok(Event::InitApply(()))), None);
+        assert_eq!(verdict::<()>(&Ok(Event::InitDone)), Some(None));
+        assert_eq!(verdict(&Ok(Event::Apply(()))), Some(None));
+    }
+}
