@@ -26,7 +26,9 @@ const LIST_LIMIT: u32 = 50;
 const MAX_WORKLOADS: usize = 32;
 
 /// Reads children and workloads live: a decision to write is never made from a copy that may be old. Pods come from the watch.
-pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, Error> {
+///
+/// `None`: what the watch knows of the resource is old. Its next event starts a pass that knows better.
+pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Observed>, Error> {
     let refused = copies_are_complete(scope).await?;
     let client = &scope.shared.client;
     let namespace = backend.namespace().unwrap_or_default();
@@ -74,7 +76,10 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
     ) = tokio::time::timeout(READ_TIMEOUT, read)
         .await
         .map_err(|_| Error::timeout("reading what exists", READ_TIMEOUT))??;
-    Ok(Observed {
+    let Some(live) = live.filter(|live| is_same(backend, live)) else {
+        return Ok(None);
+    };
+    Ok(Some(Observed {
         cluster_ip,
         headless,
         labelled_services,
@@ -89,17 +94,22 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Observed, E
         siblings: siblings(scope, backend),
         namespace_terminating,
         published: None,
-        backend: with_status_of(backend, live),
-    })
+        backend: live,
+    }))
 }
 
-/// The watch's copy may be older than the status that was written last, and what is counted there must not be lost.
-fn with_status_of(backend: &GrpcBackend, live: Option<GrpcBackend>) -> GrpcBackend {
-    let live = live.filter(|live| live.metadata.uid == backend.metadata.uid);
-    GrpcBackend {
-        status: live.map_or_else(|| backend.status.clone(), |live| live.status),
-        ..backend.clone()
-    }
+/// Whether the watch's copy asks for what the live resource asks for. What else is in the live one is newer: a status that
+/// counts, and the finalizers.
+fn is_same(copy: &GrpcBackend, live: &GrpcBackend) -> bool {
+    let asks = |backend: &GrpcBackend| {
+        let metadata = &backend.metadata;
+        (
+            metadata.uid.clone(),
+            metadata.generation,
+            metadata.deletion_timestamp.clone(),
+        )
+    };
+    asks(copy) == asks(live)
 }
 
 /// At the start the watches' copies are still being filled: half of one would be taken for a world without workloads. Of the
@@ -335,5 +345,30 @@ async fn namespace_terminating(client: &Client, backend: &GrpcBackend) -> Result
         }
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(false),
         Err(error) => Err(Error::from_api(format!("reading Namespace {name}"), &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn backend(uid: &str, generation: i64, deleted: bool, version: &str) -> GrpcBackend {
+        let mut backend = GrpcBackend::new("echo", crate::api::GrpcBackendSpec::default());
+        backend.metadata.uid = Some(uid.into());
+        backend.metadata.generation = Some(generation);
+        backend.metadata.resource_version = Some(version.into());
+        backend.metadata.deletion_timestamp = deleted.then_some(Time(jiff::Timestamp::UNIX_EPOCH));
+        backend
+    }
+
+    #[test]
+    fn a_pass_is_for_the_spec_that_is() {
+        let copy = backend("a", 2, false, "7");
+        assert!(is_same(&copy, &backend("a", 2, false, "9")), "a status");
+        assert!(!is_same(&copy, &backend("a", 3, false, "9")), "changed");
+        assert!(!is_same(&copy, &backend("a", 2, true, "9")), "going");
+        assert!(!is_same(&copy, &backend("b", 2, false, "9")), "made anew");
     }
 }

@@ -43,9 +43,11 @@ pub async fn reconcile(backend: Arc<GrpcBackend>, scope: Arc<Scope>) -> Result<A
 
 async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
     let observed = match observe::observe(scope, backend).await {
-        Ok(observed) => observed,
+        Ok(Some(observed)) => observed,
+        Ok(None) => return Ok(Action::requeue(jittered(SOON, &backend.name_any()))),
         Err(error) => return Err(unreadable(scope, backend, error).await),
     };
+    let backend = &observed.backend.clone();
     let shared = &scope.shared;
     workloads::resume(scope);
     if !observed.rolling_out() {
