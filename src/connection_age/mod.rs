@@ -96,7 +96,7 @@ pub struct Step {
     pub patch: json_patch::Patch,
     /// Whether the pods will be replaced.
     pub starts_rollout: bool,
-    /// Whether it sets again what somebody took out, which the status counts.
+    /// Whether it sets again what somebody took out, which the status counts, and is counted for it alone.
     pub again: bool,
     /// What is done, as a sentence for an event.
     pub note: String,
@@ -132,6 +132,7 @@ impl Plan {
             rows.find(|row| step.again && row.kind == step.kind.as_str() && row.name == step.name)
         {
             row.reverts.pop();
+            row.attempted_generation = None;
         }
     }
 }

@@ -122,6 +122,7 @@ impl View<'_> {
             reverts: self
                 .past
                 .map_or_else(Vec::new, |past| reverts::recent(&past.reverts, self.now)),
+            attempted_generation: self.open_attempt(),
             message: (statement.reason != Reason::Applied)
                 .then(|| statement.message.chars().take(MAX_MESSAGE).collect()),
         }

@@ -60,9 +60,21 @@ impl View<'_> {
             || said == Some(Reason::RolloutFailed.as_str()) && !rollout::made_anew(self.workload)
     }
 
+    /// The workload's generation if the last attempt that is counted came to nothing so far: the API server was busy, or the
+    /// operator ended before it. One that arrives changes the generation.
+    pub(super) fn open_attempt(&self) -> Option<i64> {
+        let generation = self.workload.metadata.generation;
+        self.past?
+            .attempted_generation
+            .filter(|at| Some(*at) == generation)
+    }
+
     /// When the next attempt is due, if too many were made in the last hour.
     pub(super) fn exhausted_until(&self) -> Option<Timestamp> {
-        let recent = recent(&self.past?.reverts, self.now);
+        let mut recent = recent(&self.past?.reverts, self.now);
+        if self.open_attempt().is_some() {
+            recent.pop();
+        }
         let oldest = recent.len().checked_sub(MAX_ATTEMPTS)?;
         recent.get(oldest).map(|at| at.0 + WINDOW)
     }

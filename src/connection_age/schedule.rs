@@ -70,8 +70,8 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
     } else {
         plan.blocked_by_rollout = take_turns(observed, &mut looks, permit, now);
     }
-    for (_, outcome) in &mut looks {
-        plan.status_first |= outcome.foresee(now);
+    for (workload, outcome) in &mut looks {
+        plan.status_first |= outcome.foresee(workload, now);
     }
     let recorded = looks
         .iter()

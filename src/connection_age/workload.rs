@@ -61,18 +61,25 @@ impl Outcome {
     }
 
     /// What the row says when the step is carried out; tells whether that is an attempt to set the age again, which counts.
-    pub fn foresee(&mut self, now: Timestamp) -> bool {
+    ///
+    /// One that follows another of which nothing came counts for both.
+    pub fn foresee(&mut self, workload: &Workload, now: Timestamp) -> bool {
         let (Some(row), Some(step)) = (&mut self.row, &mut self.step) else {
             return false;
         };
         if matches!(step.change, Change::TakeBack | Change::Forget) {
             (row.set_by, row.gone_since) = (None, None);
         }
-        step.again = self.again && step.starts_rollout;
-        if step.again {
+        let again = self.again && step.starts_rollout;
+        if again {
+            step.again = row.attempted_generation.is_none();
+            if !step.again {
+                row.reverts.pop();
+            }
             row.reverts.push(Time(now));
+            row.attempted_generation = workload.metadata.generation;
         }
-        step.again
+        again
     }
 }
 
