@@ -51,7 +51,7 @@ use crate::observed::Kind;
 pub use ask::asked;
 pub use confirm::confirmed;
 pub use owner::{owns_fields, release};
-pub use rollout::started_by;
+pub use rollout::{needs_place, started_by};
 pub use schedule::plan;
 
 /// What `running` says where pods differ.
@@ -98,6 +98,8 @@ pub struct Step {
     pub starts_rollout: bool,
     /// Whether it sets again what somebody took out, which the status counts, and is counted for it alone.
     pub again: bool,
+    /// It waits for nothing, not for a place among the rollouts either.
+    pub urgent: bool,
     /// What is done, as a sentence for an event.
     pub note: String,
 }

@@ -1,5 +1,7 @@
 //! Where a workload stands, and what its pods run with.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -8,7 +10,7 @@ use kube::ResourceExt as _;
 use super::names;
 use super::record::{Record, Recorded};
 use super::workload::View;
-use crate::observed::{Update, Workload, is_serving};
+use crate::observed::{Observed, Update, Workload, is_serving};
 
 /// As many pods as a message names.
 const MAX_NAMES: usize = 5;
@@ -33,6 +35,53 @@ pub fn busy(workload: &Workload) -> Option<Busy> {
     } else {
         (workload.progress.available < workload.replicas).then_some(Busy::Unavailable)
     }
+}
+
+/// Whether a rollout that began `since` needs its place among those under way: not when it has ended or failed, nor when nothing
+/// has come of it for as long as one pod may take. StatefulSets and DaemonSets never say that one has failed.
+pub fn needs_place(
+    observed: &Observed,
+    uid: &str,
+    since: Timestamp,
+    deadline: Duration,
+    now: Timestamp,
+) -> bool {
+    let own = |workload: &&Workload| workload.metadata.uid.as_deref() == Some(uid);
+    let Some(workload) = observed.workloads.iter().find(own) else {
+        return false;
+    };
+    workload.is_replacing()
+        && !workload.paused
+        && !workload.progress.deadline_exceeded
+        && !is_stuck(workload, &observed.pods, since, deadline, now)
+}
+
+/// Whether no pod has been made, become ready or gone since then, for as long as one may take.
+fn is_stuck(
+    workload: &Workload,
+    pods: &[Pod],
+    since: Timestamp,
+    deadline: Duration,
+    now: Timestamp,
+) -> bool {
+    let own = pods.iter().filter(|pod| workload.owns(pod));
+    let last = own
+        .flat_map(moments)
+        .max()
+        .map_or(since, |at| at.max(since));
+    let ready_for = Duration::from_secs(workload.min_ready_seconds.unsigned_abs().into());
+    now >= last + deadline + ready_for
+}
+
+/// When a pod was made, became ready, and is to be gone.
+fn moments(pod: &Pod) -> impl Iterator<Item = Timestamp> + use<> {
+    let metadata = &pod.metadata;
+    let times = [
+        metadata.creation_timestamp.as_ref().map(|at| at.0),
+        metadata.deletion_timestamp.as_ref().map(|at| at.0),
+        ready_since(pod),
+    ];
+    times.into_iter().flatten()
 }
 
 impl View<'_> {
@@ -188,12 +237,15 @@ fn unready_since(pod: &Pod) -> Option<&Time> {
 pub fn newest_ready(workload: &Workload, pods: &[Pod]) -> Option<Timestamp> {
     pods.iter()
         .filter(|pod| is_serving(pod) && workload.owns(pod))
-        .filter_map(|pod| {
-            let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
-            let ready = conditions.find(|condition| condition.type_ == "Ready")?;
-            Some(ready.last_transition_time.as_ref()?.0)
-        })
+        .filter_map(ready_since)
         .max()
+}
+
+fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
+    let ready = conditions.find(|condition| condition.type_ == "Ready")?;
+    let since = ready.last_transition_time.as_ref()?.0;
+    (ready.status == "True").then_some(since)
 }
 
 /// The container of that name in each serving pod of the workload.

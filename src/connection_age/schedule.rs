@@ -79,8 +79,9 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
     plan.look_again = looks.iter().filter_map(|(_, o)| o.look_again).min();
     plan.statement = statement(observed, &looks);
     for (workload, outcome) in looks {
-        plan.steps
-            .extend(outcome.step.or_else(|| dangling(workload)));
+        let urgent = outcome.urgent;
+        let step = outcome.step.map(|step| Step { urgent, ..step });
+        plan.steps.extend(step.or_else(|| dangling(workload)));
         plan.servers
             .extend(outcome.row.or_else(|| unasked(observed, workload)));
     }
@@ -316,6 +317,7 @@ fn dangling(workload: &Workload) -> Option<Step> {
         patch: owner::release(&workload.metadata)?,
         starts_rollout: false,
         again: false,
+        urgent: false,
         note: format!("Gave up the ownership of fields of {workload} that a write had left"),
     })
 }

@@ -385,6 +385,7 @@ impl View<'_> {
             patch: draft.finish(&self.observed.name(), record),
             starts_rollout,
             again: false,
+            urgent: false,
             note,
         }
     }

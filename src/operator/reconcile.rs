@@ -50,9 +50,12 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
     let backend = &observed.backend.clone();
     let shared = &scope.shared;
     workloads::resume(scope);
-    if !observed.rolling_out() {
-        shared.rollouts.release(&names::key_of(backend));
-    }
+    let deadline = shared.settings.rollout_deadline;
+    shared
+        .rollouts
+        .settle(&names::key_of(backend), |workload, since| {
+            connection_age::needs_place(&observed, workload, since, deadline, now())
+        });
     if observed.terminating() {
         return withdraw(scope, &observed).await;
     }

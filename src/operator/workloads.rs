@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use super::Namespaced;
-use super::context::Scope;
+use super::context::{Scope, now};
 use super::error::Error;
 use super::events;
 use crate::api::conditions::Statement;
@@ -66,7 +66,7 @@ where
             // A record without its backend has nobody who would give the place back.
             if scope.backends.get(&there).is_some() {
                 let key = names::key(Some(&namespace), &backend);
-                scope.shared.rollouts.hold(&uid, &key);
+                scope.shared.rollouts.hold(&uid, &key, now());
             }
         }
     }
@@ -80,9 +80,10 @@ pub async fn carry_out(scope: &Scope, observed: &Observed, plan: &Plan) -> Carri
     let mut carried = Carried::default();
     for step in &plan.steps {
         // Taken before the write, since other passes look for a place at the same time. What is taken back because the
-        // backend goes does not wait for one.
-        let placed = step.starts_rollout && rollouts.try_take(&step.uid, &key);
-        if step.starts_rollout && !placed && !observed.terminating() {
+        // backend goes, or because its rollout failed, does not wait for one.
+        if step.starts_rollout && (step.urgent || observed.terminating()) {
+            rollouts.hold(&step.uid, &key, now());
+        } else if step.starts_rollout && !rollouts.try_take(&step.uid, &key, now()) {
             carried.untaken.push(step.clone());
             continue;
         }

@@ -21,11 +21,11 @@ fn server(kind: &str, container: &Value) -> Value {
     object
 }
 
-fn world(kind: &str, container: &Value) -> World {
+pub(super) fn world(kind: &str, container: &Value) -> World {
     World::new(Some(env_age()), vec![server(kind, container)])
 }
 
-const OTHERS: [&str; 2] = ["StatefulSet", "DaemonSet"];
+pub(super) const OTHERS: [&str; 2] = ["StatefulSet", "DaemonSet"];
 
 #[test]
 fn each_gets_the_age_and_loses_it() {
@@ -207,7 +207,7 @@ fn applied_means_that_the_rollout_has_ended() {
 }
 
 /// The pod that the rollout replaced first does not become ready.
-fn fail(world: &mut World, since: Timestamp) {
+pub(super) fn fail(world: &mut World, since: Timestamp) {
     world.pods[1] = pod(&world.deployments[0], 1);
     let generation = world.deployments[0]["metadata"]["generation"].clone();
     let status = &mut world.deployments[0]["status"];

@@ -7,6 +7,7 @@ mod hidden;
 mod injection;
 mod kinds;
 mod list_flag;
+mod places;
 mod presets;
 mod properties;
 mod removal;
