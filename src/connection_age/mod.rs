@@ -34,6 +34,7 @@ mod rollout;
 mod schedule;
 mod target;
 pub mod timing;
+mod turns;
 mod workload;
 
 #[cfg(test)]

@@ -5,9 +5,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
-use super::rollout::{self, Busy};
 use super::workload::{self, Outcome};
-use super::{Change, MIXED, Permit, Plan, Step, hidden, owner, timing, until};
+use super::{Change, MIXED, Permit, Plan, Step, hidden, owner, turns};
 use crate::api::conditions::Statement;
 use crate::api::{AgeMode, Reason, Server};
 use crate::observed::{Observed, Workload};
@@ -68,7 +67,7 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
             );
         }
     } else {
-        plan.blocked_by_rollout = take_turns(observed, &mut looks, permit, now);
+        plan.blocked_by_rollout = turns::take(observed, &mut looks, permit, now);
     }
     for (workload, outcome) in &mut looks {
         plan.status_first |= outcome.foresee(workload, now);
@@ -91,89 +90,6 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
     plan.holds = recorded || may_write || !plan.steps.is_empty() || hidden::hold(observed);
     plan.servers.truncate(MAX_SERVERS);
     plan
-}
-
-/// One rollout at a time, none where something else moves, none before clients can know the pods of the last, none beyond
-/// the budget. Tells whether something waits.
-fn take_turns(
-    observed: &Observed,
-    looks: &mut [(&Workload, Outcome)],
-    permit: Permit,
-    now: Timestamp,
-) -> bool {
-    let fresh: Vec<(String, Timestamp)> = looks
-        .iter()
-        .filter(|(_, outcome)| outcome.involved)
-        .filter_map(|(workload, _)| {
-            let known = rollout::newest_ready(workload, &observed.pods)? + timing::LOOK_UP;
-            // A clock that is far ahead must not hold everything up.
-            let soon = known > now && known <= now + timing::LOOK_UP;
-            soon.then(|| (workload.to_string(), known))
-        })
-        .collect();
-    let rolling: Vec<String> = looks
-        .iter()
-        .filter(|(workload, outcome)| outcome.involved && workload.is_rolling())
-        .map(|(workload, _)| workload.to_string())
-        .collect();
-    let mut started: Option<String> = looks
-        .iter()
-        .find(|(_, outcome)| outcome.urgent && outcome.starts_rollout())
-        .map(|(workload, _)| workload.to_string());
-    let mut waits = false;
-    for (workload, outcome) in looks.iter_mut() {
-        if outcome.urgent || !outcome.starts_rollout() {
-            continue;
-        }
-        let name = workload.to_string();
-        let other = started.iter().chain(&rolling).find(|other| **other != name);
-        let fresh = fresh.iter().find(|(other, _)| *other != name);
-        let (reason, why) = if let Some(busy) = rollout::busy(workload) {
-            waiting(busy, workload)
-        } else if let Some(other) = other {
-            let text = format!("{workload} waits for the rollout of {other}");
-            (Reason::WaitingForRollout, text)
-        } else if let Some((other, known)) = fresh {
-            outcome.look_again = Some(until(now, *known));
-            let text = format!(
-                "{workload} waits until clients that balance by DNS know the new pods of {other}, which may take {} s",
-                timing::LOOK_UP.as_secs()
-            );
-            (Reason::WaitingForRollout, text)
-        } else if !permit.rollout {
-            let text =
-                format!("{workload} waits until fewer rollouts are under way in the cluster");
-            (Reason::WaitingForRollout, text)
-        } else {
-            started = Some(name);
-            continue;
-        };
-        outcome.withhold(reason, &why);
-        waits = true;
-    }
-    waits
-}
-
-fn waiting(busy: Busy, workload: &Workload) -> (Reason, String) {
-    match busy {
-        Busy::Paused => (
-            Reason::Paused,
-            format!(
-                "{workload} is paused: resume it with {}",
-                rollout::command(workload, "resume")
-            ),
-        ),
-        Busy::Rolling => (
-            Reason::WaitingForRollout,
-            format!("{workload} is rolling out: the connection age follows when that has ended"),
-        ),
-        Busy::Unavailable => (
-            Reason::WaitingForRollout,
-            format!(
-                "not all pods of {workload} are available: the connection age follows when they are"
-            ),
-        ),
-    }
 }
 
 /// The worst of all workloads.

@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::knob::{Entry, Found, Wanted};
 use super::record::{Record, Recorded};
 use super::target::{self, Target};
-use super::{Change, Permit, Step, advice, reverts, rollout, until};
+use super::{Change, Permit, Step, advice, reverts, rollout, turns, until};
 use crate::api::conditions::Statement;
 use crate::api::{AgeMode, ConnectionAge, OnRemove, Reason, Server};
 use crate::observed::{Observed, Workload};
@@ -24,7 +24,7 @@ pub struct Outcome {
     pub statement: Option<Statement>,
     /// What to do.
     pub step: Option<Step>,
-    /// The step waits for nothing: the resource is being deleted, or our own rollout has failed.
+    /// The step waits for nothing: our own rollout has failed, or the resource has been going for long enough.
     pub urgent: bool,
     /// It has a record of ours, or is to get one.
     pub involved: bool,
@@ -190,7 +190,7 @@ impl View<'_> {
             row: Some(self.row(Some(&record.container), None, &statement)),
             statement: Some(statement),
             step: Some(self.take_back(draft, None)),
-            urgent: self.observed.terminating() || self.ours_failed(record),
+            urgent: turns::overdue(self.observed, self.now) || self.ours_failed(record),
             involved: true,
             ..Outcome::default()
         }

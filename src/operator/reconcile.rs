@@ -125,7 +125,9 @@ async fn withdraw(scope: &Scope, observed: &Observed) -> Result<Action, Error> {
         return Err(error);
     }
     if waits {
-        return Ok(Action::requeue(jittered(SOON, &observed.name())));
+        let soon = jittered(SOON, &observed.name());
+        let due = age.look_again.map_or(soon, |due| due.min(soon));
+        return Ok(Action::requeue(due));
     }
     // What was just written is looked at once more before the finalizer goes.
     if age.steps.is_empty() {

@@ -91,7 +91,11 @@ fn ready(observed: &Observed, parts: &Parts<'_>) -> Statement {
     let spec = &observed.backend.spec;
     if observed.terminating() {
         let age = &parts.age.statement;
-        if matches!(age.reason, Reason::Forbidden | Reason::UnsupportedWorkload) {
+        let waits = matches!(
+            age.reason,
+            Reason::Forbidden | Reason::UnsupportedWorkload | Reason::WaitingForRollout
+        );
+        if waits {
             return Statement::no(Reason::Terminating, age.message.clone());
         }
         return Statement::no(

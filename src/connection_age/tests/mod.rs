@@ -13,6 +13,7 @@ mod properties;
 mod removal;
 mod reverts;
 mod timing;
+mod turns;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};

@@ -248,20 +248,6 @@ fn deletion_waits_for_nothing() {
 }
 
 #[test]
-fn deletion_takes_back_everywhere_at_once() {
-    let mut world = World::new(
-        Some(env_age()),
-        vec![deployment("a", &json!({})), deployment("b", &json!({}))],
-    );
-    world.settle();
-    world.settle();
-    assert_eq!(
-        world.delete().settle(),
-        [Change::TakeBack, Change::TakeBack]
-    );
-}
-
-#[test]
 fn a_namespace_that_goes_is_let_go() {
     let (mut world, _) = applied(env_age(), &json!({}));
     world.namespace_terminating = true;
