@@ -23,6 +23,7 @@ mod confirm;
 mod draft;
 mod hidden;
 mod injection;
+mod keep;
 mod knob;
 mod owner;
 mod pairs;

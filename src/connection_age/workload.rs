@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::knob::{Entry, Found, Wanted};
 use super::record::{Record, Recorded};
 use super::target::{self, Target};
-use super::{Change, Permit, Step, advice, reverts, rollout, turns, until};
+use super::{Change, Permit, Step, advice, reverts, rollout, turns};
 use crate::api::conditions::Statement;
 use crate::api::{AgeMode, ConnectionAge, OnRemove, Reason, Server};
 use crate::observed::{Observed, Workload};
@@ -298,50 +298,6 @@ impl View<'_> {
         Outcome {
             statement: Some(statement),
             step,
-            ..Outcome::default()
-        }
-    }
-
-    /// Everything is in place by our hand.
-    fn keep(&self, age: &ConnectionAge, record: &Record, index: usize, wanted: &Wanted) -> Outcome {
-        let workload = self.workload;
-        if self.ours_failed(record) {
-            let mut draft = Draft::new(self.workload);
-            draft.undo(record);
-            let record = record.failed(self.generation());
-            return Outcome {
-                statement: Some(self.rollout_failed(index, wanted)),
-                step: draft
-                    .changes_pods()
-                    .then(|| self.take_back(draft, Some(&record))),
-                ..Outcome::default()
-            };
-        }
-        let leave = age.on_remove.unwrap_or_default() == OnRemove::Leave;
-        let mut statement = self.settled(index, wanted);
-        let mut ended = statement.reason == Reason::Applied;
-        if ended && record.under_way.is_some() && rollout::busy(workload).is_some() {
-            // One pod after the other goes and comes: those that are ready now are not all.
-            let text = format!("{}: wait for the rest of the rollout", statement.message);
-            statement = Statement::no(Reason::RollingOut, text);
-            ended = false;
-        }
-        let changed = Record {
-            leave,
-            under_way: record.under_way.clone().filter(|_| !ended),
-            ..record.clone()
-        };
-        let step = (changed != *record).then(|| {
-            // That a rollout has ended is no news: the condition says so.
-            let news = changed.leave != record.leave;
-            let note = format!("Brought the record on {workload} up to date; its pods stay");
-            let note = if news { note } else { String::new() };
-            self.step(Change::Update, Draft::new(workload), Some(&changed), note)
-        });
-        Outcome {
-            statement: Some(statement),
-            step,
-            look_again: self.gives_up_at(record).map(|due| until(self.now, due)),
             ..Outcome::default()
         }
     }

@@ -190,6 +190,31 @@ fn pods_that_a_partition_keeps() {
 }
 
 #[test]
+fn what_is_kept_keeps_no_rollout_under_way() {
+    for strategy in [
+        json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}),
+        json!({"type": "OnDelete"}),
+    ] {
+        let mut world = world("StatefulSet", &json!({}));
+        world.deployments[0]["spec"]["updateStrategy"] = strategy.clone();
+        let old = world.pods.clone();
+        world.apply_at(now());
+        world.roll();
+        let new = std::mem::replace(&mut world.pods, old);
+        world.deployments[0]["status"]["updatedReplicas"] = 0.into();
+        assert_eq!(world.apply_at(now()), [], "{strategy}: none has it yet");
+        world.pods[1] = new[1].clone();
+        world.deployments[0]["status"]["updatedReplicas"] = 1.into();
+        assert_eq!(world.reason(), "Paused");
+        assert_eq!(world.apply_at(now()), [Change::Update], "{strategy}");
+        assert_eq!(world.record().unwrap()["underWay"], Value::Null);
+        fail(&mut world, after(60));
+        let plan = world.plan_at(after(120));
+        assert!(plan.steps.is_empty(), "{strategy}: {:?}", plan.steps);
+    }
+}
+
+#[test]
 fn applied_means_that_the_rollout_has_ended() {
     for kind in OTHERS {
         let mut world = world(kind, &json!({}));

@@ -1,0 +1,78 @@
+//! What was set is there: how far its rollout has come.
+
+use super::draft::Draft;
+use super::knob::Wanted;
+use super::record::Record;
+use super::workload::{Outcome, View};
+use super::{Change, rollout, until};
+use crate::api::conditions::Statement;
+use crate::api::{ConnectionAge, OnRemove, Reason};
+use crate::observed::Update;
+
+impl View<'_> {
+    /// Everything is in place by our hand.
+    pub(super) fn keep(
+        &self,
+        age: &ConnectionAge,
+        record: &Record,
+        index: usize,
+        wanted: &Wanted,
+    ) -> Outcome {
+        let workload = self.workload;
+        if self.ours_failed(record) {
+            let mut draft = Draft::new(self.workload);
+            draft.undo(record);
+            let record = record.failed(self.generation());
+            return Outcome {
+                statement: Some(self.rollout_failed(index, wanted)),
+                step: draft
+                    .changes_pods()
+                    .then(|| self.take_back(draft, Some(&record))),
+                ..Outcome::default()
+            };
+        }
+        let leave = age.on_remove.unwrap_or_default() == OnRemove::Leave;
+        let mut statement = self.settled(index, wanted);
+        let rest = record.under_way.is_some() && self.rest_is_to_come();
+        if statement.reason == Reason::Applied && rest {
+            // One pod after the other goes and comes: those that are ready now are not all.
+            let text = format!("{}: wait for the rest of the rollout", statement.message);
+            statement = Statement::no(Reason::RollingOut, text);
+        }
+        let ended = !rest && (statement.reason == Reason::Applied || self.rest_is_kept(record));
+        let changed = Record {
+            leave,
+            under_way: record.under_way.clone().filter(|_| !ended),
+            ..record.clone()
+        };
+        let step = (changed != *record).then(|| {
+            // That a rollout has ended is no news: the condition says so.
+            let news = changed.leave != record.leave;
+            let note = format!("Brought the record on {workload} up to date; its pods stay");
+            let note = if news { note } else { String::new() };
+            self.step(Change::Update, Draft::new(workload), Some(&changed), note)
+        });
+        Outcome {
+            statement: Some(statement),
+            step,
+            look_again: self.gives_up_at(record).map(|due| until(self.now, due)),
+            ..Outcome::default()
+        }
+    }
+
+    /// Whether pods may still be replaced by our rollout.
+    fn rest_is_to_come(&self) -> bool {
+        rollout::busy(self.workload).is_some()
+    }
+
+    /// Whether the other pods follow only when somebody wants them to, and the age is no news any more where it is: a pod serves
+    /// with it.
+    fn rest_is_kept(&self, record: &Record) -> bool {
+        let wanted = record.as_wanted();
+        matches!(self.workload.update, Update::AllBut(_) | Update::OnDelete)
+            && rollout::serving(self.workload, &self.observed.pods, &record.container)
+                .into_iter()
+                .flatten()
+                .any(|own| wanted.runs_in(own))
+    }
+}
