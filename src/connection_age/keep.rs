@@ -33,7 +33,7 @@ impl View<'_> {
         }
         let leave = age.on_remove.unwrap_or_default() == OnRemove::Leave;
         let mut statement = self.settled(index, wanted);
-        let rest = record.under_way.is_some() && self.rest_is_to_come();
+        let rest = self.rest_is_to_come(record);
         if statement.reason == Reason::Applied && rest {
             // One pod after the other goes and comes: those that are ready now are not all.
             let text = format!("{}: wait for the rest of the rollout", statement.message);
@@ -61,8 +61,13 @@ impl View<'_> {
     }
 
     /// Whether pods may still be replaced by our rollout.
-    fn rest_is_to_come(&self) -> bool {
-        rollout::busy(self.workload).is_some()
+    fn rest_is_to_come(&self, record: &Record) -> bool {
+        let (workload, pods) = (self.workload, &self.observed.pods);
+        record.under_way.as_ref().is_some_and(|ours| {
+            let (since, deadline) = (ours.since.0, self.permit.deadline);
+            self.busy().is_some()
+                && !rollout::is_stuck(workload, pods, Some(since), deadline, self.now)
+        })
     }
 
     /// Whether the other pods follow only when somebody wants them to, and the age is no news any more where it is: a pod serves

@@ -39,7 +39,7 @@ impl View<'_> {
     fn unsettled(&self, container: &str, wanted: &Wanted) -> (Reason, String) {
         let workload = self.workload;
         let left = self.left_behind(container, |own| !wanted.runs_in(own));
-        match (rollout::busy(workload), workload.update, left) {
+        match (self.busy(), workload.update, left) {
             (Some(Busy::Paused), ..) => {
                 let command = rollout::command(workload, "resume");
                 let text = format!(", and it is paused: resume it with {command}");

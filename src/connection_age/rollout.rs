@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use super::names;
 use super::record::{Record, Recorded};
 use super::workload::View;
-use crate::observed::{Observed, Update, Workload, is_serving};
+use crate::observed::{Kind, Observed, Update, Workload, is_serving};
 
 /// As many pods as a message names.
 const MAX_NAMES: usize = 5;
@@ -27,14 +27,61 @@ pub enum Busy {
 }
 
 /// Whether a workload is to be left alone now.
-pub fn busy(workload: &Workload) -> Option<Busy> {
+pub fn busy(workload: &Workload, pods: &[Pod], deadline: Duration, now: Timestamp) -> Option<Busy> {
+    let missing = workload.replicas - workload.progress.available;
     if workload.paused {
         Some(Busy::Paused)
-    } else if workload.is_rolling() {
+    } else if is_rolling(workload, pods, deadline, now) {
         Some(Busy::Rolling)
     } else {
-        (workload.progress.available < workload.replicas).then_some(Busy::Unavailable)
+        (i64::from(missing) > tolerated(workload)).then_some(Busy::Unavailable)
     }
+}
+
+/// Whether pods are being replaced, or made. A DaemonSet counts the pods of nodes that are dead for as long as Kubernetes knows
+/// these: what has not moved within the deadline does not move any more.
+pub fn is_rolling(workload: &Workload, pods: &[Pod], deadline: Duration, now: Timestamp) -> bool {
+    let dead = workload.kind == Kind::DaemonSet
+        && workload.is_seen()
+        && is_stuck(workload, pods, None, deadline, now);
+    workload.is_rolling() && !dead
+}
+
+/// Pods that may be missing while a rollout goes on: the controller of a DaemonSet counts those of dead nodes among the pods that
+/// it may replace at once, and with one less to go it still gets past them. With as many as that it would stop half way.
+fn tolerated(workload: &Workload) -> i64 {
+    match workload.kind {
+        Kind::DaemonSet => (workload.at_once - 1).max(0),
+        Kind::Deployment | Kind::StatefulSet => 0,
+    }
+}
+
+/// Why a workload whose pods are not all there waits, and what to do.
+pub fn unavailable(workload: &Workload, pods: &[Pod]) -> String {
+    let mut text = format!(
+        "not all pods of {workload} are available: the connection age follows when they are"
+    );
+    if workload.kind != Kind::DaemonSet {
+        return text;
+    }
+    let out = pods
+        .iter()
+        .filter(|pod| workload.owns(pod) && !is_serving(pod));
+    let names: Vec<String> = out
+        .map(|pod| {
+            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+            format!("{} on node {}", pod.name_any(), node.unwrap_or("(none)"))
+        })
+        .take(MAX_NAMES)
+        .collect();
+    if !names.is_empty() {
+        let most = workload.at_once;
+        text = format!(
+            "{text}. Not ready: {}. Its updateStrategy replaces {most} at once, and a rollout would not get past them: bring them back, remove nodes that are dead from the cluster, or let updateStrategy.rollingUpdate.maxUnavailable allow more",
+            names.join(", ")
+        );
+    }
+    text
 }
 
 /// Whether a rollout that began `since` needs its place among those under way: not when it has ended or failed, nor when nothing
@@ -53,24 +100,21 @@ pub fn needs_place(
     workload.is_replacing()
         && !workload.paused
         && !workload.progress.deadline_exceeded
-        && !is_stuck(workload, &observed.pods, since, deadline, now)
+        && !is_stuck(workload, &observed.pods, Some(since), deadline, now)
 }
 
 /// Whether no pod has been made, become ready or gone since then, for as long as one may take.
-fn is_stuck(
+pub fn is_stuck(
     workload: &Workload,
     pods: &[Pod],
-    since: Timestamp,
+    since: Option<Timestamp>,
     deadline: Duration,
     now: Timestamp,
 ) -> bool {
     let own = pods.iter().filter(|pod| workload.owns(pod));
-    let last = own
-        .flat_map(moments)
-        .max()
-        .map_or(since, |at| at.max(since));
+    let last = own.flat_map(moments).max().max(since);
     let ready_for = Duration::from_secs(workload.min_ready_seconds.unsigned_abs().into());
-    now >= last + deadline + ready_for
+    last.is_some_and(|last| now >= last + deadline + ready_for)
 }
 
 /// When a pod was made, became ready, and is to be gone.
@@ -85,6 +129,12 @@ fn moments(pod: &Pod) -> impl Iterator<Item = Timestamp> + use<> {
 }
 
 impl View<'_> {
+    /// Why it is to be left alone now.
+    pub(super) fn busy(&self) -> Option<Busy> {
+        let deadline = self.permit.deadline;
+        busy(self.workload, &self.observed.pods, deadline, self.now)
+    }
+
     /// Whether the rollout that our write started came to nothing, with no other change to the template since.
     pub(super) fn ours_failed(&self, record: &Record) -> bool {
         let workload = self.workload;

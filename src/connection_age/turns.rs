@@ -1,6 +1,7 @@
 //! Whose pods are replaced now, and whose later.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 
 use super::rollout::{self, Busy};
 use super::workload::Outcome;
@@ -36,7 +37,7 @@ pub fn take(
     permit: Permit,
     now: Timestamp,
 ) -> bool {
-    let mut others = Others::of(observed, looks, now);
+    let mut others = Others::of(observed, looks, permit, now);
     let mut waits = false;
     for (workload, outcome) in looks.iter_mut() {
         if outcome.urgent || !outcome.starts_rollout() {
@@ -46,9 +47,9 @@ pub fn take(
         let all = outcome.step.as_ref().is_some_and(taken_back);
         // The state of its own and the budget keep nobody from deleting; what it does to its neighbours waits.
         let free = observed.terminating();
-        let busy = rollout::busy(workload).filter(|_| !free);
-        let (reason, why) = if let Some(busy) = busy {
-            waiting(busy, workload)
+        let busy = rollout::busy(workload, &observed.pods, permit.deadline, now);
+        let (reason, why) = if let Some(busy) = busy.filter(|_| !free) {
+            waiting(busy, workload, &observed.pods)
         } else if let Some((due, why)) = others.hold_up(workload, all) {
             outcome.look_again = due.map(|due| until(now, due));
             (Reason::WaitingForRollout, why)
@@ -82,7 +83,12 @@ pub fn overdue(observed: &Observed, now: Timestamp) -> bool {
 }
 
 impl Others {
-    fn of(observed: &Observed, looks: &[(&Workload, Outcome)], now: Timestamp) -> Self {
+    fn of(
+        observed: &Observed,
+        looks: &[(&Workload, Outcome)],
+        permit: Permit,
+        now: Timestamp,
+    ) -> Self {
         let selector = &observed.backend.spec.selector;
         let serving = looks
             .iter()
@@ -98,9 +104,11 @@ impl Others {
             let soon = known > now && known <= now + timing::LOOK_UP;
             soon.then(|| (other(workload, involved), known))
         });
+        let (pods, deadline) = (&observed.pods, permit.deadline);
+        let is_rolling = |own: &Workload| rollout::is_rolling(own, pods, deadline, now);
         // Of one that has nothing of ours only a new template counts, and not that it is scaled.
         let rolling = serving.clone().filter(|(workload, involved)| {
-            *involved && workload.is_rolling() || workload.is_replacing()
+            *involved && is_rolling(workload) || workload.is_replacing()
         });
         let urgent =
             |(_, outcome): &&(&Workload, Outcome)| outcome.urgent && outcome.starts_rollout();
@@ -133,7 +141,7 @@ impl Others {
     }
 }
 
-fn waiting(busy: Busy, workload: &Workload) -> (Reason, String) {
+fn waiting(busy: Busy, workload: &Workload, pods: &[Pod]) -> (Reason, String) {
     match busy {
         Busy::Paused => (
             Reason::Paused,
@@ -148,9 +156,7 @@ fn waiting(busy: Busy, workload: &Workload) -> (Reason, String) {
         ),
         Busy::Unavailable => (
             Reason::WaitingForRollout,
-            format!(
-                "not all pods of {workload} are available: the connection age follows when they are"
-            ),
+            rollout::unavailable(workload, pods),
         ),
     }
 }

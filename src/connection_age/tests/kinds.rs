@@ -306,7 +306,8 @@ fn the_owners_failed_rollout_is_not_ours() {
         world.owner(|c| c["image"] = "broken".into());
         fail(&mut world, after(1));
         let plan = world.plan_at(after(60));
-        assert!(plan.steps.is_empty());
+        let pods_stay = |step: &Step| !step.starts_rollout;
+        assert!(plan.steps.iter().all(pods_stay), "{:?}", plan.steps);
         assert_eq!(plan.look_again, None, "nothing is waited for");
     }
 }
@@ -379,5 +380,68 @@ fn pods_of_a_kind_that_is_not_patched() {
             json!({"metadata": {"name": "p", "labels": {"app": "echo"}, "ownerReferences": owners}}),
         ];
         says(&world.plan(), State::False, reason, &[word]);
+    }
+}
+
+/// A DaemonSet of three nodes of which one is dead, and a strategy that replaces so many at once.
+fn with_a_dead_node(at_once: &Value) -> World {
+    let mut world = world("DaemonSet", &json!({}));
+    let own = &mut world.deployments[0];
+    own["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxUnavailable": at_once}});
+    for field in ["desired", "current", "updated"] {
+        own["status"][format!("{field}NumberScheduled")] = 3.into();
+    }
+    let mut dead = pod(own, 2);
+    dead["spec"]["nodeName"] = "worker-3".into();
+    dead["status"]["conditions"] = json!([
+        {"type": "Ready", "status": "False", "lastTransitionTime": after(-600).to_string()}
+    ]);
+    world.pods.push(dead);
+    world
+}
+
+#[test]
+fn a_dead_node_that_no_rollout_gets_past_is_waited_for() {
+    let plan = with_a_dead_node(&json!(1)).plan();
+    assert!(plan.steps.is_empty());
+    let words = [
+        "a-2 on node worker-3",
+        "replaces 1 at once",
+        "maxUnavailable",
+    ];
+    says(&plan, State::False, "WaitingForRollout", &words);
+}
+
+#[test]
+fn a_dead_node_that_the_strategy_allows_for_keeps_the_age_from_no_other() {
+    for at_once in [json!(2), json!("50%")] {
+        let mut world = with_a_dead_node(&at_once);
+        let dead = world.pods[2].clone();
+        assert_eq!(world.apply_at(now()), [Change::Inject]);
+        world.roll();
+        // The controller has told its pod to go, and nobody there obeys.
+        world.pods.push(dead);
+        world.pods[2]["metadata"]["deletionTimestamp"] = after(1).to_string().into();
+        world.deployments[0]["status"]["updatedNumberScheduled"] = 2.into();
+        assert!(world.apply_at(after(10)).is_empty(), "it may come yet");
+        assert_eq!(
+            world.plan_at(after(10)).statement.reason.as_str(),
+            "RollingOut"
+        );
+        assert_eq!(world.apply_at(after(11)), [Change::Update]);
+        says(
+            &world.plan_at(after(12)),
+            State::True,
+            "Applied",
+            &["2 ready pods"],
+        );
+        let mut longer = env_age();
+        longer["maxAge"] = "5m".into();
+        world.age(Some(longer));
+        assert_eq!(
+            world.plan_at(after(20)).steps.len(),
+            1,
+            "and the next change"
+        );
     }
 }

@@ -20,7 +20,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::{Change, Permit, Plan, plan, release};
+use super::{Change, Permit, Plan, Step, plan, release};
 use crate::api::conditions::State;
 use crate::api::{GrpcBackend, GrpcBackendStatus};
 use crate::names;
