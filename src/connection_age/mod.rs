@@ -53,6 +53,7 @@ use crate::observed::Kind;
 pub use ask::asked;
 pub use confirm::confirmed;
 pub use owner::{owns_fields, release};
+pub use reverts::remembers;
 pub use rollout::{needs_place, started_by};
 pub use schedule::plan;
 

@@ -26,6 +26,13 @@ pub fn past<'a>(observed: &'a Observed, workload: &Workload) -> Option<&'a Serve
         .flatten()
 }
 
+/// Whether a row of the status says what is known from nowhere else.
+pub fn remembers(row: &Server) -> bool {
+    !row.reverts.is_empty()
+        || row.gone_since.is_some()
+        || row.state.as_deref() == Some(Reason::RolloutFailed.as_str())
+}
+
 /// The attempts of the last hour.
 pub fn recent(attempts: &[Time], now: Timestamp) -> Vec<Time> {
     let mut recent: Vec<Time> = attempts

@@ -1,14 +1,16 @@
 //! All workloads together: what is done now, and what waits.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use super::workload::{self, Outcome};
-use super::{Change, MIXED, Permit, Plan, Step, hidden, owner, turns};
+use super::{Change, MIXED, Permit, Plan, Step, hidden, owner, reverts, turns};
 use crate::api::conditions::Statement;
-use crate::api::{AgeMode, Reason, Server};
+use crate::api::{AgeMode, Reason, Server, SetBy};
 use crate::observed::{Observed, Workload};
 
 /// As many rows as the status takes.
@@ -72,9 +74,11 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
     for (workload, outcome) in &mut looks {
         plan.status_first |= outcome.foresee(workload, now);
     }
-    let recorded = looks
+    let recorded: BTreeSet<_> = looks
         .iter()
-        .any(|(workload, _)| has_record(observed, workload));
+        .filter(|(workload, _)| has_record(observed, workload))
+        .map(|(workload, _)| (workload.kind.as_str(), workload.name()))
+        .collect();
     plan.look_again = looks.iter().filter_map(|(_, o)| o.look_again).min();
     plan.statement = statement(observed, &looks);
     for (workload, outcome) in looks {
@@ -87,9 +91,18 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
     plan.servers.extend(hidden::rows(observed));
     plan.running_max_age = running(&plan.servers);
     let may_write = enforces(observed) && !suspended;
-    plan.holds = recorded || may_write || !plan.steps.is_empty() || hidden::hold(observed);
+    plan.holds =
+        !recorded.is_empty() || may_write || !plan.steps.is_empty() || hidden::hold(observed);
+    plan.servers.sort_by_key(|row| importance(row, &recorded));
     plan.servers.truncate(MAX_SERVERS);
     plan
+}
+
+/// There may be more rows than the status takes, and those that remember something are the memory; the rest by name.
+fn importance(row: &Server, recorded: &BTreeSet<(&str, &str)>) -> (bool, bool) {
+    let written = recorded.contains(&(row.kind.as_str(), row.name.as_str()))
+        || row.set_by == Some(SetBy::Evenkeel);
+    (!reverts::remembers(row), !written)
 }
 
 /// The worst of all workloads.

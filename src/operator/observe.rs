@@ -185,7 +185,7 @@ async fn workloads(
     .concat();
     // What is left of a copy whose kind may not be watched any more is old.
     found.retain(|candidate| unreadable.iter().all(|kind| kind.kind != candidate.kind));
-    // Those that we have written to first, and all of them: what was written must be found again.
+    // Those that we have written to first, and all of them: what was written must be found again, and what was taken out.
     found.sort();
     let recorded = found
         .iter()
@@ -250,6 +250,13 @@ where
     K: Namespaced + Serves,
 {
     let record = names::record_annotation(&backend.name_any());
+    let rows = backend.status.as_ref().map(|status| &status.servers);
+    let remembered = |name: &str| {
+        let mut rows = rows.into_iter().flatten();
+        rows.any(|row| {
+            row.kind == kind.as_str() && row.name == name && connection_age::remembers(row)
+        })
+    };
     store
         .state_filter(|object| {
             object.namespace() == backend.namespace() && concerns(object, backend)
@@ -258,6 +265,7 @@ where
         .map(|object| Candidate {
             rank: if object.annotations().contains_key(&record)
                 || connection_age::owns_fields(object.meta())
+                || remembered(&object.name_any())
             {
                 Rank::Written
             } else {

@@ -123,8 +123,8 @@ fn a_name_means_each_kind_that_has_it() {
         states,
         [
             row("Deployment", "a", "Applied"),
-            row("Deployment", "b", "NotRequested"),
             row("StatefulSet", "a", "Applied"),
+            row("Deployment", "b", "NotRequested"),
         ]
     );
 }

@@ -373,3 +373,35 @@ fn in_peace_the_status_stays_as_it_is() {
     world.tell_at(after(72));
     assert!(row(&world).reverts.is_empty(), "an hour later");
 }
+
+#[test]
+fn of_too_many_rows_those_that_remember_stay() {
+    let names: Vec<String> = (0..40).map(|number| format!("w{number:02}")).collect();
+    let all = names
+        .iter()
+        .map(|name| deployment(name, &json!({})))
+        .collect();
+    let mut world = World::new(Some(env_age()), all);
+    let mut age = env_age();
+    age["workloads"] = json!(["w38", "w39"]);
+    world.age(Some(age));
+    for _ in 0..2 {
+        world.settle();
+    }
+    let first = |world: &World, count: usize| -> Vec<String> {
+        let servers = &world.backend.status.as_ref().unwrap().servers;
+        assert_eq!(servers.len(), 32);
+        servers
+            .iter()
+            .take(count)
+            .map(|row| row.name.clone())
+            .collect()
+    };
+    assert_eq!(first(&world, 3), ["w38", "w39", "w00"], "what has a record");
+    without_env(world.container(39));
+    bump(&mut world.deployments[39]);
+    world.roll();
+    world.settle();
+    assert!(row(&world).gone_since.is_some());
+    assert_eq!(first(&world, 3), ["w39", "w38", "w00"]);
+}
