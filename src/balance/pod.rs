@@ -84,6 +84,7 @@ impl Pod {
         if target.restarts != self.restarts {
             self.restarts = target.restarts;
             self.series.clear();
+            self.connections.restarted();
             self.baseline = 0.0;
         } else if target.ready_since != self.ready_since {
             self.baseline = self

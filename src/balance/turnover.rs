@@ -101,6 +101,15 @@ impl Connections {
         }
     }
 
+    /// The server began anew, and so do its counters, whatever they have got to by the next page. What was said stands until
+    /// enough has been seen again.
+    pub fn restarted(&mut self) {
+        *self = Self {
+            said: self.said,
+            ..Self::default()
+        };
+    }
+
     fn start(&mut self, at: Timestamp) {
         self.since = Some(at);
         (self.ended, self.lived) = (0.0, 0.0);
@@ -180,6 +189,37 @@ mod tests {
     #[test]
     fn probes_hide_the_age_and_are_not_taken_for_it() {
         assert_eq!(seen(1, 10_000, 600, 0.1), Turnover::Sooner);
+    }
+
+    #[test]
+    fn what_was_said_stands_over_a_restart_until_there_is_enough_again() {
+        let mut state = Connections::default();
+        let age = Some(Duration::from_secs(30));
+        let mut push = |second: i64, created: f64, restarted: bool| {
+            if restarted {
+                state.restarted();
+            }
+            let now = Timestamp::from_second(second).unwrap();
+            state.push(now, Some((created, 5.0)), age, Duration::ZERO);
+            (state.ended, state.turnover())
+        };
+        for second in (0..=100).step_by(5) {
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            push(second, 5.0 * (second / 30 + 1) as f64, false);
+        }
+        let (_, said) = push(105, 20.0, false);
+        assert_eq!(said, Turnover::AtAge);
+        // It has made more by now than before: the difference would be taken for ends.
+        let (ended, said) = push(110, 900.0, true);
+        assert!(ended.abs() < 0.1 && said == Turnover::AtAge);
+        for second in (115..=205).step_by(5) {
+            assert_eq!(push(second, 900.0, false).1, Turnover::AtAge);
+        }
+        assert_eq!(
+            push(210, 900.0, false).1,
+            Turnover::Later,
+            "it is another now"
+        );
     }
 
     #[test]
