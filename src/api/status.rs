@@ -115,7 +115,7 @@ pub struct Server {
     /// Who set the age that stands in the template: `Evenkeel`, or the workload's `Owner` by a value of his own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_by: Option<SetBy>,
-    /// What its connections say, by the server's own count of them: `AtAge` (they end as often as the age has it), `Later` (they outlive it), `Unclear` (they end more often: probes, or clients that come and go), `Measuring` (not for long enough yet: 3.3 ages), `NotMeasurable` (the server does not count its connections in `grpc_tcp_connections_created_total` and `grpc_tcp_connection_count`).
+    /// What its connections say, by the server's own count of them: `AtAge` (they end as often as the age has it), `Later` (they outlive it), `Unclear` (they end more often: probes, or clients that come and go), `Measuring` (not for long enough yet: 3.3 ages; or its metrics cannot be read), `NotMeasurable` (the server does not count its connections in `grpc_tcp_connections_created_total` and `grpc_tcp_connection_count`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<ObservedAge>,
     /// The age that it is to have.
@@ -159,7 +159,7 @@ pub enum ObservedAge {
     Unclear,
     /// They end at it.
     AtAge,
-    /// Not for long enough yet.
+    /// Not for long enough yet, or its metrics cannot be read.
     Measuring,
     /// The server does not count them.
     NotMeasurable,

@@ -21,11 +21,11 @@ pub(super) fn absent(observed: &Observed) -> Option<String> {
     })
 }
 
-/// GB022: resolvers of five languages wait 30 seconds between two look-ups.
+/// GB022: the resolvers of most languages wait 30 seconds between two look-ups, that of .NET 15.
 pub(super) fn short(observed: &Observed) -> Option<String> {
     let (text, age) = asked(observed)?;
     (age < Duration::from_secs(30)).then(|| {
-        format!("spec.connectionAge.maxAge is {text}: clients wait 30 s between two look-ups, so an age under 30s costs connections and finds new pods no sooner. Set it to 30s or more")
+        format!("spec.connectionAge.maxAge is {text}: most clients wait 30 s between two look-ups (15 s in .NET), so an age under 30s costs connections and finds new pods hardly sooner. Set it to 30s or more")
     })
 }
 
@@ -81,8 +81,19 @@ pub(super) fn outlived(observed: &Observed) -> Option<String> {
             .find(|finding| finding.id == "GB034")?;
         return stands.then(|| said.message.clone());
     };
+    let of = owner(observed, pod);
     Some(format!(
-        "connections of pod {pod} outlive the age that it is set to by the server's own count: the server does not take the value, or takes it for another unit, or open streams hold its connections. \
+        "connections of pod {pod}{of} outlive the age that it is set to by the server's own count: the server does not take the value, or takes it for another unit, or open streams hold its connections. \
          Check the name and spec.connectionAge.knob's format against the server's documentation; where it serves streams, set spec.connectionAge.grace"
     ))
+}
+
+/// ` of Deployment a`, if it is known whose pod it is.
+pub(super) fn owner(observed: &Observed, pod: &str) -> String {
+    let pod = observed
+        .pods
+        .iter()
+        .find(|own| own.metadata.name.as_deref() == Some(pod));
+    let owner = pod.and_then(|pod| observed.workloads.iter().find(|own| own.owns(pod)));
+    owner.map_or_else(String::new, |workload| format!(" of {workload}"))
 }

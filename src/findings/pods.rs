@@ -1,8 +1,9 @@
 //! Pods and scale.
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
-use crate::observed::Observed;
+use crate::observed::{Kind, Observed};
 
 /// GB010: without a probe a pod is published from the moment that its process starts.
 pub(super) fn no_readiness_probe(observed: &Observed) -> Option<String> {
@@ -23,12 +24,19 @@ pub(super) fn no_readiness_probe(observed: &Observed) -> Option<String> {
 
 /// GB033: with one pod there is nothing to balance.
 pub(super) fn one_replica(observed: &Observed) -> Option<String> {
-    let replicas: i32 = observed
-        .serving_workloads()
-        .map(|workload| workload.replicas)
-        .sum();
-    (replicas == 1).then(|| {
-        "there is one replica: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. Set replicas of the Deployment or StatefulSet to 2 or more, or have the DaemonSet run on 2 nodes or more".into()
+    let mut serving = observed.serving_workloads().filter(|own| own.replicas > 0);
+    let (workload, None) = (serving.next()?, serving.next()) else {
+        return None;
+    };
+    let is_its = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none() && workload.owns(pod);
+    let pod = observed.pods.iter().find(is_its);
+    let pod = pod.map_or_else(String::new, |pod| format!(" ({})", pod.name_any()));
+    let remedy = match workload.kind {
+        Kind::DaemonSet => "Have it run on 2 nodes or more",
+        Kind::Deployment | Kind::StatefulSet => "Set its replicas to 2 or more",
+    };
+    (workload.replicas == 1).then(|| {
+        format!("{workload} has one pod{pod}, and no other serves: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. {remedy}")
     })
 }
 

@@ -1,4 +1,5 @@
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::*;
@@ -67,6 +68,30 @@ fn the_age() {
 fn pods() {
     assert_eq!(ids(&observed(&age("5m"), &deployment(1, true))), ["GB033"]);
     assert_eq!(ids(&observed(&age("5m"), &deployment(2, false))), ["GB010"]);
+    let mut one = observed(&age("5m"), &deployment(1, true));
+    one.pods = vec![pod("a-h-0")];
+    let message = &all(&one)[0].message;
+    assert!(
+        message.contains("Deployment a has one pod (a-h-0)"),
+        "{message}"
+    );
+}
+
+/// A pod of the Deployment.
+fn pod(name: &str) -> Pod {
+    serde_json::from_value(json!({"metadata": {
+        "name": name, "labels": {"app": "a", "pod-template-hash": "h"},
+        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a-h", "uid": "u", "controller": true}],
+    }}))
+    .unwrap()
+}
+
+#[test]
+fn a_pod_is_named_with_what_it_belongs_to() {
+    let mut world = observed(&age("5m"), &deployment(2, true));
+    world.pods = vec![pod("a-h-0")];
+    assert_eq!(age::owner(&world, "a-h-0"), " of Deployment a");
+    assert_eq!(age::owner(&world, "gone"), "");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub struct ConnectionAge {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<AgeMode>,
 
-    /// After this time a server asks its client to connect anew: 1s to 24h. Under 30s gains nothing, since clients' resolvers wait 30 seconds.
+    /// After this time a server asks its client to connect anew: 1s to 24h. Under 30s gains next to nothing, since the resolvers of most clients wait 30 seconds (15 in .NET).
     #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("a duration from 1s to 24h, such as 30s, 5m or 1m30s"))]
     pub max_age: GoDuration,
 
