@@ -25,16 +25,28 @@ func prepareResolver(c Config) {
 	}
 }
 
-// dial makes one channel whose connections are counted. Nothing is retried,
-// and no service config is looked up: it would add a retry policy, and a TXT
-// query for every lookup.
+// retryPolicy is for every method. Its least delay lets a connection that was
+// found closing be replaced.
+const retryPolicy = `"methodConfig":[{"name":[{}],"retryPolicy":{
+	"maxAttempts":5,"initialBackoff":"0.1s","maxBackoff":"1s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}],`
+
+// serviceConfig is all that a channel knows of one.
+func (c Config) serviceConfig() string {
+	policy := ""
+	if c.Retry {
+		policy = retryPolicy
+	}
+	return fmt.Sprintf(`{%s"loadBalancingConfig":[{%q:{}}]}`, policy, c.Policy)
+}
+
+// dial makes one channel whose connections are counted. No service config is
+// looked up: it could add a retry policy, and a TXT query for every lookup.
 func dial(c Config, totals *Totals, events *Events) (*grpc.ClientConn, error) {
 	var dialer net.Dialer
-	return grpc.NewClient(c.Target,
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultServiceConfig(fmt.Sprintf(`{"loadBalancingConfig":[{%q:{}}]}`, c.Policy)),
+		grpc.WithDefaultServiceConfig(c.serviceConfig()),
 		grpc.WithDisableServiceConfig(),
-		grpc.WithDisableRetry(),
 		grpc.WithNoProxy(),
 		grpc.WithStatsHandler(connCounter{totals}),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
@@ -48,15 +60,24 @@ func dial(c Config, totals *Totals, events *Events) (*grpc.ClientConn, error) {
 				events.goAway(time.Now(), g)
 			}), nil
 		}),
-	)
+	}
+	if !c.Retry {
+		options = append(options, grpc.WithDisableRetry())
+	}
+	return grpc.NewClient(c.Target, options...)
 }
 
-// connCounter sees connections begin and end.
+// connCounter sees connections begin and end, and every attempt at a call.
 type connCounter struct{ totals *Totals }
 
 func (connCounter) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
-func (connCounter) HandleRPC(context.Context, stats.RPCStats)                         {}
 func (connCounter) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+
+func (h connCounter) HandleRPC(_ context.Context, s stats.RPCStats) {
+	if _, ok := s.(*stats.Begin); ok {
+		h.totals.attempted()
+	}
+}
 
 func (h connCounter) HandleConn(_ context.Context, s stats.ConnStats) {
 	switch s.(type) {

@@ -23,6 +23,7 @@ type Config struct {
 	StreamMessages uint
 	StreamInterval time.Duration
 	DNSMinInterval time.Duration
+	Retry          bool
 	HTTP           string
 }
 
@@ -43,6 +44,7 @@ func Parse(args []string, usage io.Writer) (Config, error) {
 	fs.UintVar(&c.StreamMessages, "stream-messages", 5, "messages of a watch or chat; 0 is without end")
 	fs.DurationVar(&c.StreamInterval, "stream-interval", 100*time.Millisecond, "time between messages of a watch or chat")
 	fs.DurationVar(&c.DNSMinInterval, "dns-min-interval", 0, "least time between DNS lookups; 0 is the library's own (30s)")
+	fs.BoolVar(&c.Retry, "retry", false, "try a call that ends UNAVAILABLE again, up to five times in all, by a retry policy")
 	fs.StringVar(&c.HTTP, "http", "", "`address` of GET /totals, POST /reset, GET /healthz; empty is none")
 	if err := fs.Parse(args); err != nil {
 		return c, err

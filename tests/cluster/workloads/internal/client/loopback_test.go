@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -108,7 +109,7 @@ func TestServerWithAgeSaysMaxAge(t *testing.T) {
 	if end.num("goaways") < 2 || end.counts("goaway_reasons")["max_age"] != end.num("goaways") {
 		t.Errorf("goaways: %v", end)
 	}
-	if end.num("connections_opened") < 2 || end.num("ok") != end.num("started") || end.num("in_flight") != 0 {
+	if end.num("connections_opened") < 2 || end.num("ok") != end.num("started") || end.num("attempts") < end.num("started") || end.num("in_flight") != 0 {
 		t.Errorf("calls and connections: %v", end)
 	}
 	if end.counts("replies")["pod-1"] != end.num("ok") || end.counts("first_replies")["pod-1"] == nil {
@@ -149,6 +150,17 @@ func TestHealthOfAnyServer(t *testing.T) {
 		"--target=passthrough:///"+s.Addr(), "--method=health", "--report-every=100ms")
 	if end.num("ok") == 0 || end.counts("replies")[s.Addr()] != end.num("ok") || len(end.counts("errors")) != 0 {
 		t.Errorf("%v", end)
+	}
+}
+
+func TestOnlyARetryPolicyTriesFailedCallsAgain(t *testing.T) {
+	t.Parallel()
+	for _, retry := range []bool{false, true} {
+		end := runLoad(t, func(l line) bool { return l["event"] == "error" },
+			"--target=passthrough:///127.0.0.1:1", fmt.Sprintf("--retry=%t", retry))
+		if tried := end.num("attempts") > end.num("started"); tried != retry {
+			t.Errorf("--retry=%t: %v", retry, end)
+		}
 	}
 }
 

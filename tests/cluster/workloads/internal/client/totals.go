@@ -11,6 +11,7 @@ import (
 // names are a contract (README.md).
 type Counts struct {
 	Started           int64            `json:"started"`
+	Attempts          int64            `json:"attempts"`
 	OK                int64            `json:"ok"`
 	Replies           map[string]int64 `json:"replies"`
 	Errors            map[string]int64 `json:"errors"`
@@ -65,6 +66,8 @@ func (t *Totals) count(f func(*Counts)) {
 }
 
 func (t *Totals) started() { t.count(func(c *Counts) { c.Started++ }) }
+
+func (t *Totals) attempted() { t.count(func(c *Counts) { c.Attempts++ }) }
 
 // ended takes the code of a call that came to its end.
 func (t *Totals) ended(code string) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 type Server struct {
 	cfg       Config
 	log       *json.Encoder
+	logMu     sync.Mutex
 	grpc      *grpc.Server
 	health    *health.Server
 	http      *http.Server
@@ -104,7 +106,7 @@ func (s *Server) MetricsAddr() string { return s.metrics.Addr().String() }
 func (s *Server) Run(ctx context.Context) error {
 	s.logStart()
 	failed := make(chan error, 2)
-	go func() { failed <- s.grpc.Serve(s.listener) }()
+	go func() { failed <- s.grpc.Serve(watchedListener{s.listener, s.logUnanswered}) }()
 	go func() { failed <- s.http.Serve(s.metrics) }()
 	defer s.http.Close()
 	defer s.grpc.Stop()
@@ -157,7 +159,7 @@ func (s *Server) setReady(ready bool) {
 }
 
 func (s *Server) logStart() {
-	_ = s.log.Encode(map[string]any{
+	s.write(map[string]any{
 		"t": now(), "event": "start", "pod": s.cfg.Pod, "version": s.cfg.Version,
 		"max_connection_age":       orNone(s.cfg.Age.Max),
 		"max_connection_age_grace": orNone(s.cfg.Age.Grace),
@@ -167,7 +169,19 @@ func (s *Server) logStart() {
 }
 
 func (s *Server) logEvent(event string) {
-	_ = s.log.Encode(map[string]any{"t": now(), "event": event, "up_ms": time.Since(s.startedAt).Milliseconds()})
+	s.write(map[string]any{"t": now(), "event": event, "up_ms": time.Since(s.startedAt).Milliseconds()})
+}
+
+func (s *Server) logUnanswered(peer string, waited time.Duration) {
+	s.write(map[string]any{
+		"t": now(), "event": "goaway_unanswered", "peer": peer, "waited_ms": waited.Milliseconds(),
+	})
+}
+
+func (s *Server) write(line map[string]any) {
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
+	_ = s.log.Encode(line)
 }
 
 func now() string { return time.Now().UTC().Format(time.RFC3339Nano) }
