@@ -87,7 +87,14 @@ impl Client {
             "spec": {
                 "serviceAccountName": account,
                 "terminationGracePeriodSeconds": 1,
-                "containers": [{"name": "client", "image": images::CLIENT, "imagePullPolicy": "Never", "args": arguments}],
+                "containers": [{
+                    "name": "client",
+                    "image": images::CLIENT,
+                    "imagePullPolicy": "Never",
+                    "args": arguments,
+                    // A pod without a request is the first to starve, and one that starves measures itself.
+                    "resources": {"requests": {"cpu": "20m"}},
+                }],
             },
         }))?;
         pods.create(&PostParams::default(), &pod).await?;

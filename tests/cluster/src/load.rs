@@ -39,6 +39,10 @@ pub struct Totals {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Counts {
+    /// Calls begun.
+    pub started: u64,
+    /// The same with each time that the library tried one again.
+    pub attempts: u64,
     /// Calls that ended well.
     pub ok: u64,
     /// Replies by pod.
