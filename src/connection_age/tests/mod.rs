@@ -251,6 +251,41 @@ impl World {
     }
 }
 
+/// Two backends on one Deployment.
+fn two(first: Value, second: Value, container: &Value) -> (World, World) {
+    let mut older = World::new(Some(first), vec![deployment("a", container)]);
+    let mut younger = older.clone();
+    younger.backend = backend("late", "2026-01-01T06:00:00Z", Some(second));
+    older.siblings = vec![younger.backend.clone()];
+    younger.siblings = vec![older.backend.clone()];
+    (older, younger)
+}
+
+/// Both set their age; whichever leaves first, in the end everything is as it was.
+fn leave_in_any_order((older, younger): &(World, World), both: &Value) {
+    for first_goes_first in [true, false] {
+        let (mut older, mut younger) = (older.clone(), younger.clone());
+        let before = older.deployments[0]["spec"].clone();
+        older.settle();
+        younger.deployments = older.deployments.clone();
+        younger.roll();
+        younger.settle();
+        assert_eq!(&younger.container(0)["args"], both);
+        let deployments = younger.deployments.clone();
+        let (mut first, mut last) = if first_goes_first {
+            (older, younger)
+        } else {
+            (younger, older)
+        };
+        first.deployments = deployments;
+        first.delete().settle();
+        last.deployments = first.deployments;
+        last.roll();
+        last.delete().settle();
+        assert_eq!(last.deployments[0]["spec"], before);
+    }
+}
+
 fn workload(value: &Value) -> Workload {
     fn typed<K: serde::de::DeserializeOwned + Into<Workload>>(value: &Value) -> Workload {
         serde_json::from_value::<K>(value.clone()).unwrap().into()
