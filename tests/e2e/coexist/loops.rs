@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready, Stalled};
 use evenkeel_cluster::until;
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::{FLAG, LISTEN, Scene, backend_by_flag, server_with_arguments};
-use crate::bed::{ROLLOUT, SOON};
+use crate::bed::ROLLOUT;
 use crate::manifests::{self, container, same};
 use crate::tests;
 use crate::world::World;
@@ -54,12 +53,8 @@ async fn arguments_end_in_reverted_until_git_has_them(world: Arc<World>) -> Resu
         scene.applied().await?;
     }
     bed.apply(&manifest).await?;
-    bed.reason("echo", ConnectionAgeApplied, "Reverted", ROLLOUT)
-        .await?;
-    bed.reason("echo", Ready, "Reverted", SOON).await?;
-    bed.reason("echo", Stalled, "Reverted", SOON).await?;
     let line = format!("{FLAG}=30s");
-    let message = bed.message("echo", ConnectionAgeApplied).await?;
+    let message = bed.gives_up().await?;
     let advice = format!("put into the manifest, in container server under args: [\"{line}\"]");
     ensure!(message.contains(&advice), "{message}");
     bed.rolled_out("echo").await?;

@@ -11,7 +11,7 @@ pub mod undo;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use evenkeel::api::ConditionType::ConnectionAgeApplied;
+use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready, Stalled};
 use evenkeel::api::Server;
 use evenkeel_cluster::until;
 use jiff::{SignedDuration, Timestamp};
@@ -20,7 +20,7 @@ use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::bed::{Bed, ROLLOUT};
+use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests::{self, same};
 use crate::world::World;
 
@@ -187,6 +187,15 @@ impl Bed {
             Ok(Some(()))
         })
         .await
+    }
+
+    /// Waits until the operator gives up, and says so everywhere; with the advice that it gives.
+    pub async fn gives_up(&self) -> Result<String> {
+        self.reason("echo", ConnectionAgeApplied, "Reverted", ROLLOUT)
+            .await?;
+        self.reason("echo", Ready, "Reverted", SOON).await?;
+        self.reason("echo", Stalled, "Reverted", SOON).await?;
+        self.message("echo", ConnectionAgeApplied).await
     }
 
     /// What the operator wrote to Deployments since then.

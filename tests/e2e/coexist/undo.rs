@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready, Reconciling, Stalled};
+use evenkeel::api::ConditionType::{ConnectionAgeApplied, Reconciling};
 use evenkeel_cluster::{Fault, Rule, Seen, until};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::{AGE, FLAG, Scene, age_of, backend_by_flag, server_with_arguments};
-use crate::bed::{Bed, ROLLOUT, SOON, start_operator};
+use crate::bed::{Bed, SOON, start_operator};
 use crate::manifests::{self, same};
 use crate::tests;
 use crate::world::World;
@@ -149,11 +149,7 @@ async fn a_loop_of_replacements_ends_in_reverted(world: Arc<World>) -> Result<()
         "not all were counted"
     );
     replace(bed, &manifest).await?;
-    bed.reason("echo", ConnectionAgeApplied, "Reverted", ROLLOUT)
-        .await?;
-    bed.reason("echo", Ready, "Reverted", SOON).await?;
-    bed.reason("echo", Stalled, "Reverted", SOON).await?;
-    let message = bed.message("echo", ConnectionAgeApplied).await?;
+    let message = bed.gives_up().await?;
     for part in [
         "Deployment echo",
         "in container server under env",
