@@ -78,7 +78,8 @@ fn page(servers: &str, cycling: &str) -> Result<String> {
          counts the GOAWAY frames that it reads. Afterwards the GrpcBackend is deleted, and the pod template is as it was before.\n\n\
          {SERVERS}{servers}\n\
          ## Calls and streams while connections cycle\n\n\
-         Our own test server with an age of 10 s, set by a GrpcBackend. A call that fails is not retried.\n\n\
+         Our own test server with an age of 10 s, set by a GrpcBackend. A call that fails is not tried again but\n\
+         where it says so; docs/calls.md tells when one may fail.\n\n\
          {CYCLING}{cycling}",
         kubernetes = evenkeel_cluster::KUBERNETES_VERSION,
         memory = memory()?,
