@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::super::report::MetricsReason;
-use super::super::round::ScrapeError;
+use super::super::round::{Scrape, ScrapeError};
 use super::super::simulation::{Chance, World, brisk};
 use super::super::verdict::Verdict;
 use super::*;
@@ -327,4 +327,37 @@ fn the_age_from_which_a_pod_is_judged() {
     assert_eq!(promise(None), 20);
     assert_eq!(promise(Some(Duration::from_secs(101))), 101);
     assert_eq!(promise(Some(Duration::from_secs(1))), 10);
+}
+
+#[test]
+fn the_fullest_pod_tells_how_many_connections_the_age_ends() {
+    let mut world = World::new(brisk(), 2);
+    let settings = Settings {
+        age: Some(Duration::from_secs(30)),
+        ..brisk()
+    };
+    let mut judge = Judge::new(settings, None);
+    let targets: Vec<_> = world.pods.iter().map(|pod| pod.target.clone()).collect();
+    let mut look = |open: [Option<f64>; 2]| {
+        world.now += jiff::SignedDuration::from_secs(5);
+        let scrape = |(target, open): (&Target, Option<f64>)| Scrape {
+            uid: target.uid.clone(),
+            at: world.now,
+            outcome: Ok(Counters {
+                connections_created: open,
+                connections_open: open,
+                ..Counters::default()
+            }),
+        };
+        let round = Round {
+            now: world.now,
+            targets: targets.clone(),
+            scrapes: targets.iter().zip(open).map(scrape).collect(),
+            rolling_out: false,
+        };
+        judge.round(&round).reconnects
+    };
+    assert_eq!(look([Some(100.0), Some(3100.0)]), Some(100));
+    assert_eq!(look([Some(1600.0), Some(100.0)]), Some(50));
+    assert_eq!(look([None, Some(100.0)]), Some(0));
 }

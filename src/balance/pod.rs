@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::exposition::{Counters, Family};
+use super::reconnects::Reconnects;
 use super::round::{Scrape, ScrapeError, Settings, Target};
 use super::turnover::Connections;
 use super::window::{Pushed, Series, elapsed};
@@ -56,6 +57,8 @@ pub(super) struct Pod {
     pub rising: bool,
     /// How its connections come and go.
     pub connections: Connections,
+    /// How many of them the age ends in a second.
+    pub reconnects: Reconnects,
 }
 
 impl Pod {
@@ -76,6 +79,7 @@ impl Pod {
             known: false,
             rising: false,
             connections: Connections::default(),
+            reconnects: Reconnects::default(),
         }
     }
 
@@ -127,6 +131,8 @@ impl Pod {
             settings.age,
             settings.grace,
         );
+        let open = counters.connections().map_or(0.0, |(_, open)| open);
+        self.reconnects.push(open, settings.age);
         self.rising = before.is_some_and(|before| served(&counters) > before);
         self.first_request(scrape.at, served(&counters) - self.baseline)
     }

@@ -92,6 +92,8 @@ pub struct Published {
     pub metrics: MetricsState,
     /// Whether connections end at the age, by the pod's name.
     pub turnover: BTreeMap<String, Turnover>,
+    /// Connections that the age ends in a second on the pod with most of them: 0 where that is bearable, none before the first look.
+    pub reconnects: Option<u32>,
     /// Whether any pod has ever served a stream.
     pub streams: bool,
     /// When the figures were taken.
@@ -106,6 +108,7 @@ pub fn publish(last: Option<&Published>, report: &Report, now: Timestamp) -> Pub
         Some(last) if !is_due(last, now) && !has_happened(last, report) => Published {
             counts: Some(report.into()),
             turnover: report.turnover.clone(),
+            reconnects: report.reconnects,
             streams: last.streams || report.streams,
             ..last.clone()
         },
@@ -243,6 +246,7 @@ fn snapshot(report: &Report, now: Timestamp) -> Published {
         discovery: discovery(report),
         metrics: report.metrics.clone(),
         turnover: report.turnover.clone(),
+        reconnects: report.reconnects,
         streams: report.streams,
         last_evaluated: now,
     }

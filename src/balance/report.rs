@@ -196,6 +196,8 @@ pub struct Report {
     pub metrics: MetricsState,
     /// Whether connections end at the age, by the pod's name.
     pub turnover: BTreeMap<String, Turnover>,
+    /// Connections that the age ends in a second on the pod with most of them: 0 where that is bearable, none before the first look.
+    pub reconnects: Option<u32>,
     /// Whether any pod has served a stream.
     pub streams: bool,
 }
@@ -226,6 +228,7 @@ impl Default for Report {
                 "no pod has been scraped yet".to_owned(),
             ),
             turnover: BTreeMap::new(),
+            reconnects: None,
             streams: false,
         }
     }

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use crate::api::ObservedAge;
-use crate::balance::Turnover;
+use crate::balance::{Turnover, bearable_age};
 use crate::observed::Observed;
+
+/// The longest age that is worth having.
+const LONG: Duration = Duration::from_mins(15);
 
 fn asked(observed: &Observed) -> Option<(&str, Duration)> {
     let age = observed.backend.spec.connection_age.as_ref()?;
@@ -29,10 +32,35 @@ pub(super) fn short(observed: &Observed) -> Option<String> {
     })
 }
 
+/// GB023: what ends comes back, and that costs both sides.
+pub(super) fn hurried(observed: &Observed) -> Option<String> {
+    let (text, age) = asked(observed)?;
+    let Some(often) = observed.published.as_ref()?.reconnects else {
+        return said_before(observed, "GB023");
+    };
+    let better = bearable_age(age, often).as_secs().max(1);
+    let longer = if better <= LONG.as_secs() {
+        format!("Set it to {better}s or more, or have")
+    } else {
+        "Have".into()
+    };
+    (often > 0).then(|| {
+        format!("spec.connectionAge.maxAge is {text}, and a pod has so many connections that {often} or more end each second: every one comes back as a new one, with TLS by a handshake, and costs servers and clients CPU. {longer} the clients share connections")
+    })
+}
+
+/// What stands in the status, for an operator that has just started and has not counted yet.
+fn said_before(observed: &Observed, id: &str) -> Option<String> {
+    let status = observed.backend.status.as_ref()?;
+    let stands = status.observed_generation == observed.backend.metadata.generation;
+    let said = status.findings.iter().find(|finding| finding.id == id)?;
+    stands.then(|| said.message.clone())
+}
+
 /// GB029: a new pod may idle for 1.1 times the age.
 pub(super) fn long(observed: &Observed) -> Option<String> {
     let (text, age) = asked(observed)?;
-    (age > Duration::from_mins(15)).then(|| {
+    (age > LONG).then(|| {
         format!("spec.connectionAge.maxAge is {text}: a pod that is added may idle for that long. Set it to 15m or less; 5m suits most")
     })
 }

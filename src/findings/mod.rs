@@ -67,6 +67,11 @@ pub const CATALOGUE: &[Rule] = &[
         check: age::short,
     },
     Rule {
+        id: "GB023",
+        severity: Severity::Warning,
+        check: age::hurried,
+    },
+    Rule {
         id: "GB024",
         severity: Severity::Warning,
         check: age::short_grace,

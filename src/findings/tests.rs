@@ -125,6 +125,37 @@ fn streams_want_a_grace() {
 }
 
 #[test]
+fn more_connections_than_the_age_suits() {
+    let mut world = observed(&age("30s"), &deployment(2, true));
+    for (often, found, word) in [
+        (Some(100), vec!["GB023"], "Set it to 120s or more"),
+        // After a restart of the operator what was said stands until it has been counted anew.
+        (None, vec!["GB023"], "Set it to 120s or more"),
+        (Some(800), vec!["GB023"], "CPU. Have the clients"),
+        (Some(0), vec![], ""),
+        (None, vec![], ""),
+    ] {
+        let report = crate::balance::Report {
+            reconnects: often,
+            ..crate::balance::Report::default()
+        };
+        let published = crate::balance::publish(None, &report, jiff::Timestamp::UNIX_EPOCH);
+        world.published = Some(published);
+        let findings = all(&world);
+        assert_eq!(ids(&world), found, "{often:?}");
+        assert!(
+            findings
+                .iter()
+                .all(|finding| finding.message.contains(word)),
+            "{findings:?}"
+        );
+        world.backend.status.get_or_insert_default().findings = findings;
+    }
+    world.backend.spec.connection_age = None;
+    assert_eq!(ids(&world), ["GB021"]);
+}
+
+#[test]
 fn the_hook_before_the_end() {
     let exec = |words: Value| json!({"preStop": {"exec": {"command": words}}});
     for (lifecycle, period, found) in [

@@ -91,6 +91,7 @@ pub fn restored(backend: &GrpcBackend) -> Option<Published> {
             message: metrics.message.clone(),
         },
         turnover: BTreeMap::new(),
+        reconnects: None,
         streams: status.findings.iter().any(|finding| finding.id == "GB025"),
         last_evaluated: figures.last_evaluated.as_ref()?.0,
     })
@@ -258,6 +259,7 @@ mod tests {
                 message: "3 pods scraped".into(),
             },
             turnover: BTreeMap::new(),
+            reconnects: None,
             streams: false,
             last_evaluated: Timestamp::from_second(1_800_000_000).unwrap(),
         }

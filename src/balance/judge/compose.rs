@@ -47,6 +47,11 @@ impl Judge {
                 .values()
                 .map(|pod| (pod.name.clone(), pod.connections.turnover()))
                 .collect(),
+            reconnects: self
+                .pods
+                .values()
+                .filter_map(|pod| pod.reconnects.said())
+                .max(),
             streams: self
                 .pods
                 .values()
