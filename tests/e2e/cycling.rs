@@ -41,7 +41,7 @@ async fn calls_and_streams_while_connections_cycle(world: Arc<World>) -> Result<
     let bed = Bed::new(&world, "cycling").await?;
     let mut templates = Vec::new();
     for (name, grace) in [("strict", Some(GRACE)), ("patient", None)] {
-        bed.deploy(&server(name)).await?;
+        bed.deploy(&manifests::server(name, 2)).await?;
         templates.push((name, bed.template(name).await?));
         bed.apply(&backend(name, grace)).await?;
         bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
@@ -100,13 +100,6 @@ fn backend(name: &str, grace: Option<Duration>) -> Value {
     backend["spec"]["connectionAge"]["grace"] =
         json!(grace.map(|grace| format!("{}s", grace.as_secs())));
     backend
-}
-
-/// With a little CPU of its own, so that what is seen is gRPC's doing and not a neighbour's.
-fn server(name: &str) -> Value {
-    let mut server = manifests::server(name, 2);
-    manifests::container(&mut server)["resources"] = json!({"requests": {"cpu": "20m"}});
-    server
 }
 
 /// How often a server of `strict` waited in vain for this client to answer a GOAWAY.
