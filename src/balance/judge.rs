@@ -10,45 +10,45 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::chance::Dispersion;
-use super::evidence::{Evidence, Observation};
+use super::detector::{Detector, Outlook, SPAN, Seen};
+use super::evidence::Observation;
 use super::exposition::{Counters, Family};
-use super::indices::as_f64;
 use super::pod::{Pod, Standing};
 use super::publish::Published;
 use super::report::{self, Discovery, MetricsReason, MetricsState, Report, Share};
 use super::round::{Mode, Round, Settings, Target};
-use super::verdict::{Assessment, Load, Verdict, assess};
-use super::window::{count, elapsed};
+use super::time::elapsed;
+use super::verdict::{Assessment, Verdict};
+use super::window::count;
 
 /// Pods that are judged at most; further ones are left out.
 pub const MAX_PODS: usize = 5000;
 /// Pods that a list of a report names at most.
 pub const MAX_NAMED: usize = 10;
-/// Mean from which on a backend counts as busy: idle pods can be told from it.
-const BUSY: f64 = 10.0;
 
 /// Judges one backend.
 #[derive(Debug)]
 pub struct Judge {
     settings: Settings,
     pods: BTreeMap<String, Pod>,
-    evidence: Evidence,
-    dispersion: Dispersion,
-    /// When the last window ended that the dispersion was learnt from.
-    learnt: Option<Timestamp>,
-    /// Since when there is traffic enough to tell idle pods.
-    busy_since: Option<Timestamp>,
+    detector: Detector,
     discovered: VecDeque<(Timestamp, Duration)>,
     last: Option<Timestamp>,
     restored: String,
     report: Report,
 }
 
+/// A pod that counts, and its requests.
+struct Judged {
+    uid: String,
+    window: f64,
+    sums: [Option<f64>; SPAN],
+}
+
 /// The judged pods of one round.
 #[derive(Default)]
 struct Census {
-    judged: Vec<(String, f64)>,
+    judged: Vec<Judged>,
     warming: u32,
     failing: u32,
     scraped: u32,
@@ -56,7 +56,7 @@ struct Census {
 
 impl Census {
     fn total(&self) -> f64 {
-        self.judged.iter().map(|(_, requests)| requests).sum()
+        self.judged.iter().map(|pod| pod.window).sum()
     }
 }
 
@@ -69,10 +69,7 @@ impl Judge {
         Self {
             settings,
             pods: BTreeMap::new(),
-            evidence: Evidence::restored(restored.map(|restored| restored.verdict)),
-            dispersion: Dispersion::default(),
-            learnt: None,
-            busy_since: None,
+            detector: Detector::restored(restored.map(|restored| restored.verdict)),
             // Long ago, so that no pod of now came together with it.
             discovered: discovered
                 .map(|took| (Timestamp::MIN, took))
@@ -88,9 +85,7 @@ impl Judge {
     pub fn configure(&mut self, settings: Settings) {
         if settings != self.settings {
             self.settings = settings;
-            self.evidence.restart();
-            self.dispersion = Dispersion::default();
-            self.learnt = None;
+            self.detector.restart();
         }
     }
 
@@ -107,7 +102,7 @@ impl Judge {
         self.last = Some(round.now);
         if self.settings.mode == Mode::Off {
             self.pods.clear();
-            self.evidence.weigh(
+            self.detector.weigh(
                 Observation::Circumstance(Verdict::Off),
                 round.now,
                 self.settings.window,
@@ -118,22 +113,12 @@ impl Judge {
         self.follow(round);
         let family = self.family();
         let census = self.census(round.now, family);
-        self.learn(round, &census);
-        let loads = self.loads(&census);
-        let open_rpcs = self.pods.values().map(Pod::in_flight).sum::<f64>() >= 1.0;
-        let dispersion = self.dispersion.value();
-        let thresholds = &self.settings.thresholds;
-        let assessment = assess(
-            &loads,
-            dispersion,
-            open_rpcs,
-            thresholds,
-            self.evidence.held(),
-        );
-        let observation = self.observe(round, &census, &assessment);
+        let outlook = self.outlook(round, &census);
+        let observation = self.circumstance(round, &census, outlook.observation);
         let verdict = self
-            .evidence
+            .detector
             .weigh(observation, round.now, self.settings.window);
+        let assessment = outlook.assessment;
         self.report = self.compose(verdict, family, &census, &assessment);
         &self.report
     }
@@ -198,7 +183,11 @@ impl Judge {
         for (uid, pod) in &self.pods {
             census.scraped += u32::from(pod.is_scraped(now, self.settings.interval));
             match pod.standing(now, &self.settings, family) {
-                Standing::Judged(requests) => census.judged.push((uid.clone(), requests)),
+                Standing::Judged(window, sums) => census.judged.push(Judged {
+                    uid: uid.clone(),
+                    window,
+                    sums,
+                }),
                 Standing::Warming => census.warming += 1,
                 Standing::Failing => census.failing += 1,
             }
@@ -206,44 +195,31 @@ impl Judge {
         census
     }
 
-    /// Learns the dispersion from windows that do not overlap, and since when there is traffic.
-    fn learn(&mut self, round: &Round, census: &Census) {
-        let busy =
-            !census.judged.is_empty() && census.total() >= BUSY * as_f64(census.judged.len());
-        self.busy_since = if busy {
-            self.busy_since.or(Some(round.now))
+    /// What the numbers of the judged pods come to.
+    fn outlook(&mut self, round: &Round, census: &Census) -> Outlook {
+        let seen: Vec<Seen<'_>> = census
+            .judged
+            .iter()
+            .map(|pod| Seen {
+                uid: &pod.uid,
+                window: pod.window,
+                sums: pod.sums,
+                ever_served: self.pods.get(&pod.uid).is_some_and(Pod::ever_served),
+            })
+            .collect();
+        let (window, interval) = (self.settings.window, self.settings.interval);
+        if round.rolling_out || seen.is_empty() {
+            self.detector.interrupt();
         } else {
-            None
-        };
-        if round.rolling_out || census.judged.is_empty() {
-            self.dispersion.interrupt();
-            self.learnt = None;
-            return;
+            self.detector.learn(&seen, round.now, window, interval / 2);
         }
-        let needed = self
-            .settings
-            .window
-            .saturating_sub(self.settings.interval / 2);
-        if self
-            .learnt
-            .is_none_or(|learnt| elapsed(learnt, round.now) >= needed)
-        {
-            self.learnt = Some(round.now);
-            self.dispersion
-                .observe(census.judged.iter().cloned().collect());
-        }
+        let open_rpcs = self.pods.values().map(Pod::in_flight).sum::<f64>() >= 1.0;
+        self.detector
+            .look(&seen, open_rpcs, &self.settings.thresholds)
     }
 
-    fn loads(&self, census: &Census) -> Vec<Load> {
-        let load = |(uid, requests): &(String, f64)| Load {
-            requests: *requests,
-            ever_served: self.pods.get(uid).is_some_and(Pod::ever_served),
-        };
-        census.judged.iter().map(load).collect()
-    }
-
-    /// Rows 1 to 8 of the table in [`verdict`](super::verdict); the others are in the assessment.
-    fn observe(&self, round: &Round, census: &Census, assessment: &Assessment) -> Observation {
+    /// Rows 1 to 8 of the table in [`verdict`](super::verdict) come before what the numbers say.
+    fn circumstance(&self, round: &Round, census: &Census, numbers: Observation) -> Observation {
         let judged = census.judged.len();
         let failing = usize::try_from(census.failing).unwrap_or(usize::MAX);
         let circumstance = if self.settings.mode == Mode::Observe {
@@ -259,40 +235,18 @@ impl Judge {
         } else if failing > 0 && (judged < 2 || judged < failing) {
             return Observation::Finding {
                 verdict: Verdict::InsufficientData,
-                since: None,
+                windows: 1,
             };
         } else if judged == 1 {
             Verdict::SinglePod
         } else {
-            let since = self.idle_since(census, assessment);
-            return Observation::Finding {
-                verdict: assessment.verdict,
-                since,
-            };
+            return numbers;
         };
         if judged == 0 && census.warming > 0 {
             Observation::Early(circumstance)
         } else {
             Observation::Circumstance(circumstance)
         }
-    }
-
-    /// Since when a pod that never served is known to be idle while others had traffic: since its first
-    /// full window, because its counter is still at zero.
-    fn idle_since(&self, census: &Census, assessment: &Assessment) -> Option<Timestamp> {
-        let busy_since = self
-            .busy_since
-            .filter(|_| assessment.verdict.is_trouble())?;
-        let idle = assessment
-            .idle
-            .iter()
-            .filter_map(|index| self.pods.get(&census.judged[*index].0));
-        let ready = idle
-            .filter(|pod| !pod.ever_served())
-            .map(|pod| pod.ready_since)
-            .min()?;
-        let full = ready.checked_add(self.settings.window).ok()?;
-        Some(full.max(busy_since))
     }
 }
 

@@ -6,9 +6,9 @@
 //!   judge ── pod, window ──▶ requests of each pod in the window
 //!     │                                     │
 //!     │     chance: what noise alone gives  ▼
-//!     │              └──────▶ indices ──▶ verdict: what this window says
+//!     │              └──────▶ indices ──▶ verdict: what these counts say
 //!     │                                     │
-//!     └── evidence: does it last? ◀─────────┘
+//!     └── evidence: does it last? ◀── detector: one window, and the sum of three
 //!                  │
 //!                  ▼
 //!     report ──▶ publish: what the status shows, and when it changes
@@ -20,6 +20,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod chance;
+pub mod detector;
+pub mod dispersion;
 pub mod evidence;
 pub mod exposition;
 pub mod indices;
@@ -29,6 +31,7 @@ pub mod publish;
 pub mod reconnects;
 pub mod report;
 pub mod round;
+mod time;
 pub mod turnover;
 pub mod verdict;
 pub mod window;

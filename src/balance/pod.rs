@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::detector::SPAN;
 use super::exposition::{Counters, Family};
 use super::reconnects::Reconnects;
 use super::round::{Scrape, ScrapeError, Settings, Target};
+use super::time::elapsed;
 use super::turnover::Connections;
-use super::window::{Pushed, Series, elapsed};
+use super::window::{Pushed, Series};
 
 /// Scrapes in a row that must fail before it is said: one is lost now and then.
 const FAILURES: u32 = 2;
@@ -16,8 +18,8 @@ const FAILURES: u32 = 2;
 /// Where a pod stands in a round.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Standing {
-    /// Requests within the window.
-    Judged(f64),
+    /// Requests within the window, and within the last one, two and three.
+    Judged(f64, [Option<f64>; SPAN]),
     /// Too young, or its samples do not cover a window yet.
     Warming,
     /// No usable number.
@@ -48,6 +50,8 @@ pub(super) struct Pod {
     series: Series,
     /// The count when the pod became ready: not zero where it was ready before.
     baseline: f64,
+    /// Since when its counters are those of one process that is ready.
+    counted_since: Timestamp,
     first: FirstRequest,
     failures: u32,
     pub error: Option<ScrapeError>,
@@ -73,6 +77,7 @@ impl Pod {
             restarts: target.restarts,
             series: Series::default(),
             baseline: 0.0,
+            counted_since: target.ready_since,
             first: if busy { waiting } else { FirstRequest::Untold },
             failures: 0,
             error: None,
@@ -87,9 +92,8 @@ impl Pod {
     pub fn update(&mut self, target: &Target, busy: bool) {
         if target.restarts != self.restarts {
             self.restarts = target.restarts;
-            self.series.clear();
+            self.forget();
             self.connections.restarted();
-            self.baseline = 0.0;
         } else if target.ready_since != self.ready_since {
             self.baseline = self
                 .series
@@ -98,12 +102,23 @@ impl Pod {
         }
         if target.ready_since != self.ready_since {
             self.ready_since = target.ready_since;
+            self.counted_since = target.ready_since;
             if busy {
                 self.first = FirstRequest::Waiting {
                     since: target.ready_since,
                 };
             }
         }
+    }
+
+    /// Another process serves in the pod.
+    fn forget(&mut self) {
+        self.counted_since = self
+            .series
+            .newest()
+            .map_or(self.counted_since, |(at, _)| at.max(self.counted_since));
+        self.series.clear();
+        self.baseline = 0.0;
     }
 
     /// Takes a scrape; answers how long the first request took to come after Ready, once that is known.
@@ -119,10 +134,14 @@ impl Pod {
         self.failures = 0;
         self.error = None;
         self.known |= counters.preferred().is_some();
-        let before = self.series.newest().map(|(_, counters)| served(&counters));
+        let newest = self.series.newest();
+        let before = newest.map(|(_, counters)| served(&counters));
         match self.series.push(scrape.at, counters, settings.window) {
             Pushed::Stale => return None,
-            Pushed::Reset => self.baseline = 0.0,
+            Pushed::Reset => {
+                self.baseline = 0.0;
+                self.counted_since = newest.map_or(self.counted_since, |(at, _)| at);
+            }
             Pushed::Taken => {}
         }
         self.connections.push(
@@ -232,10 +251,31 @@ impl Pod {
             .increase(family, settings.window, settings.interval / 2)
         {
             _ if young => Standing::Warming,
-            Some(requests) => Standing::Judged(requests),
+            Some(requests) => Standing::Judged(requests, self.sums(now, settings, family)),
             None if comparable.is_some() => Standing::Warming,
             None => Standing::Failing,
         }
+    }
+}
+
+impl Pod {
+    /// Requests within the last one, two and three windows, as far as the pod was to be counted on: not while clients
+    /// were still to find it. One that has served nothing at all is known to have had none since it became ready, and
+    /// once the promise is broken that counts.
+    fn sums(&self, now: Timestamp, settings: &Settings, family: Family) -> [Option<f64>; SPAN] {
+        let counted = elapsed(self.counted_since, now);
+        let found = elapsed(self.ready_since, now).saturating_sub(settings.promise());
+        let slack = settings.interval / 2;
+        std::array::from_fn(|index| {
+            let span = settings.window * u32::try_from(index + 1).unwrap_or(u32::MAX);
+            if !self.ever_served() {
+                (counted >= span).then_some(0.0)
+            } else if found >= span {
+                self.series.increase(family, span, slack)
+            } else {
+                None
+            }
+        })
     }
 }
 

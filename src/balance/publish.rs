@@ -12,9 +12,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::report::{MetricsReason, MetricsState, Report, Share};
+use super::time::elapsed;
 use super::turnover::Turnover;
 use super::verdict::Verdict;
-use super::window::elapsed;
 
 /// How old what is published may become.
 pub const REFRESH: Duration = Duration::from_mins(10);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::window::elapsed;
+use super::time::elapsed;
 
 /// Ends of connections to wait for before anything is said.
 const ENOUGH: f64 = 3.0;

@@ -15,7 +15,8 @@
 //! | 7 | fewer than half of the grown pods could be scraped, or one of several | `InsufficientData` |
 //! | 8 | one grown pod | `SinglePod` |
 //!
-//! Then the requests x of the judged pods, with mean m over N pods and dispersion φ. The first row that holds decides:
+//! Then the requests x of the judged pods, with mean m a window over N pods and dispersion φ. The first row that holds
+//! decides:
 //!
 //! | # | requests | verdict |
 //! |---|---|---|
@@ -30,19 +31,22 @@
 //! | 17 | one pod has more than half of the excess over the mean, and stands out more than the idlest does | `HotPod` |
 //! | 18 | else | `Skewed` |
 //!
-//! *Idle*: x < m/10, and chance gives that to one of N pods in less than one window of a thousand.
-//! *Significant*: Σ(x−m)²/m > φ · χ²(0.999, N−1).
+//! *Idle*: x < m/10, and chance gives that to one of N pods with a probability below p, by the exact lower tail.
+//! *Significant*: Σ(x−m)²/m > φ · χ²(1−p, N−1).
+//! What the counts are of, and so p and φ, is the [`Bar`]: a thousandth and φ as it most likely is for a window alone;
+//! one of ten million and φ as it may well be for the sum of windows that something new is said of.
 //! *More than half*: by three standard deviations of the busiest pod, unless it alone is above the mean.
 //! *Large*: max/mean > 1.5, or min/mean < 0.5, or CV* > 0.25; the first two move outwards to what chance reaches for small m.
 //! *Held*: what is said counts until it is 20 % better ([`Held`]), so that a backend on the border does not flap.
 //!
-//! Whether a finding lasts is not decided here but in [`evidence`](super::evidence).
+//! Whether a finding lasts is not decided here but in [`detector`](super::detector) and [`evidence`](super::evidence).
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::chance::{Reach, SIGNIFICANCE, chi_square_quantile, ln_lower_tail};
-use super::indices::Indices;
+use super::chance::{ALARM, Reach, SIGNIFICANCE, chi_square_quantile, ln_lower_tail};
+use super::dispersion::Dispersion;
+use super::indices::{Indices, as_f64};
 
 /// Idle pods can be told from this mean on: chance gives a pod none at all once in 22 000 windows.
 const FEWEST_FOR_IDLE: f64 = 10.0;
@@ -177,6 +181,11 @@ pub struct Load {
 pub struct Held(pub Option<Verdict>);
 
 impl Held {
+    /// Whether trouble is said.
+    pub fn is_trouble(self) -> bool {
+        self.0.is_some_and(Verdict::is_trouble)
+    }
+
     /// The factor for a figure that made one of `verdicts` be said.
     fn factor(self, verdicts: &[Verdict]) -> f64 {
         match self.0 {
@@ -199,10 +208,41 @@ impl Held {
     }
 }
 
-/// What one window says.
+/// What is counted together, and what chance may do to it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bar {
+    /// Windows.
+    pub windows: f64,
+    /// Variance over mean of a pod's count.
+    pub dispersion: f64,
+    /// How rarely chance may go so far.
+    pub tail: f64,
+}
+
+impl Bar {
+    /// For one window alone: enough to keep what was said, and to doubt what was not.
+    pub fn of_a_window(dispersion: &Dispersion) -> Self {
+        Self {
+            windows: 1.0,
+            dispersion: dispersion.typical(),
+            tail: SIGNIFICANCE,
+        }
+    }
+
+    /// For saying something new of so many windows together.
+    pub fn of_windows(windows: usize, dispersion: &Dispersion) -> Self {
+        Self {
+            windows: as_f64(windows),
+            dispersion: dispersion.cautious(),
+            tail: ALARM,
+        }
+    }
+}
+
+/// What the counts say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
-    /// The verdict, were this the only window.
+    /// The verdict, were there only these counts.
     pub verdict: Verdict,
     /// The indices, if there was a request.
     pub indices: Option<Indices>,
@@ -212,16 +252,16 @@ pub struct Assessment {
     pub hot: Vec<usize>,
 }
 
-/// Decides rows 9 to 18 of the [table](self) for one window of the judged pods.
+/// Decides rows 9 to 18 of the [table](self) for the judged pods.
 pub fn assess(
     loads: &[Load],
-    dispersion: f64,
+    bar: Bar,
     open_rpcs: bool,
     thresholds: &Thresholds,
     held: Held,
 ) -> Assessment {
     let requests: Vec<f64> = loads.iter().map(|load| load.requests).collect();
-    let Some(indices) = Indices::new(&requests, dispersion) else {
+    let Some(indices) = Indices::new(&requests, bar.dispersion) else {
         let verdict = if open_rpcs {
             Verdict::StreamsOnly
         } else {
@@ -234,12 +274,12 @@ pub fn assess(
             hot: Vec::new(),
         };
     };
-    let trips = Trips::new(&indices, dispersion, thresholds, held);
+    let trips = Trips::new(&indices, bar, thresholds, held);
     let which = |wanted: &dyn Fn(f64) -> bool| -> Vec<usize> {
         let matching = requests.iter().enumerate().filter(|(_, x)| wanted(**x));
         matching.map(|(index, _)| index).collect()
     };
-    let idle = which(&|x| is_idle(x, &indices, dispersion, held));
+    let idle = which(&|x| is_idle(x, &indices, bar, held));
     let verdict = decide(loads, &indices, &idle, &trips, held);
     // A pod may be the culprit by the variation alone, below the threshold of max/mean.
     let hot_from = match verdict {
@@ -256,7 +296,7 @@ pub fn assess(
 }
 
 fn decide(loads: &[Load], indices: &Indices, idle: &[usize], trips: &Trips, held: Held) -> Verdict {
-    if indices.mean < FEWEST_FOR_IDLE * held.judged() {
+    if indices.mean < FEWEST_FOR_IDLE * trips.bar.windows * held.judged() {
         return Verdict::InsufficientData;
     }
     let nearly_all = NEARLY_ALL * held.factor(&[Verdict::FewClients]);
@@ -276,16 +316,16 @@ fn decide(loads: &[Load], indices: &Indices, idle: &[usize], trips: &Trips, held
         Verdict::Balanced
     } else if concentrated {
         Verdict::FewClients
-    } else if one_stands_out(loads, indices, trips.dispersion, held) {
+    } else if one_stands_out(loads, indices, trips.bar.dispersion, held) {
         Verdict::HotPod
     } else {
         Verdict::Skewed
     }
 }
 
-fn is_idle(requests: f64, indices: &Indices, dispersion: f64, held: Held) -> bool {
+fn is_idle(requests: f64, indices: &Indices, bar: Bar, held: Held) -> bool {
     requests < IDLE / held.idle() * indices.mean
-        && ln_lower_tail(requests, indices.mean, dispersion) < (SIGNIFICANCE / indices.pods).ln()
+        && ln_lower_tail(requests, indices.mean, bar.dispersion) < (bar.tail / indices.pods).ln()
 }
 
 fn one_stands_out(loads: &[Load], indices: &Indices, dispersion: f64, held: Held) -> bool {
@@ -314,20 +354,20 @@ struct Trips {
     cv: f64,
     min_requests: f64,
     chi_square: f64,
-    dispersion: f64,
+    bar: Bar,
 }
 
 impl Trips {
-    fn new(indices: &Indices, dispersion: f64, thresholds: &Thresholds, held: Held) -> Self {
-        let reach = Reach::new(indices.pods, indices.mean, dispersion);
+    fn new(indices: &Indices, bar: Bar, thresholds: &Thresholds, held: Held) -> Self {
+        let reach = Reach::new(indices.pods, indices.mean, bar.dispersion);
         let ease = held.trouble();
         Self {
             max_over_mean: thresholds.max_over_mean.max(1.0 + reach.above) * ease,
             min_over_mean: thresholds.min_over_mean.min((1.0 - reach.below).max(0.0)) / ease,
             cv: thresholds.cv * ease,
-            min_requests: thresholds.min_requests * held.judged(),
-            dispersion,
-            chi_square: dispersion.max(1.0) * chi_square_quantile(SIGNIFICANCE, indices.pods - 1.0),
+            min_requests: thresholds.min_requests * bar.windows * held.judged(),
+            bar,
+            chi_square: bar.dispersion.max(1.0) * chi_square_quantile(bar.tail, indices.pods - 1.0),
         }
     }
 

@@ -15,8 +15,23 @@ fn loads(requests: &[f64]) -> Vec<Load> {
         .collect()
 }
 
+fn bar(dispersion: f64) -> Bar {
+    Bar {
+        windows: 1.0,
+        dispersion,
+        tail: SIGNIFICANCE,
+    }
+}
+
 fn say(loads: &[Load], dispersion: f64, held: Option<Verdict>) -> Verdict {
-    assess(loads, dispersion, false, &Thresholds::default(), Held(held)).verdict
+    assess(
+        loads,
+        bar(dispersion),
+        false,
+        &Thresholds::default(),
+        Held(held),
+    )
+    .verdict
 }
 
 fn verdict(requests: &[f64]) -> Verdict {
@@ -63,7 +78,7 @@ fn every_row_of_the_table() {
 fn open_streams_without_new_requests_are_no_silence() {
     let open = assess(
         &loads(&[0.0, 0.0]),
-        1.0,
+        bar(1.0),
         true,
         &Thresholds::default(),
         Held::default(),
@@ -71,7 +86,7 @@ fn open_streams_without_new_requests_are_no_silence() {
     assert_eq!(open.verdict, StreamsOnly);
     let busy = assess(
         &loads(&[100.0, 100.0]),
-        1.0,
+        bar(1.0),
         true,
         &Thresholds::default(),
         Held::default(),
@@ -101,8 +116,9 @@ fn the_border_is_sharp_where_there_are_many_requests() {
         cv: 10.0,
         ..Thresholds::default()
     };
-    let say =
-        |requests: &[f64]| assess(&loads(requests), 1.0, false, &wide, Held::default()).verdict;
+    let say = |requests: &[f64]| {
+        assess(&loads(requests), bar(1.0), false, &wide, Held::default()).verdict
+    };
     assert_eq!(say(&hot(1.49)), Balanced);
     assert_eq!(say(&hot(1.51)), HotPod);
 }
@@ -130,7 +146,7 @@ fn the_thresholds_of_the_extremes_move_outwards_for_small_counts() {
             cv: 10.0,
             ..Thresholds::default()
         };
-        assess(&loads(&requests), 1.0, false, &wide, Held::default()).verdict
+        assess(&loads(&requests), bar(1.0), false, &wide, Held::default()).verdict
     };
     assert_eq!(spread(46.5, 1.0), Balanced);
     assert_eq!(spread(46.5, 100.0), Skewed);
@@ -176,7 +192,7 @@ fn what_was_said_holds_until_it_is_a_fifth_better() {
 fn lists_name_the_culprits() {
     let found = assess(
         &loads(&[500.0, 100.0, 100.0, 0.0]),
-        1.0,
+        bar(1.0),
         false,
         &Thresholds::default(),
         Held::default(),

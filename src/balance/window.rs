@@ -6,15 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::exposition::{Counters, Family};
+use super::time::elapsed;
 
 /// Samples that a window is cut into at most: what bounds the memory of a pod, however short the
 /// interval and however long the window.
-const GRAIN: u32 = 64;
-
-/// How long `to` is after `from`; zero if it is not.
-pub(super) fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::try_from(to.duration_since(from)).unwrap_or_default()
-}
+const GRAIN: u32 = 32;
+/// Windows that are remembered: those that are added up, and one to reach back to.
+const KEPT: u32 = super::evidence::WINDOWS + 1;
 
 /// What [`Series::push`] made of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +54,7 @@ impl Series {
         while self
             .0
             .get(1)
-            .is_some_and(|next| elapsed(next.at, at) > window.saturating_mul(2))
+            .is_some_and(|next| elapsed(next.at, at) > window.saturating_mul(KEPT))
         {
             self.0.pop_front();
         }
@@ -82,8 +80,8 @@ impl Series {
         self.0.back().map(|sample| (sample.at, sample.counters))
     }
 
-    /// RPCs within the window that ends with the newest sample, scaled to exactly one window because
-    /// samples never lie exactly one window apart. `None` until the samples cover the window but for
+    /// RPCs within the window that ends with the newest sample, scaled to exactly that long because
+    /// samples never lie exactly so far apart. `None` until the samples cover the window but for
     /// `slack`, or where the family is not comparable (the pod shows another one).
     pub fn increase(&self, family: Family, window: Duration, slack: Duration) -> Option<f64> {
         let newest = self.0.back()?;
@@ -218,7 +216,11 @@ mod tests {
             let seconds = f64::from(tick) * 0.01;
             series.push(at(seconds), started(f64::from(tick)), WINDOW);
         }
-        assert!(series.len() <= 2 * (GRAIN as usize + 2), "{}", series.len());
+        assert!(
+            series.len() <= (KEPT * (GRAIN + 2)) as usize,
+            "{}",
+            series.len()
+        );
         let requests = increase(&series).unwrap();
         assert!((requests - 1000.0).abs() < 1.0, "{requests}");
     }

@@ -25,7 +25,7 @@ impl Judge {
         let mut report = Report {
             verdict,
             message: String::new(),
-            restored: self.evidence.is_restored(),
+            restored: self.detector.is_restored(),
             pods: u32::try_from(self.pods.len()).unwrap_or(u32::MAX),
             judged: u32::try_from(census.judged.len()).unwrap_or(u32::MAX),
             warming: census.warming,
@@ -34,7 +34,7 @@ impl Judge {
             max_over_mean: indices.map(|indices| indices.max_over_mean),
             min_over_mean: indices.map(|indices| indices.min_over_mean),
             cv: indices.map(|indices| indices.cv_corrected),
-            noise: indices.map(|indices| (self.dispersion.value() / indices.mean).sqrt()),
+            noise: indices.map(|indices| (self.detector.dispersion() / indices.mean).sqrt()),
             requests_per_second: (!census.judged.is_empty()).then_some(total / seconds),
             window: self.settings.window,
             metric: family.map(Family::name),
@@ -69,9 +69,9 @@ impl Judge {
         let total = census.total();
         let pods = which.iter().map(|index| &census.judged[*index]);
         let mut shares: Vec<Share> = pods
-            .map(|(uid, requests)| Share {
-                pod: self.pods[uid].name.clone(),
-                share: requests / total,
+            .map(|pod| Share {
+                pod: self.pods[&pod.uid].name.clone(),
+                share: pod.window / total,
             })
             .collect();
         shares.sort_by(|a, b| a.share.total_cmp(&b.share));

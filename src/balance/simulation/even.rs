@@ -48,9 +48,9 @@ fn chance_alone_raises_no_alarm_and_hardly_ever_writes() {
 
 #[test]
 fn the_rate_of_false_alarms() {
-    // 1000 hours of the hardest case: few requests, where chance is widest.
-    let alarms: usize = (0..1000).map(|seed| hour(3, 34.0, 1_000 + seed).0).sum();
-    assert!(alarms <= 1, "{alarms} rounds of false alarm in 1000 hours");
+    // The hardest case: few requests, where chance is widest. Rarer errors are looked for in tests/calibration.
+    let alarms: usize = (0..30).map(|seed| hour(3, 34.0, 1_000 + seed).0).sum();
+    assert_eq!(alarms, 0);
 }
 
 #[test]

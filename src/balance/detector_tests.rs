@@ -1,0 +1,125 @@
+use super::*;
+
+fn seen<'a>(names: &'a [String], windows: &[[f64; SPAN]]) -> Vec<Seen<'a>> {
+    let pods = names.iter().zip(windows);
+    pods.map(|(name, windows)| {
+        let mut sum = 0.0;
+        Seen {
+            uid: name,
+            window: windows[0],
+            sums: windows.map(|requests| {
+                sum += requests;
+                Some(sum)
+            }),
+            ever_served: true,
+        }
+    })
+    .collect()
+}
+
+/// What the last three windows say, newest first, of pods whose traffic is a Poisson process.
+fn look(windows: &[[f64; SPAN]]) -> Observation {
+    let names: Vec<String> = (0..windows.len()).map(|pod| pod.to_string()).collect();
+    let pods = seen(&names, windows);
+    detector(&pods)
+        .look(&pods, false, &Thresholds::default())
+        .observation
+}
+
+/// Has learnt that there is no dispersion.
+fn detector(pods: &[Seen<'_>]) -> Detector {
+    let mut detector = Detector::default();
+    let even: Vec<Seen<'_>> = pods
+        .iter()
+        .map(|pod| Seen {
+            window: 100.0,
+            ..*pod
+        })
+        .collect();
+    for second in 0..20 {
+        let now = Timestamp::from_second(second).unwrap();
+        detector.learn(&even, now, Duration::from_secs(1), Duration::ZERO);
+    }
+    detector
+}
+
+fn finding(verdict: Verdict, windows: u32) -> Observation {
+    Observation::Finding { verdict, windows }
+}
+
+#[test]
+fn three_windows_together_say_what_one_alone_does_not() {
+    let mut pods = vec![[30.0; SPAN]; 50];
+    pods[7] = [0.0; SPAN];
+    assert_eq!(look(&pods), finding(Verdict::FewClients, 3));
+    let mut pods = vec![[100.0; SPAN]; 3];
+    pods[0] = [200.0, 170.0, 230.0];
+    assert_eq!(look(&pods), finding(Verdict::HotPod, 3));
+}
+
+#[test]
+fn one_wild_window_does_not_speak_for_three() {
+    for wild in 0..SPAN {
+        let mut pods = vec![[100.0; SPAN]; 3];
+        pods[0][wild] = 1000.0;
+        let expected = if wild == 0 {
+            Observation::Suspicion(Verdict::HotPod)
+        } else {
+            finding(Verdict::Balanced, 1)
+        };
+        assert_eq!(look(&pods), expected, "{wild}");
+    }
+}
+
+#[test]
+fn another_hot_pod_in_each_window_is_no_lasting_trouble() {
+    let pods = [
+        [400.0, 100.0, 100.0],
+        [100.0, 400.0, 100.0],
+        [100.0, 100.0, 400.0],
+    ];
+    assert_eq!(look(&pods), Observation::Suspicion(Verdict::HotPod));
+}
+
+#[test]
+fn windows_without_traffic_are_no_evidence() {
+    let pods = [[600.0, 0.0, 600.0], [100.0, 0.0, 100.0]];
+    assert_eq!(look(&pods), Observation::Suspicion(Verdict::HotPod));
+    assert_eq!(look(&[[0.0; SPAN]; 2]), finding(Verdict::NoTraffic, 1));
+}
+
+#[test]
+fn pods_that_do_not_cover_the_windows_do_not_hold_up_the_others() {
+    let names: Vec<String> = (0..6).map(|pod| pod.to_string()).collect();
+    let mut pods = seen(&names, &[[100.0; SPAN]; 6]);
+    pods[5].sums = [Some(0.0); SPAN];
+    pods[5].window = 0.0;
+    let windows = |pods: &[Seen<'_>]| {
+        let outlook = detector(pods).look(pods, false, &Thresholds::default());
+        assert_eq!(outlook.assessment.idle, [5]);
+        outlook.observation
+    };
+    assert_eq!(windows(&pods), finding(Verdict::FewClients, 3));
+    for pod in &mut pods[..3] {
+        pod.sums = [Some(100.0), None, None];
+    }
+    assert_eq!(windows(&pods), finding(Verdict::FewClients, 3));
+    pods[3].sums = [Some(100.0), Some(200.0), None];
+    pods[4].sums = [Some(100.0), Some(200.0), None];
+    assert_eq!(windows(&pods), finding(Verdict::FewClients, 2));
+}
+
+#[test]
+fn what_was_said_is_judged_by_the_last_window() {
+    let names: Vec<String> = (0..3).map(|pod| pod.to_string()).collect();
+    let pods = seen(
+        &names,
+        &[[100.0; SPAN], [100.0, 900.0, 900.0], [100.0; SPAN]],
+    );
+    let mut detector = Detector::restored(Some(Verdict::HotPod));
+    let outlook = detector.look(&pods, false, &Thresholds::default());
+    assert_eq!(outlook.observation, finding(Verdict::Balanced, 1));
+    let now = Timestamp::UNIX_EPOCH;
+    let said = detector.weigh(outlook.observation, now, Duration::from_secs(10));
+    assert_eq!(said, Verdict::HotPod);
+}
