@@ -2,7 +2,7 @@
 CLUSTER := cargo run --quiet --package evenkeel-cluster
 E2E     := cargo test --quiet --package evenkeel --test e2e --
 
-.PHONY: help demo bench proof clean-cluster test lint flake crds image
+.PHONY: help demo bench calibration proof clean-cluster test lint flake crds image
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ bench: ## Measure and write docs/benchmarks.md
 
 proof: ## Show servers of other people cycling their connections, and write docs/proof.md
 	$(E2E) --proof
+
+calibration: ## Simulate how often the verdict errs, and write docs/verdict.md
+	cargo run --quiet --package evenkeel-calibration
 
 clean-cluster: ## End a kept cluster (NAME=demo)
 	$(CLUSTER) --bin evenkeel-cluster -- --name $(or $(NAME),demo) down

@@ -1,0 +1,170 @@
+//! What is simulated: perfect balance, and two faults.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::fleet::{Fault, Fleet, LOOKS, Traffic, is_trouble};
+use crate::rules::RULES;
+
+/// Windows of perfect balance in each cell. With no error in so many, the error is below 1e-4 with 95 % confidence
+/// (Clopper and Pearson: 1 - 0.05^(1/30000) = 0.99858e-4).
+pub const WINDOWS: usize = 30_000;
+/// Windows after which the operator starts anew, so that what it does not know yet is simulated too.
+const LIFETIME: usize = 250;
+/// Times that a fault is brought in.
+pub const RUNS: usize = 1000;
+/// Windows within which it has to be found.
+pub const WITHIN: usize = 3;
+/// Healthy windows to learn from before the first fault.
+const LEARN: usize = 60;
+/// Healthy windows between two.
+const BETWEEN: usize = 3;
+
+/// The cells of perfect balance.
+pub fn balanced() -> Vec<Traffic> {
+    cells(&[2, 3, 5, 10, 20, 50, 100], &[30.0, 100.0, 300.0, 1000.0])
+}
+
+/// The cells with a fault.
+pub fn faulty() -> Vec<Traffic> {
+    cells(&[3, 10, 50], &[30.0, 100.0, 300.0, 500.0, 1000.0])
+}
+
+fn cells(pods: &[usize], means: &[f64]) -> Vec<Traffic> {
+    let mut cells = Vec::new();
+    for burst in [1.0, 5.0] {
+        for pods in pods {
+            for mean in means {
+                cells.push(Traffic {
+                    pods: *pods,
+                    mean: *mean,
+                    burst,
+                });
+            }
+        }
+    }
+    cells
+}
+
+/// Whether a fault has to be found there.
+pub fn is_promised(traffic: Traffic, fault: Fault) -> bool {
+    let bursts = traffic.burst > 1.0;
+    traffic.mean
+        >= match fault {
+            Fault::None => f64::INFINITY,
+            Fault::Idle if bursts => 100.0,
+            Fault::Idle => 30.0,
+            Fault::Hot if bursts => 500.0,
+            Fault::Hot => 100.0,
+        }
+}
+
+/// How often something was said, by Evenkeel and by each of the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Out of how many.
+    pub of: usize,
+    /// By Evenkeel.
+    pub said: usize,
+    /// By the rules.
+    pub rules: [usize; RULES.len()],
+}
+
+impl Tally {
+    fn add_rules(&mut self, window: &[f64], already: &mut [bool; RULES.len()]) {
+        for ((rule, said), already) in RULES.iter().zip(&mut self.rules).zip(already) {
+            if !*already && (rule.holds)(window) {
+                *already = true;
+                *said += 1;
+            }
+        }
+    }
+}
+
+/// Windows of perfect balance, those in which trouble was said at any look, and those at whose end a rule held.
+pub fn errors(traffic: Traffic) -> Tally {
+    let mut fleet = Fleet::new(traffic, seed(traffic, Fault::None));
+    let mut tally = Tally {
+        of: WINDOWS,
+        ..Tally::default()
+    };
+    for window in 0..WINDOWS {
+        if window % LIFETIME == 0 {
+            fleet.forget();
+        }
+        let wrong = (0..LOOKS).fold(false, |wrong, _| {
+            is_trouble(fleet.step(Fault::None)) || wrong
+        });
+        tally.said += usize::from(wrong);
+        tally.add_rules(&fleet.window(), &mut [false; RULES.len()]);
+    }
+    tally
+}
+
+/// Runs with a fault, and those in which it was said within three windows; of the rules, at the end of any of them.
+pub fn found(traffic: Traffic, fault: Fault) -> Tally {
+    let mut healthy = Fleet::new(traffic, seed(traffic, fault));
+    let rest = |fleet: &mut Fleet, windows: usize| {
+        for _ in 0..windows * LOOKS {
+            fleet.step(Fault::None);
+        }
+    };
+    rest(&mut healthy, LEARN);
+    let mut tally = Tally {
+        of: RUNS,
+        ..Tally::default()
+    };
+    for _ in 0..RUNS {
+        rest(&mut healthy, BETWEEN);
+        // In a copy: a fault is brought to an operator that has seen none before.
+        let mut fleet = healthy.clone();
+        let (mut said, mut rules) = (false, [false; RULES.len()]);
+        for _ in 0..WITHIN {
+            for _ in 0..LOOKS {
+                said |= is_trouble(fleet.step(fault));
+            }
+            tally.add_rules(&fleet.window(), &mut rules);
+        }
+        tally.said += usize::from(said);
+    }
+    tally
+}
+
+/// Another for every cell, the same in every run.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole numbers"
+)]
+fn seed(traffic: Traffic, fault: Fault) -> u64 {
+    let Traffic { pods, mean, burst } = traffic;
+    ((pods as u64 * 10_000 + mean as u64) * 10 + burst as u64) * 10 + fault as u64
+}
+
+/// Does it for each, on all cores; the results in their order.
+pub fn on_all_cores<T: Send, C: Copy + Sync>(cells: &[C], of: impl Fn(C) -> T + Sync) -> Vec<T> {
+    // The largest come last: begun first, none is left over for one core at the end.
+    let left = AtomicUsize::new(cells.len());
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let place = left.fetch_sub(1, Ordering::Relaxed);
+            if place == 0 || place > cells.len() {
+                left.store(0, Ordering::Relaxed);
+                return done;
+            }
+            done.push((place - 1, of(cells[place - 1])));
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut done: Vec<(usize, T)> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let results = workers.into_iter().map(|worker| match worker.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        results.flatten().collect()
+    });
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, result)| result).collect()
+}

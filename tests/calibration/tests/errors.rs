@@ -1,0 +1,57 @@
+//! What is promised of the verdict's errors, in each cell for itself: never pooled, so that no easy cell hides a hard one.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may fail by it: the trace says where"
+)]
+
+use std::fs;
+use std::sync::LazyLock;
+
+use evenkeel_calibration::page::{Results, path, with};
+use evenkeel_calibration::study::{WINDOWS, is_promised};
+
+static RESULTS: LazyLock<Results> = LazyLock::new(Results::new);
+
+#[test]
+fn chance_is_never_called_trouble() {
+    for (traffic, tally) in &RESULTS.balanced {
+        assert!(tally.of >= WINDOWS);
+        assert_eq!(tally.said, 0, "false verdicts for {traffic:?}");
+    }
+    assert_eq!(RESULTS.balanced.len(), 56);
+}
+
+#[test]
+fn so_many_windows_without_an_error_bound_it() {
+    // Clopper and Pearson's upper bound of confidence 95 % for none of n.
+    let windows = f64::from(u32::try_from(WINDOWS).unwrap());
+    assert!(1.0 - 0.05_f64.powf(1.0 / windows) <= 1e-4);
+}
+
+#[test]
+fn faults_are_found_within_three_windows() {
+    let promised: Vec<_> = RESULTS
+        .faulty
+        .iter()
+        .filter(|(traffic, fault, _)| is_promised(*traffic, *fault))
+        .collect();
+    for (traffic, fault, tally) in &promised {
+        assert!(
+            100 * tally.said >= 99 * tally.of,
+            "{fault:?} is found {} times of {} for {traffic:?}",
+            tally.said,
+            tally.of
+        );
+    }
+    assert_eq!(promised.len(), 45);
+}
+
+#[test]
+fn the_page_shows_what_is_so() {
+    let page = fs::read_to_string(path()).unwrap();
+    let expected = with(&page, &RESULTS).unwrap();
+    assert!(
+        page == expected,
+        "docs/verdict.md is not what the simulation gives: run `make calibration`"
+    );
+}
