@@ -110,3 +110,70 @@ pub fn is_serving(pod: &Pod) -> bool {
                 .any(|condition| condition.type_ == "Ready" && condition.status == "True")
         })
 }
+
+/// Thousandths of a processor that a pod's containers request together; none where none requests any, or in a unit that
+/// processors have not.
+pub fn cpu_request(pod: &Pod) -> Option<u32> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let requests = containers
+        .filter_map(|container| container.resources.as_ref()?.requests.as_ref()?.get("cpu"));
+    let total = requests
+        .map(|quantity| milli_cpu(&quantity.0))
+        .sum::<Option<f64>>()?;
+    // A request of so many processors is no request.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bounded above"
+    )]
+    (1.0..=1e9).contains(&total).then(|| total.round() as u32)
+}
+
+/// A quantity of processors as the API server writes it: `2`, `1.5`, `250m`, `100u`, `5n`, `1k`.
+fn milli_cpu(quantity: &str) -> Option<f64> {
+    let (number, factor) = match quantity.char_indices().last()? {
+        (at, 'n') => (&quantity[..at], 1e-6),
+        (at, 'u') => (&quantity[..at], 1e-3),
+        (at, 'm') => (&quantity[..at], 1.0),
+        (at, 'k') => (&quantity[..at], 1e6),
+        _ => (quantity, 1e3),
+    };
+    let number: f64 = number.parse().ok()?;
+    (number.is_finite() && number >= 0.0).then_some(number * factor)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by it")]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_processors_that_a_pod_requests() {
+        let of = |requests: &[Option<&str>]| {
+            let container = |cpu: Option<&str>| match cpu {
+                Some(cpu) => {
+                    json!({"name": "c", "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}})
+                }
+                None => json!({"name": "c"}),
+            };
+            let containers: Vec<_> = requests.iter().copied().map(container).collect();
+            let pod = serde_json::from_value(json!({"spec": {"containers": containers}})).unwrap();
+            cpu_request(&pod)
+        };
+        for (requests, expected) in [
+            (&[Some("250m"), Some("1")][..], Some(1250)),
+            (&[Some("1.5"), None], Some(1500)),
+            (&[Some("100000u")], Some(100)),
+            (&[Some("1k")], Some(1_000_000)),
+            (&[None], None),
+            (&[], None),
+            (&[Some("0")], None),
+            (&[Some("1Gi")], None),
+            (&[Some("")], None),
+            (&[Some("-1")], None),
+        ] {
+            assert_eq!(of(requests), expected, "{requests:?}");
+        }
+    }
+}

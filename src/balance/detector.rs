@@ -23,7 +23,7 @@ use super::dispersion::Dispersion;
 use super::evidence::{Evidence, Observation, WINDOWS};
 use super::indices::as_f64;
 use super::time::elapsed;
-use super::verdict::{Assessment, Bar, Load, Thresholds, Verdict, assess};
+use super::verdict::{Assessment, Bar, Load, Thresholds, Verdict, assess, weights};
 
 /// Windows that are added up at most.
 pub const SPAN: usize = WINDOWS as usize;
@@ -39,6 +39,8 @@ pub struct Seen<'a> {
     pub sums: [Option<f64>; SPAN],
     /// Whether it has served any request since it became ready.
     pub ever_served: bool,
+    /// What it can take, in any unit, where that is known.
+    pub capacity: Option<u32>,
 }
 
 /// What a round's numbers come to.
@@ -128,6 +130,7 @@ impl Detector {
             .map(|pod| Load {
                 requests: pod.window,
                 ever_served: pod.ever_served,
+                capacity: pod.capacity,
             })
             .collect();
         let bar = Bar::of_a_window(&self.dispersion);
@@ -187,6 +190,7 @@ impl Detector {
             .map(|(_, pod, requests)| Load {
                 requests,
                 ever_served: pod.ever_served,
+                capacity: pod.capacity,
             })
             .collect();
         let bar = Bar::of_windows(windows, &self.dispersion);
@@ -197,7 +201,7 @@ impl Detector {
         let sums: Vec<[f64; SPAN]> = covering()
             .map(|(_, pod, _)| pod.sums.map(Option::unwrap_or_default))
             .collect();
-        lasts(&sums, windows).then(|| Sum {
+        lasts(&sums, &weights(&loads), windows).then(|| Sum {
             windows: u32::try_from(windows).unwrap_or(WINDOWS),
             assessment,
             pods: covering().map(|(index, ..)| index).collect(),
@@ -220,10 +224,15 @@ impl Sum {
 }
 
 /// Whether the deviation of the sum over so many windows is to be seen in each of them, at least half as large.
-fn lasts(sums: &[[f64; SPAN]], windows: usize) -> bool {
+fn lasts(sums: &[[f64; SPAN]], weights: &[f64], windows: usize) -> bool {
     let deviation = |of: &dyn Fn(&[f64; SPAN]) -> f64| -> Option<Vec<f64>> {
         let mean = sums.iter().map(of).sum::<f64>() / as_f64(sums.len());
-        (mean > 0.0).then(|| sums.iter().map(|pod| of(pod) / mean - 1.0).collect())
+        let each = || sums.iter().zip(weights);
+        (mean > 0.0).then(|| {
+            each()
+                .map(|(pod, weight)| of(pod) / mean - weight)
+                .collect()
+        })
     };
     let Some(whole) = deviation(&|pod| pod[windows - 1]) else {
         return false;

@@ -12,6 +12,7 @@ fn seen<'a>(names: &'a [String], windows: &[[f64; SPAN]]) -> Vec<Seen<'a>> {
                 Some(sum)
             }),
             ever_served: true,
+            capacity: None,
         }
     })
     .collect()

@@ -13,6 +13,9 @@
 //! ([`chance`](super::chance)). Jain's index: Jain, Chiu, Hawe, "A quantitative measure of fairness and discrimination",
 //! DEC-TR-301 (1984); effective pods = N / (1 + CV²) follows from it. CV* subtracts the variance that N independent
 //! counts of mean m have, φm, from what was seen; it errs low by φ/(Nm), so it never invents imbalance.
+//!
+//! Where capacities differ, a pod's fair share is its weight w times m, and x/(wm) takes the place of x/m: with Pearson's
+//! Σ(x−wm)²/(wm) for Σ(x−m)²/m, and CV² that over Nm.
 
 /// The indices of one window over at least one pod with at least one request between them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,9 +24,11 @@ pub struct Indices {
     pub pods: f64,
     /// Requests per pod and window.
     pub mean: f64,
+    /// The fair share of the pod with the least capacity: the mean where all have the same.
+    pub least: f64,
     /// Pods' worth of work shared: 1 … `pods`.
     pub effective_pods: f64,
-    /// 1 … `pods`.
+    /// Of the busiest pod over its fair share: 1 … `pods`, where capacities differ more.
     pub max_over_mean: f64,
     /// 0 … 1.
     pub min_over_mean: f64,
@@ -39,6 +44,12 @@ impl Indices {
     /// The indices of `requests` per pod; `None` if there is no pod or no request. What is not a
     /// count (negative, infinite, not a number) counts as none.
     pub fn new(requests: &[f64], dispersion: f64) -> Option<Self> {
+        Self::weighted(requests, &vec![1.0; requests.len()], dispersion)
+    }
+
+    /// The same where the pods' capacities differ: of each its part of the requests is fair that its weight has of the
+    /// weights, whose mean is 1.
+    pub fn weighted(requests: &[f64], weights: &[f64], dispersion: f64) -> Option<Self> {
         let count = |x: &f64| if x.is_finite() { x.max(0.0) } else { 0.0 };
         let pods = as_f64(requests.len());
         let total: f64 = requests.iter().map(count).sum();
@@ -47,16 +58,23 @@ impl Indices {
         }
         let mean = total / pods;
         // Relative to the mean before squaring: nothing overflows, however large the counts.
-        let relative = || requests.iter().map(|x| count(x) / mean);
-        let squares: f64 = relative().map(|r| r * r).sum();
-        let deviation: f64 = relative().map(|r| (r - 1.0).powi(2)).sum();
+        let relative = || {
+            let each = requests.iter().zip(weights);
+            each.map(|(x, weight)| (count(x) / mean / weight, *weight))
+        };
+        let ratios = || relative().map(|(r, _)| r);
+        // Pearson's: the variance of a count is its expectation, and with it the weight.
+        let deviation: f64 = relative()
+            .map(|(r, weight)| weight * (r - 1.0).powi(2))
+            .sum();
         let variance = deviation / pods;
         Some(Self {
             pods,
             mean,
-            effective_pods: (pods * pods / squares).clamp(1.0, pods),
-            max_over_mean: relative().fold(1.0, f64::max),
-            min_over_mean: relative().fold(1.0, f64::min),
+            least: mean * weights.iter().copied().fold(1.0, f64::min),
+            effective_pods: (pods / (1.0 + variance)).clamp(1.0, pods),
+            max_over_mean: ratios().fold(1.0, f64::max),
+            min_over_mean: ratios().fold(1.0, f64::min),
             cv: variance.sqrt(),
             cv_corrected: (variance - dispersion.max(1.0) / mean).max(0.0).sqrt(),
             chi_square: deviation * mean,
@@ -121,6 +139,23 @@ mod tests {
         near(idle.max_over_mean, 10.0 / 9.0);
         near(idle.min_over_mean, 0.0);
         near(idle.cv, 1.0 / 3.0);
+    }
+
+    #[test]
+    fn shares_are_fair_by_capacity() {
+        let weighted =
+            |requests: &[f64]| Indices::weighted(requests, &[1.5, 0.75, 0.75], 1.0).unwrap();
+        let fair = weighted(&[200.0, 100.0, 100.0]);
+        near(fair.effective_pods, 3.0);
+        near(fair.max_over_mean, 1.0);
+        near(fair.chi_square, 0.0);
+        near(fair.least, 100.0);
+        let even = weighted(&[100.0; 3]);
+        near(even.max_over_mean, 4.0 / 3.0);
+        near(even.min_over_mean, 2.0 / 3.0);
+        // (100-150)²/150 + 2 (100-75)²/75
+        near(even.chi_square, 100.0 / 3.0);
+        near(even.cv * even.cv, 1.0 / 9.0);
     }
 
     #[test]

@@ -205,6 +205,7 @@ impl Judge {
                 window: pod.window,
                 sums: pod.sums,
                 ever_served: self.pods.get(&pod.uid).is_some_and(Pod::ever_served),
+                capacity: self.pods.get(&pod.uid).and_then(|pod| pod.capacity),
             })
             .collect();
         let (window, interval) = (self.settings.window, self.settings.interval);

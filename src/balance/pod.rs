@@ -46,6 +46,7 @@ enum FirstRequest {
 pub(super) struct Pod {
     pub name: String,
     pub ready_since: Timestamp,
+    pub capacity: Option<u32>,
     restarts: u32,
     series: Series,
     /// The count when the pod became ready: not zero where it was ready before.
@@ -74,6 +75,7 @@ impl Pod {
         Self {
             name: target.name.clone(),
             ready_since: target.ready_since,
+            capacity: target.capacity,
             restarts: target.restarts,
             series: Series::default(),
             baseline: 0.0,
@@ -90,6 +92,7 @@ impl Pod {
 
     /// Takes over what the cluster says of a pod that is known.
     pub fn update(&mut self, target: &Target, busy: bool) {
+        self.capacity = target.capacity;
         if target.restarts != self.restarts {
             self.restarts = target.restarts;
             self.forget();

@@ -182,6 +182,8 @@ pub struct Report {
     pub noise: Option<f64>,
     /// Of all judged pods together.
     pub requests_per_second: Option<f64>,
+    /// The ratios are to what the pods' CPU requests make fair, because those differ.
+    pub by_capacity: bool,
     /// What the numbers were counted over.
     pub window: Duration,
     /// The family that was counted.
@@ -218,6 +220,7 @@ impl Default for Report {
             cv: None,
             noise: None,
             requests_per_second: None,
+            by_capacity: false,
             window: Duration::ZERO,
             metric: None,
             hottest: Vec::new(),
@@ -266,6 +269,16 @@ pub(super) fn no_known_metric(pods: u32) -> String {
 
 /// The verdict in a sentence that ends in what to do, where there is something to do.
 pub(super) fn message(report: &Report, settings: &Settings) -> String {
+    let message = sentence(report, settings);
+    if report.by_capacity && (report.verdict.is_trouble() || report.verdict == Verdict::Balanced) {
+        return format!(
+            "{message}; a pod's fair share is its part of all CPU requests, because those differ"
+        );
+    }
+    message
+}
+
+fn sentence(report: &Report, settings: &Settings) -> String {
     let Report {
         judged,
         warming,

@@ -72,6 +72,8 @@ pub struct Target {
     pub ready_since: Timestamp,
     /// Restarts of its containers.
     pub restarts: u32,
+    /// Thousandths of a processor that its containers request together, where they request any.
+    pub capacity: Option<u32>,
 }
 
 /// Why a scrape gave no numbers.

@@ -113,6 +113,7 @@ impl World {
                 name: format!("pod-{}", self.born),
                 ready_since: self.now,
                 restarts: 0,
+                capacity: None,
             };
             self.pods.push(SimPod {
                 target,

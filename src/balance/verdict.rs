@@ -39,6 +39,8 @@
 //! *Large*: max/mean > 1.5, or min/mean < 0.5, or CV* > 0.25; the first two move outwards to what chance reaches for small m.
 //! *Held*: what is said counts until it is 20 % better ([`Held`]), so that a backend on the border does not flap.
 //!
+//! *Fair*: where the pods' capacities are known and differ, m is for each pod its part of them times N.
+//!
 //! Whether a finding lasts is not decided here but in [`detector`](super::detector) and [`evidence`](super::evidence).
 
 use std::fmt;
@@ -174,6 +176,31 @@ pub struct Load {
     pub requests: f64,
     /// Whether the pod has served any request since it became ready.
     pub ever_served: bool,
+    /// What it can take, in any unit, where that is known.
+    pub capacity: Option<u32>,
+}
+
+/// Each pod's fair share over the mean: by capacity where all are known and differ by more than a hundredth.
+pub fn weights(loads: &[Load]) -> Vec<f64> {
+    let known: Option<Vec<f64>> = loads
+        .iter()
+        .map(|load| {
+            load.capacity
+                .filter(|capacity| *capacity > 0)
+                .map(f64::from)
+        })
+        .collect();
+    let differ = |known: &Vec<f64>| {
+        let largest = known.iter().copied().fold(0.0, f64::max);
+        known.iter().any(|capacity| capacity * 1.01 < largest)
+    };
+    match known.filter(differ) {
+        Some(known) => {
+            let mean = known.iter().sum::<f64>() / as_f64(known.len());
+            known.iter().map(|capacity| capacity / mean).collect()
+        }
+        None => vec![1.0; loads.len()],
+    }
 }
 
 /// What is said already, which holds until the figures are 20 % better. Default: nothing.
@@ -261,7 +288,8 @@ pub fn assess(
     held: Held,
 ) -> Assessment {
     let requests: Vec<f64> = loads.iter().map(|load| load.requests).collect();
-    let Some(indices) = Indices::new(&requests, bar.dispersion) else {
+    let weights = weights(loads);
+    let Some(indices) = Indices::weighted(&requests, &weights, bar.dispersion) else {
         let verdict = if open_rpcs {
             Verdict::StreamsOnly
         } else {
@@ -275,18 +303,26 @@ pub fn assess(
         };
     };
     let trips = Trips::new(&indices, bar, thresholds, held);
-    let which = |wanted: &dyn Fn(f64) -> bool| -> Vec<usize> {
-        let matching = requests.iter().enumerate().filter(|(_, x)| wanted(**x));
+    let pods: Vec<(f64, f64)> = requests
+        .iter()
+        .zip(&weights)
+        .map(|(x, weight)| (*x, weight * indices.mean))
+        .collect();
+    let which = |wanted: &dyn Fn(f64, f64) -> bool| -> Vec<usize> {
+        let matching = pods
+            .iter()
+            .enumerate()
+            .filter(|(_, (x, fair))| wanted(*x, *fair));
         matching.map(|(index, _)| index).collect()
     };
-    let idle = which(&|x| is_idle(x, &indices, bar, held));
-    let verdict = decide(loads, &indices, &idle, &trips, held);
+    let idle = which(&|x, fair| is_idle(x, fair, loads.len(), bar, held));
+    let verdict = decide(loads, &pods, &indices, &idle, &trips, held);
     // A pod may be the culprit by the variation alone, below the threshold of max/mean.
     let hot_from = match verdict {
         Verdict::HotPod => trips.max_over_mean.min(indices.max_over_mean),
         _ => trips.max_over_mean,
     };
-    let hot = which(&|x| x / indices.mean >= hot_from);
+    let hot = which(&|x, fair| x / fair >= hot_from);
     Assessment {
         verdict,
         indices: Some(indices),
@@ -295,12 +331,20 @@ pub fn assess(
     }
 }
 
-fn decide(loads: &[Load], indices: &Indices, idle: &[usize], trips: &Trips, held: Held) -> Verdict {
+/// `pods`: requests, and the fair share.
+fn decide(
+    loads: &[Load],
+    pods: &[(f64, f64)],
+    indices: &Indices,
+    idle: &[usize],
+    trips: &Trips,
+    held: Held,
+) -> Verdict {
     if indices.mean < FEWEST_FOR_IDLE * trips.bar.windows * held.judged() {
         return Verdict::InsufficientData;
     }
     let nearly_all = NEARLY_ALL * held.factor(&[Verdict::FewClients]);
-    let concentrated = indices.max_over_mean / indices.pods >= nearly_all;
+    let concentrated = pods.iter().any(|(x, _)| *x >= nearly_all * indices.total());
     if !idle.is_empty() {
         let once_served = idle.iter().any(|index| loads[*index].ever_served);
         return if once_served || concentrated {
@@ -316,25 +360,25 @@ fn decide(loads: &[Load], indices: &Indices, idle: &[usize], trips: &Trips, held
         Verdict::Balanced
     } else if concentrated {
         Verdict::FewClients
-    } else if one_stands_out(loads, indices, trips.bar.dispersion, held) {
+    } else if one_stands_out(pods, trips.bar.dispersion, held) {
         Verdict::HotPod
     } else {
         Verdict::Skewed
     }
 }
 
-fn is_idle(requests: f64, indices: &Indices, bar: Bar, held: Held) -> bool {
-    requests < IDLE / held.idle() * indices.mean
-        && ln_lower_tail(requests, indices.mean, bar.dispersion) < (bar.tail / indices.pods).ln()
+fn is_idle(requests: f64, fair: f64, pods: usize, bar: Bar, held: Held) -> bool {
+    requests < IDLE / held.idle() * fair
+        && ln_lower_tail(requests, fair, bar.dispersion) < (bar.tail / as_f64(pods)).ln()
 }
 
-fn one_stands_out(loads: &[Load], indices: &Indices, dispersion: f64, held: Held) -> bool {
-    let above: f64 = loads
-        .iter()
-        .map(|load| (load.requests - indices.mean).max(0.0))
-        .sum();
-    let busiest = indices.max_over_mean * indices.mean;
-    let excess = busiest - indices.mean;
+fn one_stands_out(pods: &[(f64, f64)], dispersion: f64, held: Held) -> bool {
+    let excesses = || pods.iter().map(|(x, fair)| x - fair);
+    let above: f64 = excesses().map(|excess| excess.max(0.0)).sum();
+    let excess = excesses().fold(0.0, f64::max);
+    let idlest = excesses().fold(0.0, f64::min).abs();
+    let hottest = pods.iter().filter(|(x, fair)| x - fair >= excess);
+    let busiest = hottest.map(|(x, _)| *x).fold(0.0, f64::max);
     let others = (above - excess).max(0.0);
     // Of two equally hot pods one always has a little more: that is not standing out.
     let margin = if others <= 1e-9 * above || held.0 == Some(Verdict::HotPod) {
@@ -343,7 +387,6 @@ fn one_stands_out(loads: &[Load], indices: &Indices, dispersion: f64, held: Held
         3.0 * (dispersion.max(1.0) * busiest).sqrt()
     };
     // The tolerance is for two pods, which always deviate by the same.
-    let idlest = (1.0 - indices.min_over_mean) * indices.mean;
     excess > others + margin && excess >= idlest * (1.0 - 1e-9)
 }
 
@@ -359,7 +402,7 @@ struct Trips {
 
 impl Trips {
     fn new(indices: &Indices, bar: Bar, thresholds: &Thresholds, held: Held) -> Self {
-        let reach = Reach::new(indices.pods, indices.mean, bar.dispersion);
+        let reach = Reach::new(indices.pods, indices.least, bar.dispersion);
         let ease = held.trouble();
         Self {
             max_over_mean: thresholds.max_over_mean.max(1.0 + reach.above) * ease,

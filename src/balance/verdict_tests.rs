@@ -11,6 +11,7 @@ fn loads(requests: &[f64]) -> Vec<Load> {
         .map(|requests| Load {
             requests: *requests,
             ever_served: *requests > 0.0,
+            ..Load::default()
         })
         .collect()
 }
@@ -107,6 +108,29 @@ fn a_pod_that_serves_a_little_is_not_idle() {
     assert_eq!(verdict(&nine_and(8.0)), FewClients);
     assert_eq!(verdict(&nine_and(11.0)), Skewed);
     assert_eq!(verdict(&nine_and(60.0)), Balanced);
+}
+
+#[test]
+fn a_pod_with_twice_the_processors_may_have_twice_the_requests() {
+    let of = |pods: &[(f64, u32)]| {
+        let loads: Vec<Load> = pods
+            .iter()
+            .map(|(requests, capacity)| Load {
+                requests: *requests,
+                ever_served: true,
+                capacity: (*capacity > 0).then_some(*capacity),
+            })
+            .collect();
+        say(&loads, 1.0, None)
+    };
+    assert_eq!(of(&[(400.0, 2000), (200.0, 1000), (200.0, 1000)]), Balanced);
+    assert_eq!(of(&[(200.0, 2000), (200.0, 500), (200.0, 500)]), Skewed);
+    assert_eq!(of(&[(400.0, 1000), (400.0, 4000)]), HotPod);
+    assert_eq!(of(&[(950.0, 9500), (50.0, 500)]), Balanced);
+    assert_eq!(of(&[(400.0, 1000), (200.0, 1000), (200.0, 1000)]), HotPod);
+    // Where one is unknown, none counts.
+    assert_eq!(of(&[(400.0, 2000), (200.0, 1000), (200.0, 0)]), HotPod);
+    assert_eq!(of(&[(5.0, 4000), (100.0, 1000), (100.0, 1000)]), FewClients);
 }
 
 #[test]
@@ -223,7 +247,7 @@ proptest! {
     fn the_order_of_pods_does_not_matter(
         requests in prop::collection::vec(0.0..2000.0_f64, 2..20), turn in 0_usize..20, served in any::<bool>()
     ) {
-        let mut pods: Vec<Load> = requests.iter().map(|x| Load { requests: x.floor(), ever_served: served }).collect();
+        let mut pods: Vec<Load> = requests.iter().map(|x| Load { requests: x.floor(), ever_served: served, ..Load::default() }).collect();
         let before = say(&pods, 1.0, None);
         let by = turn % pods.len();
         pods.rotate_left(by);

@@ -36,6 +36,7 @@ impl Judge {
             cv: indices.map(|indices| indices.cv_corrected),
             noise: indices.map(|indices| (self.detector.dispersion() / indices.mean).sqrt()),
             requests_per_second: (!census.judged.is_empty()).then_some(total / seconds),
+            by_capacity: indices.is_some_and(|indices| indices.least < indices.mean),
             window: self.settings.window,
             metric: family.map(Family::name),
             hottest: self.shares(census, if trouble { &assessment.hot } else { &[] }, true),

@@ -43,6 +43,7 @@ fn round(event: &Event, now: i64) -> Round {
         name: format!("pod-{pod}"),
         ready_since: at(now + ready),
         restarts: *restarts,
+        capacity: (*restarts > 0).then_some(u32::from(*pod) + 1),
     };
     let scrape = |(pod, ago, started, handled): &(u8, i64, Option<f64>, Option<f64>)| Scrape {
         uid: pod.to_string(),

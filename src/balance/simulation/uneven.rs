@@ -118,6 +118,36 @@ fn a_client_that_is_pinned_to_a_pod() {
 }
 
 #[test]
+fn pods_with_more_processors_may_have_more_requests() {
+    let traffic = |pod: usize| if pod == 0 { 200.0 } else { 50.0 };
+    let mut world = World::new(brisk(), 3);
+    for (pod, millis) in [4000, 1000, 1000].into_iter().enumerate() {
+        world.pods[pod].target.capacity = Some(millis);
+    }
+    assert_eq!(world.rounds(20, traffic), Verdict::Balanced);
+    let report = world.judge.report();
+    assert!(
+        report.message.contains("CPU requests"),
+        "{}",
+        report.message
+    );
+    assert_eq!(report.max_over_mean, Some(1.0));
+    // As many requests as the large one are too many for the small ones.
+    let mut world = World::new(brisk(), 3);
+    world.pods[0].target.capacity = Some(4000);
+    world.pods[1].target.capacity = Some(1000);
+    world.pods[2].target.capacity = Some(1000);
+    assert_eq!(world.rounds(20, |_| 100.0), Verdict::Skewed);
+    // Where they are equal nothing is said of them.
+    let mut world = World::new(brisk(), 3);
+    for pod in &mut world.pods {
+        pod.target.capacity = Some(500);
+    }
+    assert_eq!(world.rounds(20, |_| 100.0), Verdict::Balanced);
+    assert!(!world.judge.report().message.contains("CPU"));
+}
+
+#[test]
 fn one_connection_through_a_cluster_ip() {
     let mut world = World::new(brisk(), 2);
     let rounds = world.rounds_until(

@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 
 use crate::balance::{ScrapeError, Target};
 use crate::names::METRICS_PORT_NAMES;
-use crate::observed::is_serving;
+use crate::observed::{cpu_request, is_serving};
 
 /// A pod that counts, and where its metrics are.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub fn endpoint(pod: &Pod, port: Option<i32>) -> Option<Endpoint> {
                 .flatten()
                 .map(|status| u32::try_from(status.restart_count).unwrap_or(0))
                 .sum(),
+            capacity: cpu_request(pod),
         },
         address: address(pod, port),
     })

@@ -118,6 +118,7 @@ impl Fleet {
             window: sums[0].unwrap_or_default(),
             sums,
             ever_served: true,
+            capacity: None,
         }
     }
 
