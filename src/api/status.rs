@@ -249,11 +249,35 @@ pub struct PodShare {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Discovery {
-    /// Seconds from Ready to the first request, of the slowest of the last new pods, such as `14s`.
+    /// Seconds from Ready to the first request, of the slowest of the last new pods, such as `14.3s`.
     pub slowest: String,
+    /// Seconds from Ready to 80 % of a fair share of the requests, of the slowest of the last new pods, such as `38.0s`. Absent until all of them have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fair_share: Option<String>,
     /// What is promised to clients of kind `DNS` with the age that runs. Absent where nothing can be promised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promised: Option<String>,
+    /// By how many seconds these times may be wrong: the metrics are read that often, such as `15s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<String>,
+    /// All new pods since this backend is watched, by how long they took; buckets without a pod are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub histogram: Vec<DiscoveryBucket>,
+}
+
+/// New pods that took so long, and longer than the bucket before.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiscoveryBucket {
+    /// Seconds from Ready at the most: `5s`, `15s`, `30s`, `60s`, `120s`, `300s`, `900s`, or `more`.
+    pub within: String,
+    /// Pods that had their first request then.
+    #[serde(default)]
+    pub first_request: i32,
+    /// Pods that had 80 % of a fair share then.
+    #[serde(default)]
+    pub fair_share: i32,
 }
 
 /// Something worth changing.

@@ -5,19 +5,19 @@
 
 mod compose;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::arrivals::Arrivals;
 use super::detector::{Detector, Outlook, SPAN, Seen};
 use super::evidence::Observation;
 use super::exposition::{Counters, Family};
+use super::indices::as_f64;
 use super::pod::{Pod, Standing};
-use super::publish::Published;
-use super::report::{self, Discovery, MetricsReason, MetricsState, Report, Share};
+use super::publish::{Published, PublishedDiscovery};
+use super::report::{self, MetricsReason, MetricsState, Report, Share};
 use super::round::{Mode, Round, Settings, Target};
-use super::time::elapsed;
 use super::verdict::{Assessment, Verdict};
 use super::window::count;
 
@@ -32,7 +32,7 @@ pub struct Judge {
     settings: Settings,
     pods: BTreeMap<String, Pod>,
     detector: Detector,
-    discovered: VecDeque<(Timestamp, Duration)>,
+    arrivals: Arrivals,
     last: Option<Timestamp>,
     restored: String,
     report: Report,
@@ -64,17 +64,14 @@ impl Judge {
     /// Begins, with what the status said before a restart of the operator.
     pub fn new(settings: Settings, restored: Option<&Published>) -> Self {
         let discovered = restored
-            .and_then(|restored| restored.discovery.as_ref()?.max_seconds.parse().ok())
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            .and_then(|restored| restored.discovery.as_ref())
+            .and_then(PublishedDiscovery::times)
+            .map(|(first, fair, histogram)| Arrivals::restored(first, fair, histogram));
         Self {
             settings,
             pods: BTreeMap::new(),
             detector: Detector::restored(restored.map(|restored| restored.verdict)),
-            // Long ago, so that no pod of now came together with it.
-            discovered: discovered
-                .map(|took| (Timestamp::MIN, took))
-                .into_iter()
-                .collect(),
+            arrivals: discovered.unwrap_or_default(),
             last: None,
             restored: restored.map_or_else(String::new, |restored| restored.message.clone()),
             report: Report::default(),
@@ -113,6 +110,7 @@ impl Judge {
         self.follow(round);
         let family = self.family();
         let census = self.census(round.now, family);
+        self.share(&census, family);
         let outlook = self.outlook(round, &census);
         let observation = self.circumstance(round, &census, outlook.observation);
         let verdict = self
@@ -148,10 +146,7 @@ impl Judge {
                 continue;
             };
             if let Some(took) = pod.scraped(scrape, &self.settings) {
-                self.discovered.push_back((pod.ready_since, took));
-                if self.discovered.len() > MAX_NAMED {
-                    self.discovered.pop_front();
-                }
+                self.arrivals.found(&scrape.uid, pod.ready_since, took);
             }
         }
     }
@@ -193,6 +188,17 @@ impl Judge {
             }
         }
         census
+    }
+
+    /// Looks which new pods have their share of what the grown ones have.
+    fn share(&mut self, census: &Census, family: Option<Family>) {
+        let Some(family) = family else { return };
+        let judged = as_f64(census.judged.len().max(1));
+        let (pods, settings) = (&self.pods, &self.settings);
+        self.arrivals
+            .share(census.total() / judged, settings.window, |uid| {
+                pods.get(uid)?.last_window(settings, family)
+            });
     }
 
     /// What the numbers of the judged pods come to.

@@ -293,6 +293,9 @@ fn a_restart_of_the_operator_keeps_how_long_the_last_new_pods_took() {
         world.round(found_late(round));
     }
     let before = world.published.clone().unwrap().discovery.unwrap();
+    assert_eq!(before.histogram.first_request.iter().sum::<u32>(), 1);
+    assert_eq!(before.histogram.fair_share.iter().sum::<u32>(), 1);
+    assert!(before.fair_seconds.is_some());
     world.restart();
     world.rounds(6, even);
     assert_eq!(
@@ -304,7 +307,9 @@ fn a_restart_of_the_operator_keeps_how_long_the_last_new_pods_took() {
     for round in 0..10 {
         world.round(|pod| if pod == 3 && round < 4 { 0.0 } else { 100.0 });
     }
-    assert_ne!(world.published.unwrap().discovery, Some(before));
+    let after = world.published.unwrap().discovery.unwrap();
+    assert_ne!(after.max_seconds, before.max_seconds);
+    assert_eq!(after.histogram.first_request.iter().sum::<u32>(), 2);
 }
 
 #[test]

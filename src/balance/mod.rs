@@ -19,6 +19,7 @@
 // A test may fail by panicking; the product may not.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod arrivals;
 pub mod chance;
 pub mod detector;
 pub mod dispersion;

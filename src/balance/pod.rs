@@ -212,6 +212,13 @@ impl Pod {
         self.series.newest().map(|(_, counters)| counters)
     }
 
+    /// Requests of the last window, and when it ended.
+    pub fn last_window(&self, settings: &Settings, family: Family) -> Option<(Timestamp, f64)> {
+        let (end, _) = self.series.newest()?;
+        let slack = settings.interval / 2;
+        Some((end, self.series.increase(family, settings.window, slack)?))
+    }
+
     /// Whether its newest number is recent; one scrape may have been missed.
     pub fn is_scraped(&self, now: Timestamp, interval: Duration) -> bool {
         let recent = interval * 7 / 4;

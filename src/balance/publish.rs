@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::arrivals::Histogram;
 use super::report::{MetricsReason, MetricsState, Report, Share};
 use super::time::elapsed;
 use super::turnover::Turnover;
@@ -36,8 +37,23 @@ pub struct PublishedShare {
 pub struct PublishedDiscovery {
     /// Seconds of the slowest of the last new pods, one decimal.
     pub max_seconds: String,
+    /// Seconds to a fair share, of the slowest, one decimal.
+    pub fair_seconds: Option<String>,
     /// Whole seconds, if anything promises it.
     pub promise_seconds: Option<u64>,
+    /// Whole seconds from one scrape to the next.
+    pub resolution_seconds: u64,
+    /// All new pods.
+    pub histogram: Histogram,
+}
+
+impl PublishedDiscovery {
+    /// To go on from after a restart: to the first request, to a fair share, and the histogram.
+    pub(super) fn times(&self) -> Option<(Duration, Option<Duration>, Histogram)> {
+        let read = |text: &String| Duration::try_from_secs_f64(text.parse().ok()?).ok();
+        let fair = self.fair_seconds.as_ref().and_then(read);
+        Some((read(&self.max_seconds)?, fair, self.histogram))
+    }
 }
 
 /// How many pods there are of each sort.
@@ -256,7 +272,10 @@ fn discovery(report: &Report) -> Option<PublishedDiscovery> {
     let seconds = |duration: Duration| format!("{:.1}", duration.as_secs_f64());
     report.discovery.map(|discovery| PublishedDiscovery {
         max_seconds: seconds(discovery.max),
+        fair_seconds: discovery.fair_share.map(seconds),
         promise_seconds: discovery.promise.map(|promise| promise.as_secs()),
+        resolution_seconds: discovery.resolution.as_secs(),
+        histogram: discovery.histogram,
     })
 }
 

@@ -87,7 +87,10 @@ fn what_has_happened_is_published() {
         pods: 1,
         median: found,
         max: found,
+        fair_share: None,
         promise: None,
+        resolution: Duration::from_secs(5),
+        histogram: super::super::arrivals::Histogram::default(),
     };
     assert!(moves(|report| report.discovery = Some(found)));
 }

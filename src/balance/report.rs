@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::arrivals::Histogram;
 use super::exposition::Family;
 use super::round::{ScrapeError, Settings};
 use super::turnover::Turnover;
@@ -26,8 +27,14 @@ pub struct Discovery {
     pub median: Duration,
     /// The slowest.
     pub max: Duration,
+    /// From Ready to 80 % of a fair share, of the slowest; none while one of them has it not.
+    pub fair_share: Option<Duration>,
     /// Within what time it should be, if anything promises it.
     pub promise: Option<Duration>,
+    /// By how much the times may be wrong: from one scrape to the next.
+    pub resolution: Duration,
+    /// All new pods, those of before included.
+    pub histogram: Histogram,
 }
 
 /// The reason of the condition `MetricsAvailable`.

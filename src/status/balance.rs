@@ -7,9 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::conditions::Statement;
 use crate::api::{
-    Balance, BalanceMode, BalanceStatus, ConditionType, Discovery, GoDuration, GrpcBackend,
-    PodShare, Reason,
+    Balance, BalanceMode, BalanceStatus, ConditionType, Discovery, DiscoveryBucket, GoDuration,
+    GrpcBackend, PodShare, Reason,
 };
+use crate::balance::arrivals::{BOUNDS, Histogram};
 use crate::balance::report::{MetricsReason, MetricsState};
 use crate::balance::{
     Mode, Published, PublishedDiscovery, PublishedShare, Settings, Thresholds, Verdict,
@@ -109,8 +110,50 @@ fn read_discovery(discovery: &Discovery) -> Option<PublishedDiscovery> {
     let promised = discovery.promised.as_ref();
     Some(PublishedDiscovery {
         max_seconds: discovery.slowest.strip_suffix('s')?.to_owned(),
+        fair_seconds: discovery
+            .fair_share
+            .as_ref()
+            .and_then(|fair| Some(fair.strip_suffix('s')?.to_owned())),
         promise_seconds: promised.and_then(|promised| promised.strip_suffix('s')?.parse().ok()),
+        resolution_seconds: discovery
+            .resolution
+            .as_ref()
+            .and_then(|resolution| resolution.strip_suffix('s')?.parse().ok())
+            .unwrap_or_default(),
+        histogram: read_histogram(&discovery.histogram),
     })
+}
+
+/// The buckets' names, in their order.
+fn buckets() -> impl Iterator<Item = String> {
+    let bounds = BOUNDS.iter().map(|seconds| format!("{seconds}s"));
+    bounds.chain(["more".to_owned()])
+}
+
+fn read_histogram(written: &[DiscoveryBucket]) -> Histogram {
+    let mut histogram = Histogram::default();
+    let counted = |count: i32| u32::try_from(count).unwrap_or(0);
+    for (place, name) in buckets().enumerate() {
+        for bucket in written.iter().filter(|bucket| bucket.within == name) {
+            histogram.first_request[place] = counted(bucket.first_request);
+            histogram.fair_share[place] = counted(bucket.fair_share);
+        }
+    }
+    histogram
+}
+
+fn write_histogram(histogram: &Histogram) -> Vec<DiscoveryBucket> {
+    let counted = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
+    let pods = histogram.first_request.iter().zip(&histogram.fair_share);
+    buckets()
+        .zip(pods)
+        .filter(|(_, (first, fair))| **first + **fair > 0)
+        .map(|(within, (first, fair))| DiscoveryBucket {
+            within,
+            first_request: counted(*first),
+            fair_share: counted(*fair),
+        })
+        .collect()
 }
 
 /// What the status says already, unless that was that nothing is wanted.
@@ -215,6 +258,12 @@ pub(super) fn figures(
         starved,
         discovery: published.discovery.as_ref().map(|discovery| Discovery {
             slowest: format!("{}s", discovery.max_seconds),
+            fair_share: discovery
+                .fair_seconds
+                .as_ref()
+                .map(|seconds| format!("{seconds}s")),
+            resolution: Some(format!("{}s", discovery.resolution_seconds)),
+            histogram: write_histogram(&discovery.histogram),
             promised: discovery
                 .promise_seconds
                 .map(|seconds| format!("{seconds}s")),
@@ -252,7 +301,13 @@ mod tests {
             starved: vec![share("b", "0.00")],
             discovery: Some(PublishedDiscovery {
                 max_seconds: "14.3".into(),
+                fair_seconds: text("38.0"),
                 promise_seconds: Some(101),
+                resolution_seconds: 15,
+                histogram: Histogram {
+                    first_request: [0, 1, 0, 0, 0, 0, 0, 2],
+                    fair_share: [0, 0, 0, 1, 0, 0, 0, 0],
+                },
             }),
             metrics: MetricsState {
                 reason: MetricsReason::Scraped,

@@ -1,12 +1,8 @@
 //! From the state of the judge to its report.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-
 use super::{
-    Assessment, Census, Discovery, Family, Judge, MAX_NAMED, MetricsReason, MetricsState, Pod,
-    Report, Share, Verdict, elapsed, report,
+    Assessment, Census, Family, Judge, MAX_NAMED, MetricsReason, MetricsState, Pod, Report, Share,
+    Verdict, report,
 };
 
 impl Judge {
@@ -41,7 +37,9 @@ impl Judge {
             metric: family.map(Family::name),
             hottest: self.shares(census, if trouble { &assessment.hot } else { &[] }, true),
             starved: self.shares(census, if trouble { &assessment.idle } else { &[] }, false),
-            discovery: self.discovery(),
+            discovery: self
+                .arrivals
+                .last(self.settings.promise, self.settings.interval),
             metrics: self.metrics_state(census, family),
             turnover: self
                 .pods
@@ -81,29 +79,6 @@ impl Judge {
         }
         shares.truncate(MAX_NAMED);
         shares
-    }
-
-    /// The last pods that came together: those that became ready within a minute of the next.
-    fn discovery(&self) -> Option<Discovery> {
-        const TOGETHER: Duration = Duration::from_mins(1);
-        let mut arrivals: Vec<(Timestamp, Duration)> = self.discovered.iter().copied().collect();
-        arrivals.sort_by_key(|(ready, _)| std::cmp::Reverse(*ready));
-        let mut previous = arrivals.first()?.0;
-        let mut took: Vec<Duration> = Vec::new();
-        for (ready, duration) in arrivals {
-            if elapsed(ready, previous) > TOGETHER {
-                break;
-            }
-            previous = ready;
-            took.push(duration);
-        }
-        took.sort();
-        Some(Discovery {
-            pods: u32::try_from(took.len()).unwrap_or(u32::MAX),
-            median: took[took.len() / 2],
-            max: took[took.len() - 1],
-            promise: self.settings.promise,
-        })
     }
 
     fn metrics_state(&self, census: &Census, family: Option<Family>) -> MetricsState {

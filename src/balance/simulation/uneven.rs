@@ -94,7 +94,34 @@ fn new_pods_that_are_found_are_timed() {
         ),
         (1, 12, 12)
     );
+    assert_eq!(discovery.histogram.first_request, [0, 1, 0, 0, 0, 0, 0, 0]);
+    // 80 requests of 100 in a window that began 10 s after it became ready.
+    let fair = discovery.fair_share.map(|fair| fair.as_secs());
+    assert_eq!(fair, Some(12), "{discovery:?}");
     assert_eq!(world.rounds(8, |_| 50.0), Verdict::Balanced);
+    assert_eq!(world.judge.report().discovery, Some(discovery));
+}
+
+#[test]
+fn a_new_pod_that_gets_its_share_slowly_is_timed_to_it() {
+    let mut world = World::new(brisk(), 2);
+    world.rounds(4, |_| 50.0);
+    world.scale(3);
+    let late = |after: usize, round: usize| {
+        move |pod| match pod {
+            0 | 1 => 50.0,
+            _ if round < after => 10.0,
+            _ => 50.0,
+        }
+    };
+    for round in 0..8 {
+        world.round(late(8, round));
+    }
+    let fair = |world: &World| world.judge.report().discovery.unwrap().fair_share;
+    assert_eq!(fair(&world), None);
+    world.rounds(2, |_| 50.0);
+    // From 40 s on, and in a window since 40 s.
+    assert_eq!(fair(&world).map(|fair| fair.as_secs()), Some(40));
 }
 
 #[test]
