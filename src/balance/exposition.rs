@@ -1,119 +1,32 @@
 //! Reads a pod's metrics page: Prometheus text format 0.0.4
-//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>) and OpenMetrics text 1.0
+//! (<https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>).
 //!
 //! A page may have a hundred thousand lines of which a dozen matter, and it comes from a program that
-//! nobody here has vetted. So the reader takes the page in chunks, sums the wanted series as they pass,
-//! allocates nothing for a line that is not wanted, and answers every oddity with a [`ReadError`].
+//! nobody here has vetted. So the reader takes the page in chunks, sums the series that the catalogue knows as they
+//! pass, allocates nothing for a line that is not wanted, and answers every oddity with a [`ReadError`].
 //! What it cannot read in a *wanted* line spoils the page: half a sum would look like an idle pod.
 //! Lines of other families are not checked at all.
 
-mod labels;
+mod body;
+mod line;
+mod page;
 
 use std::fmt;
+use std::sync::Arc;
 
-use labels::labels;
+use memchr::memchr;
 
-/// A family of counters that says how many RPCs a server has seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// `grpc_server_started_total`: counted when an RPC begins. Preferred: a stream counts when it
-    /// arrives, not hours later when it ends.
-    Started,
-    /// `grpc_server_handled_total`: counted when an RPC ends.
-    Handled,
-}
+use super::families::{self, Condition, Names};
+use line::{LastName, Told, declared_name, quoted_name, value};
 
-impl Family {
-    /// The name on the metrics page.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Started => "grpc_server_started_total",
-            Self::Handled => "grpc_server_handled_total",
-        }
-    }
-
-    fn of_name(name: &[u8]) -> Option<Self> {
-        [Self::Started, Self::Handled]
-            .into_iter()
-            .find(|family| family.name().as_bytes() == name)
-    }
-}
-
-/// What one page said: the sum of each known family over methods and codes, without health checks and
-/// reflection. `None` is "no such family on the page", which is not the same as zero. A family that the page declares
-/// without a series is zero: some libraries do so until the first RPC.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Counters {
-    /// RPCs begun since the server started.
-    pub started: Option<f64>,
-    /// RPCs ended since the server started.
-    pub handled: Option<f64>,
-    /// Connections made since the server started (`grpc_tcp_connections_created_total`, gRFC A80).
-    pub connections_created: Option<f64>,
-    /// Connections open now (`grpc_tcp_connection_count`, gRFC A80).
-    pub connections_open: Option<f64>,
-    /// Whether any RPC was a stream, by the label `grpc_type`.
-    pub streams: bool,
-}
-
-impl Counters {
-    /// Connections made and open, where the page has both.
-    pub fn connections(&self) -> Option<(f64, f64)> {
-        self.connections_created.zip(self.connections_open)
-    }
-
-    /// The sum of `family`.
-    pub fn get(&self, family: Family) -> Option<f64> {
-        match family {
-            Family::Started => self.started,
-            Family::Handled => self.handled,
-        }
-    }
-
-    /// The family to use when there is no other pod to agree with.
-    pub fn preferred(&self) -> Option<Family> {
-        [Family::Started, Family::Handled]
-            .into_iter()
-            .find(|family| self.get(*family).is_some())
-    }
-
-    /// RPCs that have begun and not ended, where the page has both families.
-    pub fn in_flight(&self) -> Option<f64> {
-        Some((self.started? - self.handled?).max(0.0))
-    }
-
-    fn slot(&mut self, wanted: Wanted) -> &mut Option<f64> {
-        match wanted {
-            Wanted::Rpcs(Family::Started) => &mut self.started,
-            Wanted::Rpcs(Family::Handled) => &mut self.handled,
-            Wanted::Created => &mut self.connections_created,
-            Wanted::Open => &mut self.connections_open,
-        }
-    }
-}
-
-/// What a line may be wanted for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Wanted {
-    Rpcs(Family),
-    Created,
-    Open,
-}
-
-impl Wanted {
-    fn of_name(name: &[u8]) -> Option<Self> {
-        match name {
-            b"grpc_tcp_connections_created_total" => Some(Self::Created),
-            b"grpc_tcp_connection_count" => Some(Self::Open),
-            _ => Family::of_name(name).map(Self::Rpcs),
-        }
-    }
-}
+pub use body::{Body, Encoding};
+pub use page::{Counters, Family, Page};
 
 /// How much of a page is read before it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the whole page.
+    /// Bytes of the whole page, after decompression.
     pub body_bytes: usize,
     /// Bytes of one line.
     pub line_bytes: usize,
@@ -124,11 +37,21 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            body_bytes: 16 << 20,
+            body_bytes: 8 << 20,
             line_bytes: 64 << 10,
             series: 50_000,
         }
     }
+}
+
+/// Which of the two formats a page is in, by its content type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus text: where a page ends cannot be told.
+    #[default]
+    Text,
+    /// OpenMetrics: it ends in `# EOF`, or it was cut off.
+    OpenMetrics,
 }
 
 /// Why a page cannot be used.
@@ -156,6 +79,12 @@ pub enum ReadError {
         /// What is wrong with it.
         what: Flaw,
     },
+    /// An OpenMetrics page without its end.
+    #[error("the metrics page was cut off: `# EOF` is missing")]
+    CutOff,
+    /// What was said to be gzip is not.
+    #[error("the metrics page is not the gzip that it is said to be")]
+    BadGzip,
 }
 
 /// What is wrong with a wanted line.
@@ -167,6 +96,8 @@ pub enum Flaw {
     Value,
     /// Not a number, infinite, or below zero: no counter is.
     NotACount,
+    /// Behind the end.
+    AfterTheEnd,
 }
 
 impl fmt::Display for Flaw {
@@ -175,13 +106,25 @@ impl fmt::Display for Flaw {
             Self::Labels => "the labels are broken",
             Self::Value => "the value is not a number",
             Self::NotACount => "a counter must be finite and not negative",
+            Self::AfterTheEnd => "there is something behind `# EOF`",
         })
     }
 }
 
+/// How a page is to be read.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// In which format it is.
+    pub format: Format,
+    /// Labels that every series must have; others are of another server in the same process.
+    pub labels: Arc<[Condition]>,
+    /// What is too much.
+    pub limits: Limits,
+}
+
 /// Reads a whole page at once.
-pub fn read(body: &[u8], limits: Limits) -> Result<Counters, ReadError> {
-    let mut reader = Reader::new(limits);
+pub fn read(body: &[u8], wanted: &Wanted) -> Result<Page, ReadError> {
+    let mut reader = Reader::new(wanted.clone());
     reader.feed(body)?;
     reader.finish()
 }
@@ -189,35 +132,42 @@ pub fn read(body: &[u8], limits: Limits) -> Result<Counters, ReadError> {
 /// Reads a page as it arrives.
 #[derive(Debug)]
 pub struct Reader {
-    limits: Limits,
+    names: &'static Names,
+    wanted: Wanted,
     /// The beginning of a line whose end has not arrived.
     partial: Vec<u8>,
     bytes: usize,
     line: usize,
     series: usize,
-    sums: Counters,
+    last: LastName,
+    has_ended: bool,
+    page: Page,
 }
 
 impl Reader {
     /// A reader of one page.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(wanted: Wanted) -> Self {
+        let names = families::names();
         Self {
-            limits,
+            names,
+            wanted,
             partial: Vec::new(),
             bytes: 0,
             line: 1,
             series: 0,
-            sums: Counters::default(),
+            last: LastName::default(),
+            has_ended: false,
+            page: Page::empty(names),
         }
     }
 
     /// Takes the next chunk; it may end anywhere. After an error the page is spoilt.
     pub fn feed(&mut self, mut chunk: &[u8]) -> Result<(), ReadError> {
         self.bytes = self.bytes.saturating_add(chunk.len());
-        if self.bytes > self.limits.body_bytes {
-            return Err(ReadError::BodyTooLarge(self.limits.body_bytes));
+        if self.bytes > self.wanted.limits.body_bytes {
+            return Err(ReadError::BodyTooLarge(self.wanted.limits.body_bytes));
         }
-        while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr(b'\n', chunk) {
             let (head, tail) = (&chunk[..end], &chunk[end + 1..]);
             self.check_length(self.partial.len() + head.len())?;
             if self.partial.is_empty() {
@@ -238,26 +188,23 @@ impl Reader {
     }
 
     /// The sums. A last line without line feed counts, as it does for Prometheus itself.
-    pub fn finish(mut self) -> Result<Counters, ReadError> {
+    pub fn finish(mut self) -> Result<Page, ReadError> {
         let last = std::mem::take(&mut self.partial);
         self.take(&last)?;
-        let sums = [
-            self.sums.started,
-            self.sums.handled,
-            self.sums.connections_created,
-            self.sums.connections_open,
-        ];
-        if sums.into_iter().flatten().any(f64::is_infinite) {
+        if self.wanted.format == Format::OpenMetrics && !self.has_ended {
+            return Err(ReadError::CutOff);
+        }
+        if self.page.is_infinite() {
             return Err(self.flaw(Flaw::NotACount));
         }
-        Ok(self.sums)
+        Ok(self.page)
     }
 
     fn check_length(&self, bytes: usize) -> Result<(), ReadError> {
-        if bytes > self.limits.line_bytes {
+        if bytes > self.wanted.limits.line_bytes {
             return Err(ReadError::LineTooLong {
                 line: self.line,
-                limit: self.limits.line_bytes,
+                limit: self.wanted.limits.line_bytes,
             });
         }
         Ok(())
@@ -270,69 +217,117 @@ impl Reader {
         }
     }
 
+    /// Most lines end here, at the filter.
+    #[inline]
     fn take(&mut self, line: &[u8]) -> Result<(), ReadError> {
-        if let Some(family) = declared(line) {
-            self.sums.slot(Wanted::Rpcs(family)).get_or_insert(0.0);
+        if self.has_ended {
+            return self.after_the_end(line);
+        }
+        match line.first() {
+            Some(b'#') => {
+                self.comment(line);
+                Ok(())
+            }
+            Some(b'{') => self.quoted(line),
+            Some(b' ' | b'\t' | b'\r') => self.indented(line.trim_ascii()),
+            Some(_) if self.names.may_begin(line) => self.named(line),
+            _ => Ok(()),
+        }
+    }
+
+    fn named(&mut self, line: &[u8]) -> Result<(), ReadError> {
+        match self.last.find(line, self.names) {
+            Some((slot, rest)) => self.sample(slot, rest),
+            None => Ok(()),
+        }
+    }
+
+    fn indented(&mut self, line: &[u8]) -> Result<(), ReadError> {
+        if line.is_empty() {
             return Ok(());
         }
-        let Some((wanted, rest)) = wanted(line) else {
-            return Ok(());
-        };
+        self.take(line)
+    }
+
+    /// `{"a.name",label="x"} 1`: names of other than the old letters stand within the braces.
+    fn quoted(&mut self, line: &[u8]) -> Result<(), ReadError> {
+        let found = quoted_name(line).and_then(|(name, rest)| Some((self.names.find(name)?, rest)));
+        match found {
+            Some((slot, rest)) => self.sample_within(slot, rest, true),
+            None => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn after_the_end(&self, line: &[u8]) -> Result<(), ReadError> {
+        if line.trim_ascii().is_empty() {
+            Ok(())
+        } else {
+            Err(self.flaw(Flaw::AfterTheEnd))
+        }
+    }
+
+    /// A family that the page declares is at zero, even before it has a series.
+    fn comment(&mut self, line: &[u8]) {
+        if line.starts_with(b"# HELP ") {
+            return;
+        }
+        if self.wanted.format == Format::OpenMetrics && line.trim_ascii_end() == b"# EOF" {
+            self.has_ended = true;
+            return;
+        }
+        if self.wanted.labels.is_empty()
+            && let Some(name) = declared_name(line)
+        {
+            for slot in self.names.declared(name) {
+                if self.names.slots()[slot].only.is_empty() {
+                    self.page.declare(slot);
+                }
+            }
+        }
+    }
+
+    fn sample(&mut self, slot: usize, rest: &[u8]) -> Result<(), ReadError> {
+        match rest.trim_ascii_start().strip_prefix(b"{") {
+            Some(labels) => self.sample_within(slot, labels, false),
+            None => self.add(slot, Told::nothing(), rest),
+        }
+    }
+
+    /// `rest` is within the braces. `after_name`: a comma or the end comes next.
+    fn sample_within(
+        &mut self,
+        slot: usize,
+        rest: &[u8],
+        after_name: bool,
+    ) -> Result<(), ReadError> {
+        let known = &self.names.slots()[slot];
+        let (told, rest) = line::labels(rest, after_name, known, &self.wanted.labels)
+            .ok_or_else(|| self.flaw(Flaw::Labels))?;
+        self.add(slot, told, rest)
+    }
+
+    fn add(&mut self, slot: usize, told: Told, rest: &[u8]) -> Result<(), ReadError> {
         self.series += 1;
-        if self.series > self.limits.series {
-            return Err(ReadError::TooManySeries(self.limits.series));
+        if self.series > self.wanted.limits.series {
+            return Err(ReadError::TooManySeries(self.wanted.limits.series));
         }
-        let (series, rest) = labels(rest).ok_or_else(|| self.flaw(Flaw::Labels))?;
-        let value = value(rest).map_err(|what| self.flaw(what))?;
-        let sum = self.sums.slot(wanted).get_or_insert(0.0);
-        if !series.is_housekeeping {
-            *sum += value;
-            self.sums.streams |= series.is_stream && value > 0.0;
+        let known = &self.names.slots()[slot];
+        let value = value(rest, known.kind).map_err(|what| self.flaw(what))?;
+        if told.fits < known.only.len() + self.wanted.labels.len() {
+            return Ok(());
+        }
+        let value = if told.is_left_out { 0.0 } else { value };
+        self.page.add(slot, value);
+        if told.is_stream && value > 0.0 {
+            self.page.has_streams(known.owner);
         }
         Ok(())
     }
 }
 
-/// The family that a `# TYPE` line is of. A broken one is a comment, as the format has it.
-fn declared(line: &[u8]) -> Option<Family> {
-    let mut words = line
-        .trim_ascii()
-        .strip_prefix(b"#")?
-        .split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty());
-    (words.next()? == b"TYPE")
-        .then(|| words.next())?
-        .and_then(Family::of_name)
-}
-
-/// What a line is wanted for, and what follows the name.
-fn wanted(line: &[u8]) -> Option<(Wanted, &[u8])> {
-    let line = line.trim_ascii();
-    let end = line
-        .iter()
-        .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':')))
-        .unwrap_or(line.len());
-    let (name, rest) = line.split_at(end);
-    Some((Wanted::of_name(name)?, rest))
-}
-
-/// The value; a timestamp or exemplar behind it is not looked at.
-fn value(rest: &[u8]) -> Result<f64, Flaw> {
-    let token = rest
-        .split(u8::is_ascii_whitespace)
-        .find(|token| !token.is_empty())
-        .ok_or(Flaw::Value)?;
-    let number: f64 = std::str::from_utf8(token)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or(Flaw::Value)?;
-    if number.is_finite() && number >= 0.0 {
-        Ok(number)
-    } else {
-        Err(Flaw::NotACount)
-    }
-}
-
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 #[path = "exposition_tests.rs"]
 mod tests;

@@ -1,6 +1,5 @@
-use proptest::prelude::*;
-
 use super::*;
+use crate::balance::MeterId;
 
 const GO: &str = r#"# HELP grpc_server_started_total Total number of RPCs started on the server.
 # TYPE grpc_server_started_total counter
@@ -15,7 +14,25 @@ grpc_server_handled_total{grpc_code="Unknown",grpc_method="Get",grpc_service="rn
 "#;
 
 fn page(text: &str) -> Result<Counters, ReadError> {
-    read(text.as_bytes(), Limits::default())
+    read_by(text, &Wanted::default(), "GrpcMiddleware")
+}
+
+fn openmetrics() -> Wanted {
+    Wanted {
+        format: Format::OpenMetrics,
+        ..Wanted::default()
+    }
+}
+
+fn read_by(text: &str, wanted: &Wanted, family: &str) -> Result<Counters, ReadError> {
+    let page = read(text.as_bytes(), wanted)?;
+    Ok(page.counters(MeterId::named(family).unwrap()))
+}
+
+/// The requests that a page tells by a family: those begun, else those ended.
+fn requests(family: &str, text: &str) -> Option<f64> {
+    let counters = read_by(text, &Wanted::default(), family).unwrap();
+    counters.get(counters.preferred()?)
 }
 
 fn started(text: &str) -> Option<f64> {
@@ -38,9 +55,12 @@ fn sums_over_methods_without_health_and_reflection() {
             started: Some(42.0),
             handled: Some(40.0),
             streams: true,
+            spelling: counters.spelling,
             ..Counters::default()
         }
     );
+    assert_eq!(counters.name(Family::Started), "grpc_server_started_total");
+    assert_eq!(counters.name(Family::Handled), "grpc_server_handled_total");
     assert_eq!(counters.preferred(), Some(Family::Started));
     assert_eq!(counters.in_flight(), Some(2.0));
 }
@@ -106,6 +126,8 @@ fn forms_that_the_format_allows() {
         "  grpc_server_started_total\t{ a = \"x\" , }\t5 \n",
         "grpc_server_started_total{a=\"} 7 \\\" \\\\\",b=\"\\n\"} +5\n",
         "grpc_server_started_total{\"dotted.name\"=\"x\"} 5.0\n",
+        "{\"grpc_server_started_total\"} 5\n",
+        "{ \"grpc_server_started_total\" , a=\"x\",} 5 1395066363000\n",
         "grpc_server_started_total 5 # {trace_id=\"x\"} 1\n",
     ] {
         assert_eq!(started(text), Some(5.0), "{text}");
@@ -147,6 +169,8 @@ fn what_cannot_be_a_counter_spoils_the_page() {
         "{a=\"x}",
         "{a=\"x\"",
         "{=\"x\"}",
+        "{,}",
+        "{a=\"x\",,}",
         "{a=\"x\" b=\"y\"}",
         "{a=\"x\\\"}",
     ] {
@@ -175,11 +199,15 @@ fn lines_of_other_families_are_not_checked() {
 
 #[test]
 fn caps_are_errors() {
-    let limits = Limits {
-        body_bytes: 120,
-        line_bytes: 60,
-        series: 2,
+    let limits = Wanted {
+        limits: Limits {
+            body_bytes: 120,
+            line_bytes: 60,
+            series: 2,
+        },
+        ..Wanted::default()
     };
+    let limits = &limits;
     let series = "grpc_server_started_total 1\n";
     assert!(read(series.repeat(2).as_bytes(), limits).is_ok());
     assert_eq!(
@@ -196,51 +224,168 @@ fn caps_are_errors() {
     assert_eq!(read(format!("\n{long}\n").as_bytes(), limits), refused);
 }
 
-fn tokens() -> impl Strategy<Value = String> {
-    let token = prop::sample::select(vec![
-        "grpc_server_started_total",
-        "grpc_server_handled_total",
-        "{",
-        "}",
-        "\"",
-        "\\",
-        "=",
-        ",",
-        " ",
-        "\n",
-        "\r",
-        "grpc_service",
-        "grpc.health.v1.Health",
-        "1",
-        "-",
-        "NaN",
-        "1e308",
-        "#",
-        "\u{e9}",
-        "\\n",
-    ]);
-    prop::collection::vec(token, 0..40).prop_map(|tokens| tokens.concat())
+#[test]
+fn openmetrics_is_read_to_its_end() {
+    let whole = "# TYPE grpc_server_started counter\n\
+         # UNIT grpc_server_started requests\n\
+         grpc_server_started_total{grpc_service=\"a.B\"} 5.0 1520879607.789 # {trace_id=\"KOO5S4vxi0o\"} 0.67 1520879607.7\n\
+         grpc_server_started_created{grpc_service=\"a.B\"} 1520430000.123\n\
+         # TYPE grpc_server_handling_seconds histogram\n\
+         grpc_server_handling_seconds_bucket{grpc_service=\"a.B\",le=\"+Inf\"} 3 # {} 9.8 1520879607.789\n\
+         grpc_server_handling_seconds_count{grpc_service=\"a.B\"} 3\n\
+         # EOF\n";
+    let read = |text: &str| read_by(text, &openmetrics(), "GrpcMiddleware");
+    let counters = read(whole).unwrap();
+    assert_eq!((counters.started, counters.handled), (Some(5.0), Some(3.0)));
+    assert_eq!(
+        counters.name(Family::Handled),
+        "grpc_server_handling_seconds_count"
+    );
+    assert_eq!(read(&whole.replace("# EOF\n", "# EOF")).unwrap(), counters);
+    assert_eq!(read(&whole.replace("# EOF\n", "")), Err(ReadError::CutOff));
+    assert_eq!(read(&whole[..200]), Err(ReadError::CutOff));
+    let behind = read(&format!("{whole}a 1\n"));
+    assert!(
+        matches!(
+            behind,
+            Err(ReadError::Malformed {
+                what: Flaw::AfterTheEnd,
+                line: 9
+            })
+        ),
+        "{behind:?}"
+    );
+    // In the older format it is a comment like any other.
+    assert_eq!(page(&format!("# EOF\n{GO}")).unwrap().started, Some(42.0));
+    let declared = "# TYPE grpc_server_started counter\n# EOF\n";
+    assert_eq!(read(declared).unwrap().started, Some(0.0));
 }
 
-proptest! {
-    #[test]
-    fn never_panics_on_bytes(body in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = read(&body, Limits { body_bytes: 300, line_bytes: 50, series: 3 });
+#[test]
+fn names_with_dots_are_read_in_quotes() {
+    let text = "# TYPE \"grpc.server.call.started\" counter\n\
+         {\"grpc.server.call.started\",\"grpc.method\"=\"a.B/C\"} 5\n\
+         {\"grpc.server.call.started\",\"grpc.method\"=\"grpc.health.v1.Health/Check\"} 90\n\
+         {\"grpc.server.call.duration_seconds_count\",\"grpc.method\"=\"a.B/C\"} 4\n\
+         {\"something else\",\"grpc.method\"=\"a.B/C\"} x\n\
+         {\"a\"=\"grpc.server.call.started\"} x\n";
+    let counters = read_by(text, &Wanted::default(), "GrpcOpenTelemetry").unwrap();
+    assert_eq!((counters.started, counters.handled), (Some(5.0), Some(4.0)));
+    assert_eq!(counters.name(Family::Started), "grpc.server.call.started");
+    for broken in [
+        "{\"grpc_server_started_total\" 5\n",
+        "{\"grpc_server_started_total\",} 5\n{\"grpc_server_started_total\" a=\"x\"} 5\n",
+    ] {
+        assert_eq!(flaw(broken), Flaw::Labels, "{broken}");
     }
+}
 
-    #[test]
-    fn never_panics_on_what_looks_right_and_never_yields_nonsense(body in tokens()) {
-        if let Ok(counters) = read(body.as_bytes(), Limits::default()) {
-            for sum in [counters.started, counters.handled].into_iter().flatten() {
-                prop_assert!(sum.is_finite() && sum >= 0.0);
-            }
-        }
-    }
+#[test]
+fn of_two_spellings_one_counts() {
+    let text = "grpc_server_handled_total 7\ngrpc_server_handling_seconds_count 7\n";
+    assert_eq!(page(text).unwrap().handled, Some(7.0));
+}
 
-    #[test]
-    fn chunks_may_end_anywhere(body in tokens(), cut in 1_usize..9) {
-        let mut reader = Reader::new(Limits::default());
-        let fed = body.as_bytes().chunks(cut).try_for_each(|chunk| reader.feed(chunk));
-        prop_assert_eq!(fed.and_then(|()| reader.finish()), read(body.as_bytes(), Limits::default()));
+#[test]
+fn every_family_leaves_out_what_is_no_load() {
+    for (family, text, expected) in [
+        (
+            "GrpcOpenTelemetry",
+            "grpc_server_call_started_total{grpc_method=\"a.B/C\"} 5\n\
+             grpc_server_call_started_total{grpc_method=\"grpc.reflection.v1.ServerReflection/ServerReflectionInfo\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "OtelRpc",
+            "rpc_server_call_duration_seconds_count{rpc_method=\"/grpc.health.v1.Health/Check\"} 9\n\
+             rpc_server_call_duration_seconds_count{rpc_method=\"a.B/C\"} 5\n",
+            Some(5.0),
+        ),
+        (
+            "OtelRpcOld",
+            "rpc_server_duration_milliseconds_count{rpc_service=\"grpc.health.v1.Health\",rpc_method=\"Check\"} 9\n\
+             rpc_server_duration_milliseconds_count{rpc_service=\"a.B\",rpc_method=\"C\"} 5\n",
+            Some(5.0),
+        ),
+        (
+            "Dskit",
+            "cortex_request_duration_seconds_count{method=\"gRPC\",route=\"/cortex.Ingester/Push\"} 5\n\
+             cortex_request_duration_seconds_count{method=\"gRPC\",route=\"/grpc.health.v1.Health/Check\"} 9\n\
+             cortex_request_duration_seconds_count{method=\"GET\",route=\"metrics\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "Dskit",
+            "# TYPE loki_request_duration_seconds histogram\n\
+             loki_request_duration_seconds_count{method=\"GET\",route=\"metrics\"} 9\n",
+            None,
+        ),
+        (
+            "AspNetCore",
+            "http_server_request_duration_seconds_count{http_route=\"/a.B/C\",network_protocol_version=\"2\"} 5\n\
+             http_server_request_duration_seconds_count{http_route=\"/metrics\",network_protocol_version=\"1.1\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "Linkerd",
+            "request_total{direction=\"inbound\",target_addr=\"10.0.0.1:8080\"} 5\n\
+             request_total{direction=\"inbound\",target_addr=\"0.0.0.0:4191\"} 9\n\
+             request_total{direction=\"outbound\",target_addr=\"10.0.0.2:8080\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "Istio",
+            "istio_requests_total{reporter=\"destination\",request_protocol=\"grpc\"} 5\n\
+             istio_requests_total{reporter=\"destination\",request_protocol=\"http\"} 9\n\
+             istio_requests_total{reporter=\"source\",request_protocol=\"grpc\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "Envoy",
+            "envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix=\"inbound_0.0.0.0_8080\"} 5\n\
+             envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix=\"admin\"} 9\n",
+            Some(5.0),
+        ),
+    ] {
+        assert_eq!(requests(family, text), expected, "{family}: {text}");
     }
+}
+
+#[test]
+fn requests_under_way_are_told_by_a_gauge_where_there_is_one() {
+    let text = "cortex_request_duration_seconds_count{method=\"gRPC\",route=\"/a.B/C\"} 5\n\
+                cortex_inflight_requests{method=\"gRPC\",route=\"/a.B/C\"} 3\n\
+                cortex_inflight_requests{method=\"gRPC\",route=\"/a.B/D\"} -1\n\
+                cortex_inflight_requests{method=\"gRPC\",route=\"/grpc.health.v1.Health/Watch\"} 7\n";
+    let counters = read_by(text, &Wanted::default(), "Dskit").unwrap();
+    assert_eq!(counters.in_flight(), Some(3.0));
+}
+
+#[test]
+fn kestrel_counts_the_connections_that_ended() {
+    let text = "kestrel_connection_duration_seconds_count{server_port=\"80\"} 5\n\
+                kestrel_active_connections{server_port=\"80\"} 3\n";
+    assert_eq!(page(text).unwrap().connections(), Some((8.0, 3.0)));
+}
+
+#[test]
+fn the_user_s_labels_tell_one_server_from_another() {
+    let wanted = Wanted {
+        labels: [Condition::equals("grpc_service", "a.B")].into(),
+        ..Wanted::default()
+    };
+    let read = |text: &str| read_by(text, &wanted, "GrpcMiddleware").unwrap().started;
+    assert_eq!(
+        read(
+            "grpc_server_started_total{grpc_service=\"a.B\"} 5\ngrpc_server_started_total{grpc_service=\"a.C\"} 9\n"
+        ),
+        Some(5.0)
+    );
+    // Not there yet is not the same as zero.
+    assert_eq!(
+        read(
+            "# TYPE grpc_server_started_total counter\ngrpc_server_started_total{grpc_service=\"a.C\"} 9\n"
+        ),
+        None
+    );
 }

@@ -1,7 +1,10 @@
 //! Is the load even? Exposition text → counters → rates → indices → verdict.
 //!
 //! ```text
-//! metrics page ── exposition ──▶ Counters ──┐ (one per pod and scrape)
+//! metrics page ── exposition ──▶ Page: the sums of every family that `families` knows
+//!                                           │ choice: by which family the backend is judged
+//!                                           ▼
+//!                               Counters (one per pod and scrape)
 //!                                           ▼
 //!   judge ── pod, window ──▶ requests of each pod in the window
 //!     │                                     │
@@ -21,10 +24,12 @@
 
 pub mod arrivals;
 pub mod chance;
+pub mod choice;
 pub mod detector;
 pub mod dispersion;
 pub mod evidence;
 pub mod exposition;
+pub mod families;
 pub mod indices;
 pub mod judge;
 mod pod;
@@ -39,7 +44,9 @@ pub mod window;
 
 #[cfg(test)]
 mod simulation;
-pub use exposition::{Counters, Family, Limits, ReadError, Reader};
+pub use choice::Choice;
+pub use exposition::{Counters, Family, Limits, Page, ReadError};
+pub use families::MeterId;
 pub use judge::Judge;
 pub use publish::{Counts, Published, PublishedDiscovery, PublishedShare, publish};
 pub use reconnects::bearable_age;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::arrivals::Histogram;
-use super::exposition::Family;
+use super::choice;
+use super::exposition::{Counters, Family};
 use super::round::{ScrapeError, Settings};
 use super::turnover::Turnover;
 use super::verdict::Verdict;
@@ -129,8 +130,14 @@ impl MetricsState {
         let error = error.unwrap_or(ScrapeError::Unreachable);
         let reason = match error {
             _ if scraped > 0 => MetricsReason::PartlyScraped,
-            ScrapeError::NoMetricsPort => MetricsReason::NoMetricsPort,
-            ScrapeError::Refused | ScrapeError::HttpStatus(401 | 403) => MetricsReason::Refused,
+            ScrapeError::NoMetricsPort
+            | ScrapeError::UndeclaredPort(_)
+            | ScrapeError::HostNetwork => MetricsReason::NoMetricsPort,
+            ScrapeError::Refused
+            | ScrapeError::HttpStatus(401 | 403)
+            | ScrapeError::MeshTls
+            | ScrapeError::Tls => MetricsReason::Refused,
+            ScrapeError::OtherFamily => MetricsReason::NoKnownMetric,
             _ => MetricsReason::ScrapeFailed,
         };
         let others = match failing - 1 {
@@ -148,9 +155,32 @@ impl ScrapeError {
             Self::NoMetricsPort => {
                 "declares no port for metrics: name it in spec.balance.metrics.port and in the container's ports".into()
             }
+            Self::UndeclaredPort(port) => format!(
+                "declares no port {port}, which spec.balance.metrics.port or its annotation prometheus.io/port names: \
+                 only declared ports are asked, so add it to the container's ports"
+            ),
+            Self::HostNetwork => {
+                "is on its node's network, where only the node's ports could be asked: its metrics are not read".into()
+            }
             Self::Timeout => "did not answer the scrape in time: see whether the server or a network policy holds it up".into(),
             Self::Refused => "refuses connections on the metrics port: check spec.balance.metrics.port".into(),
             Self::Unreachable => "could not be reached on the metrics port: see whether a network policy forbids it".into(),
+            Self::Redirected(code) => format!(
+                "answered the scrape with a redirect (HTTP status {code}), which is never followed: \
+                 name the page itself in spec.balance.metrics.path"
+            ),
+            Self::Tls => "speaks TLS on the metrics port: name a port that serves metrics without it in spec.balance.metrics.port".into(),
+            Self::MeshTls => {
+                "refuses the scrape by its mesh's proxy, which asks for mutual TLS: except the metrics port from it \
+                 (Istio: a port-level PeerAuthentication; Linkerd: config.linkerd.io/skip-inbound-ports), or name the \
+                 proxy's own metrics port in spec.balance.metrics.port"
+                    .into()
+            }
+            Self::OtherFamily => {
+                "counts its requests in another metric than the other pods, and two ways of counting cannot be compared: \
+                 have all pods serve the same metrics"
+                    .into()
+            }
             Self::HttpStatus(code) => {
                 format!("answered the scrape with HTTP status {code}: check spec.balance.metrics.path")
             }
@@ -256,21 +286,26 @@ impl Report {
     }
 }
 
-pub(super) fn scraped(pods: u32, family: &str, without: usize) -> String {
-    match without {
-        0 => format!("{pods} pods scraped for {family}"),
-        some => format!(
-            "{pods} pods scraped for {family}; {some} of them do not show it yet and count as idle"
-        ),
-    }
+pub(super) fn scraped(pods: u32, by: Option<(Family, Counters)>, without: usize) -> String {
+    let (name, why) = by.map_or_else(Default::default, |(family, counters)| {
+        (
+            counters.name(family),
+            choice::reason(counters.meter, family),
+        )
+    });
+    let idle = match without {
+        0 => String::new(),
+        some => format!("; {some} of them do not show it yet and count as idle"),
+    };
+    format!("{pods} pods scraped for {name}: {why}{idle}")
 }
 
 pub(super) fn no_known_metric(pods: u32) -> String {
-    let [started, handled] = [Family::Started, Family::Handled].map(Family::name);
     format!(
-        "{pods} pods answered, but none shows {started} or {handled}: either no request has been served yet \
-         (many servers show the metric only then), or the servers do not count requests on this page: \
-         have them expose one of the two, or name the port that has it in spec.balance.metrics.port"
+        "{pods} pods answered, but none shows a metric that is known to count RPCs, such as grpc_server_started_total: \
+         either no request has been served yet (many servers show the metric only then), or the servers do not count \
+         requests on this page: have them expose one (docs/metrics.md lists them), or name the port that has it in \
+         spec.balance.metrics.port"
     )
 }
 

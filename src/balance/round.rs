@@ -81,24 +81,36 @@ pub struct Target {
 pub enum ScrapeError {
     /// The pod has no declared port for metrics.
     NoMetricsPort,
+    /// The port that the spec or the pod's annotation names is not among the declared ones.
+    UndeclaredPort(u16),
+    /// The pod is on its node's network, where its ports are the node's.
+    HostNetwork,
     /// No answer in time.
     Timeout,
     /// Nobody listens on the port.
     Refused,
     /// The connection broke, or could not be made.
     Unreachable,
+    /// The answer sends elsewhere, which is not followed.
+    Redirected(u16),
     /// Another HTTP status than 200.
     HttpStatus(u16),
+    /// The port speaks TLS.
+    Tls,
+    /// The mesh's proxy in the pod ended the connection: it asks for the mesh's own TLS.
+    MeshTls,
     /// The page is over a limit.
     TooLarge,
     /// The page cannot be read.
     Malformed,
+    /// The page counts requests, but by another family than the backend's other pods.
+    OtherFamily,
 }
 
 impl From<ReadError> for ScrapeError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Malformed { .. } => Self::Malformed,
+            ReadError::Malformed { .. } | ReadError::CutOff | ReadError::BadGzip => Self::Malformed,
             ReadError::BodyTooLarge(_)
             | ReadError::LineTooLong { .. }
             | ReadError::TooManySeries(_) => Self::TooLarge,

@@ -19,7 +19,7 @@ const KEPT: u32 = super::evidence::WINDOWS + 1;
 pub enum Pushed {
     /// It continues the series, or begins it.
     Taken,
-    /// A counter fell: the process is a new one. The series begins anew with this sample, so the pod
+    /// A counter fell, or another one is read: the process is a new one. The series begins anew with this sample, so the pod
     /// is not judged until it covers a whole window again.
     Reset,
     /// Not newer than the last: ignored.
@@ -117,7 +117,9 @@ pub(super) fn count(counters: &Counters, family: Family) -> Option<f64> {
 fn fell(before: &Counters, after: &Counters) -> bool {
     let lower =
         |before: Option<f64>, after: Option<f64>| before.unwrap_or(0.0) > after.unwrap_or(0.0);
-    lower(before.started, after.started) || lower(before.handled, after.handled)
+    let shown = |counters: &Counters| counters.preferred().is_some();
+    let is_other = before.meter != after.meter && shown(before) && shown(after);
+    is_other || lower(before.started, after.started) || lower(before.handled, after.handled)
 }
 
 #[cfg(test)]

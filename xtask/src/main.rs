@@ -58,6 +58,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Docs { check } => {
             generate::settle(&docs::pages(&root)?, check)?;
             generate::settle(&generate::presets(&root)?, check)?;
+            generate::settle(&generate::metrics(&root), check)?;
         }
         Task::Test(options) => return Ok(test::run(&root, &options)),
         Task::Image => image::build(&root)?,

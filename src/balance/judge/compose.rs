@@ -1,8 +1,8 @@
 //! From the state of the judge to its report.
 
 use super::{
-    Assessment, Census, Family, Judge, MAX_NAMED, MetricsReason, MetricsState, Pod, Report, Share,
-    Verdict, report,
+    Assessment, Census, Counters, Family, Judge, MAX_NAMED, MetricsReason, MetricsState, Pod,
+    Report, Share, Verdict, report,
 };
 
 impl Judge {
@@ -34,7 +34,7 @@ impl Judge {
             requests_per_second: (!census.judged.is_empty()).then_some(total / seconds),
             by_capacity: indices.is_some_and(|indices| indices.least < indices.mean),
             window: self.settings.window,
-            metric: family.map(Family::name),
+            metric: family.and_then(|family| Some(self.counted_by(family)?.name(family))),
             hottest: self.shares(census, if trouble { &assessment.hot } else { &[] }, true),
             starved: self.shares(census, if trouble { &assessment.idle } else { &[] }, false),
             discovery: self
@@ -81,6 +81,14 @@ impl Judge {
         shares
     }
 
+    /// Counters of any pod that shows the family: what they are called is the same for all.
+    fn counted_by(&self, family: Family) -> Option<Counters> {
+        self.pods
+            .values()
+            .filter_map(Pod::newest)
+            .find(|counters| counters.get(family).is_some())
+    }
+
     fn metrics_state(&self, census: &Census, family: Option<Family>) -> MetricsState {
         let failing: Vec<&Pod> = self.pods.values().filter(|pod| pod.is_failing()).collect();
         let without = || {
@@ -101,11 +109,14 @@ impl Judge {
                 report::no_known_metric(census.scraped),
             );
         }
-        let name = family.map_or("", Family::name);
         match failing.first() {
             None => MetricsState::new(
                 MetricsReason::Scraped,
-                report::scraped(census.scraped, name, without()),
+                report::scraped(
+                    census.scraped,
+                    family.and_then(|family| Some((family, self.counted_by(family)?))),
+                    without(),
+                ),
             ),
             Some(pod) => MetricsState::failing(census.scraped, failing.len(), &pod.name, pod.error),
         }

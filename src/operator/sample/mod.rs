@@ -22,7 +22,9 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::api::GrpcBackend;
-use crate::balance::{Judge, Published, Round, Scrape, ScrapeError, Settings, publish};
+use crate::balance::{
+    Choice, Judge, Page, Published, Round, Scrape, ScrapeError, Settings, choice, publish,
+};
 use crate::names;
 use crate::observed::selects;
 use targets::Endpoint;
@@ -154,6 +156,7 @@ impl Worker {
     async fn run(mut self, restored: Option<Published>) {
         let plan = self.plan.borrow().1.clone();
         let mut judge = Judge::new(plan.settings, restored.as_ref());
+        let mut choice = Choice::default();
         let mut interval = ticks(plan.settings.interval);
         loop {
             interval.tick().await;
@@ -163,20 +166,20 @@ impl Worker {
                 interval.tick().await;
             }
             judge.configure(plan.settings);
-            let round = self.round(&backend, &plan).await;
+            let round = self.round(&backend, &plan, &mut choice).await;
             let report = judge.round(&round);
             self.publish(&backend, report, round.now);
         }
     }
 
     /// Scrapes every target once, spread over at most a quarter of the interval.
-    async fn round(&self, backend: &GrpcBackend, plan: &Plan) -> Round {
+    async fn round(&self, backend: &GrpcBackend, plan: &Plan, choice: &mut Choice) -> Round {
         let endpoints = self.endpoints(backend, plan);
         let spread = plan.settings.interval / 4;
         let count = u32::try_from(endpoints.len()).unwrap_or(u32::MAX).max(1);
         let begin = Instant::now();
         let path: Arc<str> = plan.path.as_str().into();
-        let scrapes: Vec<_> = endpoints
+        let asked: Vec<_> = endpoints
             .iter()
             .zip(0_u32..)
             .map(|(endpoint, index)| {
@@ -190,10 +193,11 @@ impl Worker {
                 )
             })
             .collect();
-        let scrapes: Vec<Scrape> = stream::iter(scrapes)
+        let answers: Vec<Answer> = stream::iter(asked)
             .buffer_unordered(CONCURRENT_PER_BACKEND)
             .collect()
             .await;
+        let scrapes = comparable(answers, choice);
         Round {
             now: Timestamp::now(),
             targets: endpoints
@@ -230,6 +234,13 @@ impl Worker {
     }
 }
 
+/// What one pod answered.
+struct Answer {
+    uid: String,
+    at: Timestamp,
+    page: Result<Page, ScrapeError>,
+}
+
 /// One scrape at its turn. The turns spread a large backend over the interval: a schedule, not a wait for anything.
 async fn ask(
     slots: Arc<Semaphore>,
@@ -237,18 +248,33 @@ async fn ask(
     uid: String,
     address: Result<SocketAddr, ScrapeError>,
     path: Arc<str>,
-) -> Scrape {
+) -> Answer {
     tokio::time::sleep_until(turn).await;
     let _slot = slots.acquire().await;
-    let outcome = match address {
+    let page = match address {
         Ok(address) => scrape::scrape(address, &path).await,
         Err(error) => Err(error),
     };
-    Scrape {
+    Answer {
         uid,
         at: Timestamp::now(),
-        outcome,
+        page,
     }
+}
+
+/// What each pod says by the family that all are compared by.
+fn comparable(answers: Vec<Answer>, choice: &mut Choice) -> Vec<Scrape> {
+    let pages = answers
+        .iter()
+        .filter_map(|answer| answer.page.as_ref().ok());
+    let pages: Vec<&Page> = pages.collect();
+    let chosen = choice.round(&pages, None).unwrap_or_default();
+    let scrape = |answer: Answer| Scrape {
+        uid: answer.uid,
+        at: answer.at,
+        outcome: answer.page.and_then(|page| choice::counters(&page, chosen)),
+    };
+    answers.into_iter().map(scrape).collect()
 }
 
 fn ticks(period: Duration) -> tokio::time::Interval {

@@ -9,19 +9,20 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::balance::{Counters, Limits, ReadError, Reader, ScrapeError};
+use crate::balance::exposition::{Reader, Wanted};
+use crate::balance::{Page, ScrapeError};
 
 /// For the connection, the request and the whole answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks and reads.
-pub async fn scrape(address: SocketAddr, path: &str) -> Result<Counters, ScrapeError> {
+pub async fn scrape(address: SocketAddr, path: &str) -> Result<Page, ScrapeError> {
     tokio::time::timeout(TIMEOUT, ask(address, path))
         .await
         .unwrap_or(Err(ScrapeError::Timeout))
 }
 
-async fn ask(address: SocketAddr, path: &str) -> Result<Counters, ScrapeError> {
+async fn ask(address: SocketAddr, path: &str) -> Result<Page, ScrapeError> {
     let stream = TcpStream::connect(address)
         .await
         .map_err(|error| match error.kind() {
@@ -58,20 +59,13 @@ async fn ask(address: SocketAddr, path: &str) -> Result<Counters, ScrapeError> {
     }
 }
 
-async fn read(mut body: hyper::body::Incoming) -> Result<Counters, ScrapeError> {
-    let mut reader = Reader::new(Limits::default());
+async fn read(mut body: hyper::body::Incoming) -> Result<Page, ScrapeError> {
+    let mut reader = Reader::new(Wanted::default());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ScrapeError::Unreachable)?;
         if let Some(chunk) = frame.data_ref() {
-            reader.feed(chunk).map_err(unreadable)?;
+            reader.feed(chunk).map_err(ScrapeError::from)?;
         }
     }
-    reader.finish().map_err(unreadable)
-}
-
-fn unreadable(error: ReadError) -> ScrapeError {
-    match error {
-        ReadError::BodyTooLarge(_) | ReadError::LineTooLong { .. } => ScrapeError::TooLarge,
-        _ => ScrapeError::Malformed,
-    }
+    reader.finish().map_err(ScrapeError::from)
 }

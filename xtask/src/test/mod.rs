@@ -98,6 +98,7 @@ fn lint(root: &Path) -> Result<Tally> {
         generate::crd(root)?,
         generate::rbac(root)?,
         generate::presets(root)?,
+        generate::metrics(root),
         docs::pages(root)?,
     ];
     match generate::settle(&generated.concat(), true) {
