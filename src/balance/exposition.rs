@@ -18,7 +18,7 @@ use std::sync::Arc;
 use memchr::memchr;
 
 use super::families::{self, Condition, Names};
-use line::{LastName, Told, declared_name, quoted_name, value};
+use line::{LastName, Told, declared_name, is_other_comment, quoted_name, value};
 
 pub use body::{Body, Encoding};
 pub use page::{Counters, Family, Page};
@@ -269,7 +269,7 @@ impl Reader {
 
     /// A family that the page declares is at zero, even before it has a series.
     fn comment(&mut self, line: &[u8]) {
-        if line.starts_with(b"# HELP ") {
+        if is_other_comment(line, self.names) {
             return;
         }
         if self.wanted.format == Format::OpenMetrics && line.trim_ascii_end() == b"# EOF" {
@@ -326,6 +326,8 @@ impl Reader {
     }
 }
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -37,6 +37,14 @@ fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':')
 }
 
+/// Whether a comment is of no interest by its first bytes: nearly all are.
+pub(super) fn is_other_comment(line: &[u8], names: &Names) -> bool {
+    match line.strip_prefix(b"# TYPE ") {
+        Some(name) => name.first().is_some_and(u8::is_ascii_alphabetic) && !names.may_begin(name),
+        None => line.starts_with(b"# HELP "),
+    }
+}
+
 /// The name that a `# TYPE` line is of. A broken one is a comment, as the format has it.
 pub(super) fn declared_name(line: &[u8]) -> Option<&[u8]> {
     let mut words = line
@@ -56,7 +64,7 @@ pub(super) fn declared_name(line: &[u8]) -> Option<&[u8]> {
 
 /// The name that stands first within braces, and what follows it. None where a label stands first.
 pub(super) fn quoted_name(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (name, rest) = quoted(line.strip_prefix(b"{")?.trim_ascii_start())?;
+    let (name, rest, _) = quoted(line.strip_prefix(b"{")?.trim_ascii_start())?;
     (rest.trim_ascii_start().first() != Some(&b'=')).then_some((name, rest))
 }
 
@@ -92,9 +100,7 @@ impl Told {
         self.is_left_out |= met(slot.unless) > 0
             || slot.service.is_some_and(is) && is_housekeeping(value)
             || slot.method.is_some_and(is) && is_housekeeping(service_of(value));
-        self.is_stream |= slot
-            .stream
-            .is_some_and(|stream| is(&stream.label) && stream.fits(value));
+        self.is_stream |= met(slot.streams) > 0;
     }
 }
 
@@ -121,8 +127,8 @@ pub(super) fn labels<'a>(
         }
         let (name, after) = label_name(rest)?;
         let after = after.trim_ascii_start().strip_prefix(b"=")?;
-        let (text, after) = quoted(after.trim_ascii_start())?;
-        if text.contains(&b'\\') {
+        let (text, after, has_escapes) = quoted(after.trim_ascii_start())?;
+        if has_escapes {
             told.label(name, &unescaped(text), slot, asked);
         } else {
             told.label(name, text, slot, asked);
@@ -134,7 +140,7 @@ pub(super) fn labels<'a>(
 
 fn label_name(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     if rest.first() == Some(&b'"') {
-        return quoted(rest);
+        return quoted(rest).map(|(name, after, _)| (name, after));
     }
     let end = rest
         .iter()
@@ -142,14 +148,14 @@ fn label_name(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     (end > 0).then(|| rest.split_at(end))
 }
 
-/// The text between two quotes, escapes left in, and what follows.
-fn quoted(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+/// The text between two quotes, escapes left in, what follows, and whether there are escapes.
+fn quoted(rest: &[u8]) -> Option<(&[u8], &[u8], bool)> {
     let rest = rest.strip_prefix(b"\"")?;
     let mut from = 0;
     loop {
         let at = from + memchr2(b'"', b'\\', rest.get(from..)?)?;
         if rest[at] == b'"' {
-            return Some((&rest[..at], &rest[at + 1..]));
+            return Some((&rest[..at], &rest[at + 1..], from > 0));
         }
         from = at + 2;
     }
@@ -173,11 +179,8 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 
 /// OpenTelemetry's names have dots, which older servers write as underscores.
 fn is_same_label(name: &[u8], wanted: &[u8]) -> bool {
-    name.len() == wanted.len()
-        && name
-            .iter()
-            .zip(wanted)
-            .all(|(byte, wanted)| byte == wanted || (*byte == b'.' && *wanted == b'_'))
+    let is_same = |(byte, wanted): (&u8, &u8)| byte == wanted || (*byte == b'.' && *wanted == b'_');
+    name == wanted || (name.len() == wanted.len() && name.iter().zip(wanted).all(is_same))
 }
 
 /// The service of `/pkg.Service/Method` or `pkg.Service/Method`.

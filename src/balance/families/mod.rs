@@ -124,9 +124,9 @@ pub struct Labels {
     /// `pkg.Service/Method` or `/pkg.Service/Method`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// A method that streams.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream: Option<Condition>,
+    /// Any of these tells a method that streams.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<Condition>,
 }
 
 /// What a label must be; exactly one of the three is given.

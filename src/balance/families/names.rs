@@ -32,8 +32,8 @@ pub struct Slot {
     pub service: Option<&'static str>,
     /// The label with service and method.
     pub method: Option<&'static str>,
-    /// What tells a stream.
-    pub stream: Option<&'static Condition>,
+    /// Any of these tells a stream.
+    pub streams: &'static [Condition],
     /// What every series must fit.
     pub only: &'static [Condition],
     /// What no series may fit.
@@ -145,7 +145,7 @@ fn slots(catalogue: &'static Catalogue) -> Vec<Slot> {
                 owner,
                 service: meter.labels.service.as_deref(),
                 method: meter.labels.method.as_deref(),
-                stream: meter.labels.stream.as_ref(),
+                streams: &meter.labels.streams,
                 only: &meter.only,
                 unless: &meter.unless,
             }));
@@ -163,7 +163,7 @@ fn slots(catalogue: &'static Catalogue) -> Vec<Slot> {
                 owner,
                 service: None,
                 method: None,
-                stream: None,
+                streams: &[],
                 only: &[],
                 unless: &[],
             }));

@@ -49,7 +49,7 @@ fn every_family_says_all_that_is_needed() {
             .only
             .iter()
             .chain(&meter.unless)
-            .chain(&meter.labels.stream);
+            .chain(&meter.labels.streams);
         for condition in conditions {
             let given = [&condition.is, &condition.starts, &condition.ends];
             assert_eq!(

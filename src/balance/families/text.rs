@@ -105,8 +105,9 @@ fn details(meter: &Meter) -> String {
         )),
         (None, None) => parts.push("services are not told apart".into()),
     }
-    if let Some(stream) = &meter.labels.stream {
-        parts.push(format!("streams by {}", condition(stream)));
+    let streams: Vec<String> = meter.labels.streams.iter().map(condition).collect();
+    if !streams.is_empty() {
+        parts.push(format!("streams by {}", streams.join(" or ")));
     }
     parts.extend(
         meter
