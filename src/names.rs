@@ -26,7 +26,13 @@ pub const CLUSTER_IP: &str = "clusterip";
 pub const HEADLESS: &str = "headless";
 
 /// Name of the container port that is taken for metrics, in the order of preference.
-pub const METRICS_PORT_NAMES: [&str; 3] = ["metrics", "http-metrics", "prometheus"];
+pub const METRICS_PORT_NAMES: [&str; 2] = ["metrics", "http-metrics"];
+/// How the name of a container port may begin that is taken for metrics where none has one of [`METRICS_PORT_NAMES`].
+pub const METRICS_PORT_PREFIX: &str = "prom";
+/// The annotation of a pod that names the port of its metrics: an agreement that many Prometheus servers follow.
+pub const METRICS_PORT_ANNOTATION: &str = "prometheus.io/port";
+/// The annotation of a pod that names the path of its metrics.
+pub const METRICS_PATH_ANNOTATION: &str = "prometheus.io/path";
 
 /// Prefix of [`record_annotation`].
 pub const RECORD_PREFIX: &str = "connection-age.evenkeel.dev/";

@@ -111,6 +111,18 @@ pub fn is_serving(pod: &Pod) -> bool {
         })
 }
 
+/// The container of a service mesh in the pod.
+pub fn mesh_proxy(pod: &Pod) -> Option<&str> {
+    const PROXIES: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
+    let spec = pod.spec.as_ref()?;
+    // Native sidecars stand among the init containers.
+    spec.containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten())
+        .map(|container| container.name.as_str())
+        .find(|name| PROXIES.contains(name))
+}
+
 /// Thousandths of a processor that a pod's containers request together; none where none requests any, or in a unit that
 /// processors have not.
 pub fn cpu_request(pod: &Pod) -> Option<u32> {

@@ -15,6 +15,8 @@ use super::workloads::Carried;
 use super::{apply, events, observe, sample, workloads};
 use crate::api::conditions::Statement;
 use crate::api::{API_VERSION, GrpcBackend, GrpcBackendStatus, Reason};
+use crate::balance::MeterId;
+use crate::balance::families::Condition;
 use crate::connection_age::{self, Permit, Plan, timing};
 use crate::observed::Observed;
 use crate::status::{self, Parts};
@@ -160,8 +162,18 @@ fn sample(scope: &Scope, observed: &Observed, age: &Plan) -> Option<crate::balan
         .unwrap_or_default();
     let plan = sample::Plan {
         settings,
-        port: metrics.port,
-        path: metrics.path.unwrap_or_else(|| "/metrics".into()),
+        place: sample::Place {
+            port: metrics.port,
+            path: metrics.path.map(Into::into),
+        },
+        family: metrics
+            .family
+            .and_then(|family| MeterId::named(family.as_str())),
+        labels: metrics
+            .labels
+            .iter()
+            .map(|(label, value)| Condition::equals(label, value))
+            .collect(),
         rolling_out: observed.rolling_out(),
     };
     scope

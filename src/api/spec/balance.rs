@@ -1,7 +1,10 @@
 //! `spec.balance`: how the verdict is come to.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::api::GoDuration;
@@ -51,16 +54,54 @@ pub enum BalanceMode {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metrics {
-    /// The pods' port, 1 to 65535; it must be among the container's declared ports. Default: the declared port named `metrics`, `http-metrics` or `prometheus`.
+    /// The pods' port, 1 to 65535; it must be among the container's declared ports. Default: the one that the pod's annotation `prometheus.io/port` names, else the declared port named `metrics`, `http-metrics` or `prom…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
 
-    /// The path, at most 128 characters; default `/metrics`.
+    /// The path, at most 128 characters. Default: the pod's annotation `prometheus.io/path`, where its port is used too, else `/metrics`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = Rule::new("self.matches('^/[A-Za-z0-9._/-]*$')").message("a path starts with '/', then letters, digits, '.', '_', '-' and '/'"))]
     pub path: Option<String>,
+
+    /// The family of metrics to count requests by; docs/metrics.md lists them. By default it is the best that all pods show: RPCs before messages, the server's own before a sidecar's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<MetricFamily>,
+
+    /// Only series with all of these labels count, at most 8, each name and value at most 128 characters: for programs with several servers on one metrics page.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8, "additionalProperties" = {"type": "string", "maxLength": 128}))]
+    #[x_kube(validation = Rule::new("self.all(k, size(k) <= 128)").message("the name of a label has at most 128 characters"))]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The name of a family that is known.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct MetricFamily(String);
+
+impl MetricFamily {
+    /// The name as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl JsonSchema for MetricFamily {
+    fn schema_name() -> Cow<'static, str> {
+        "MetricFamily".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let known = &crate::balance::families::catalogue().families;
+        let names: Vec<&str> = known.iter().map(|meter| meter.name.as_str()).collect();
+        json_schema!({ "type": "string", "enum": names })
+    }
 }
 
 /// From where on unevenness is large. Decimals are strings, as the API conventions ask.

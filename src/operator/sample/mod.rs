@@ -7,7 +7,6 @@ mod scrape;
 mod targets;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,11 +22,14 @@ use tokio::time::Instant;
 
 use crate::api::GrpcBackend;
 use crate::balance::{
-    Choice, Judge, Page, Published, Round, Scrape, ScrapeError, Settings, choice, publish,
+    Choice, Judge, MeterId, Published, Round, Scrape, ScrapeError, Settings, choice, exposition,
+    families::Condition, publish,
 };
 use crate::names;
 use crate::observed::selects;
-use targets::Endpoint;
+use targets::{Endpoint, Page};
+
+pub use targets::Place;
 
 /// Scrapes under way at once, over all backends of a scope.
 const CONCURRENT: usize = 64;
@@ -41,10 +43,12 @@ const CALLS: usize = 1024;
 pub struct Plan {
     /// How it is judged.
     pub settings: Settings,
-    /// The pods' port, where the spec names it.
-    pub port: Option<i32>,
-    /// The path.
-    pub path: String,
+    /// Where the spec says that the pods' metrics are.
+    pub place: Place,
+    /// The family to count by, where the spec names it.
+    pub family: Option<MeterId>,
+    /// Labels that a series must have to count.
+    pub labels: Arc<[Condition]>,
     /// Whether a server's rollout is under way.
     pub rolling_out: bool,
 }
@@ -178,7 +182,6 @@ impl Worker {
         let spread = plan.settings.interval / 4;
         let count = u32::try_from(endpoints.len()).unwrap_or(u32::MAX).max(1);
         let begin = Instant::now();
-        let path: Arc<str> = plan.path.as_str().into();
         let asked: Vec<_> = endpoints
             .iter()
             .zip(0_u32..)
@@ -188,8 +191,8 @@ impl Worker {
                     self.slots.clone(),
                     begin + turn,
                     endpoint.target.uid.clone(),
-                    endpoint.address,
-                    path.clone(),
+                    endpoint.page.clone(),
+                    plan.labels.clone(),
                 )
             })
             .collect();
@@ -197,7 +200,7 @@ impl Worker {
             .buffer_unordered(CONCURRENT_PER_BACKEND)
             .collect()
             .await;
-        let scrapes = comparable(answers, choice);
+        let scrapes = comparable(answers, choice, plan.family);
         Round {
             now: Timestamp::now(),
             targets: endpoints
@@ -217,7 +220,7 @@ impl Worker {
                 pod.namespace() == namespace && selects(&backend.spec.selector, pod.labels())
             })
             .iter()
-            .filter_map(|pod| targets::endpoint(pod, plan.port))
+            .filter_map(|pod| targets::endpoint(pod, &plan.place))
             .collect();
         endpoints.sort_by(|a, b| a.target.name.cmp(&b.target.name));
         endpoints
@@ -238,7 +241,7 @@ impl Worker {
 struct Answer {
     uid: String,
     at: Timestamp,
-    page: Result<Page, ScrapeError>,
+    page: Result<exposition::Page, ScrapeError>,
 }
 
 /// One scrape at its turn. The turns spread a large backend over the interval: a schedule, not a wait for anything.
@@ -246,13 +249,13 @@ async fn ask(
     slots: Arc<Semaphore>,
     turn: Instant,
     uid: String,
-    address: Result<SocketAddr, ScrapeError>,
-    path: Arc<str>,
+    page: Result<Page, ScrapeError>,
+    labels: Arc<[Condition]>,
 ) -> Answer {
     tokio::time::sleep_until(turn).await;
     let _slot = slots.acquire().await;
-    let page = match address {
-        Ok(address) => scrape::scrape(address, &path).await,
+    let page = match page {
+        Ok(page) => scrape::scrape(&page, labels).await,
         Err(error) => Err(error),
     };
     Answer {
@@ -263,12 +266,12 @@ async fn ask(
 }
 
 /// What each pod says by the family that all are compared by.
-fn comparable(answers: Vec<Answer>, choice: &mut Choice) -> Vec<Scrape> {
+fn comparable(answers: Vec<Answer>, choice: &mut Choice, asked: Option<MeterId>) -> Vec<Scrape> {
     let pages = answers
         .iter()
         .filter_map(|answer| answer.page.as_ref().ok());
-    let pages: Vec<&Page> = pages.collect();
-    let chosen = choice.round(&pages, None).unwrap_or_default();
+    let pages: Vec<&exposition::Page> = pages.collect();
+    let chosen = choice.round(&pages, asked).unwrap_or_default();
     let scrape = |answer: Answer| Scrape {
         uid: answer.uid,
         at: answer.at,

@@ -1,71 +1,145 @@
 //! One request to one pod. No redirects, no proxy, no credentials, bounded in time and size.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::balance::exposition::{Reader, Wanted};
-use crate::balance::{Page, ScrapeError};
+use super::targets::{Failure, Page, meaning};
+use crate::balance::exposition::{self, Body, Encoding, Format, Wanted};
+use crate::balance::{ScrapeError, families::Condition};
 
 /// For the connection, the request and the whole answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// OpenMetrics first: only there can be told whether the page is whole.
+const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,\
+                      application/openmetrics-text;version=0.0.1;q=0.5,\
+                      text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
 
 /// Asks and reads.
-pub async fn scrape(address: SocketAddr, path: &str) -> Result<Page, ScrapeError> {
-    tokio::time::timeout(TIMEOUT, ask(address, path))
+pub async fn scrape(
+    page: &Page,
+    labels: Arc<[Condition]>,
+) -> Result<exposition::Page, ScrapeError> {
+    tokio::time::timeout(TIMEOUT, ask(page, labels))
         .await
         .unwrap_or(Err(ScrapeError::Timeout))
 }
 
-async fn ask(address: SocketAddr, path: &str) -> Result<Page, ScrapeError> {
-    let stream = TcpStream::connect(address)
+async fn ask(page: &Page, labels: Arc<[Condition]>) -> Result<exposition::Page, ScrapeError> {
+    let stream = TcpStream::connect(page.address)
         .await
         .map_err(|error| match error.kind() {
             std::io::ErrorKind::ConnectionRefused => ScrapeError::Refused,
             _ => ScrapeError::Unreachable,
         })?;
+    let failed = |error: hyper::Error| meaning(failure(&error), page.is_meshed);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|_| ScrapeError::Unreachable)?;
-    let request = Request::get(path)
-        .header(header::HOST, address.to_string())
-        .header(header::ACCEPT, "text/plain;version=0.0.4")
+        .map_err(failed)?;
+    let request = request(page).map_err(|_| ScrapeError::Malformed)?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(failed)?;
+        read(response, labels, page.is_meshed).await
+    };
+    // Driven here rather than by a task of its own: when the time is over nothing is left behind. The answer is looked at
+    // first, since it has the better words for what has ended the connection.
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        Err(error) = connection => Err(failed(error)),
+    }
+}
+
+fn request(page: &Page) -> http::Result<Request<Empty<Bytes>>> {
+    Request::get(&*page.path)
+        .header(header::HOST, page.address.to_string())
+        .header(header::ACCEPT, ACCEPT)
+        .header(header::ACCEPT_ENCODING, "gzip")
         .header(
             header::USER_AGENT,
             concat!("evenkeel/", env!("CARGO_PKG_VERSION")),
         )
         .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| ScrapeError::Malformed)?;
-    let answer = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|_| ScrapeError::Unreachable)?;
-        if response.status() != StatusCode::OK {
-            return Err(ScrapeError::HttpStatus(response.status().as_u16()));
-        }
-        read(response.into_body()).await
-    };
-    // Driven here rather than by a task of its own: when the time is over nothing is left behind.
-    tokio::select! {
-        answer = answer => answer,
-        Err(_) = connection => Err(ScrapeError::Unreachable),
-    }
+        .body(Empty::new())
 }
 
-async fn read(mut body: hyper::body::Incoming) -> Result<Page, ScrapeError> {
-    let mut reader = Reader::new(Wanted::default());
+async fn read(
+    response: Response<Incoming>,
+    labels: Arc<[Condition]>,
+    is_meshed: bool,
+) -> Result<exposition::Page, ScrapeError> {
+    let (head, mut body) = response.into_parts();
+    match head.status {
+        StatusCode::OK => {}
+        status if status.is_redirection() => return Err(ScrapeError::Redirected(status.as_u16())),
+        StatusCode::BAD_REQUEST if says_https(&mut body).await => {
+            return Err(meaning(Failure::AsksForTls, is_meshed));
+        }
+        status => return Err(ScrapeError::HttpStatus(status.as_u16())),
+    }
+    let (format, encoding) = form(&head.headers)?;
+    let mut page = Body::new(
+        encoding,
+        Wanted {
+            format,
+            labels,
+            ..Wanted::default()
+        },
+    );
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ScrapeError::Unreachable)?;
         if let Some(chunk) = frame.data_ref() {
-            reader.feed(chunk).map_err(ScrapeError::from)?;
+            page.feed(chunk).map_err(ScrapeError::from)?;
         }
     }
-    reader.finish().map_err(ScrapeError::from)
+    page.finish().map_err(ScrapeError::from)
+}
+
+/// What the head says of the body.
+fn form(headers: &HeaderMap) -> Result<(Format, Encoding), ScrapeError> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let format = match text(header::CONTENT_TYPE) {
+        Some(kind) if kind.starts_with("application/openmetrics-text") => Format::OpenMetrics,
+        _ => Format::Text,
+    };
+    let encoding = match text(header::CONTENT_ENCODING).map(str::trim) {
+        None | Some("" | "identity") => Encoding::Identity,
+        Some(name) if name.eq_ignore_ascii_case("gzip") => Encoding::Gzip,
+        Some(_) => return Err(ScrapeError::Malformed),
+    };
+    Ok((format, encoding))
+}
+
+/// How Go's and others' servers answer a request that is not encrypted: in plain text, with a status that says nothing.
+async fn says_https(body: &mut Incoming) -> bool {
+    let first = body.frame().await.and_then(Result::ok);
+    first
+        .and_then(|frame| frame.into_data().ok())
+        .is_some_and(|said| said.windows(5).any(|word| word == b"HTTPS"))
+}
+
+fn failure(error: &hyper::Error) -> Failure {
+    let ended = |kind| {
+        matches!(
+            kind,
+            std::io::ErrorKind::ConnectionReset
+                | std::io::ErrorKind::BrokenPipe
+                | std::io::ErrorKind::ConnectionAborted
+                | std::io::ErrorKind::UnexpectedEof
+        )
+    };
+    let io = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    let by_peer = io.is_some_and(|io: &std::io::Error| ended(io.kind()));
+    if error.is_parse() {
+        Failure::NotHttp
+    } else if error.is_incomplete_message() || error.is_closed() || by_peer {
+        Failure::Ended
+    } else {
+        Failure::Other
+    }
 }

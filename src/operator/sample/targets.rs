@@ -1,13 +1,16 @@
-//! Which pods may be asked, and under which address. Pure: a pod in, an endpoint out.
+//! Which pods may be asked, under which address and path, and what a failure means. Pure: a pod in, an endpoint out.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod, PodSpec};
 use kube::ResourceExt as _;
 
 use crate::balance::{ScrapeError, Target};
-use crate::names::METRICS_PORT_NAMES;
-use crate::observed::{cpu_request, is_serving};
+use crate::names::{
+    METRICS_PATH_ANNOTATION, METRICS_PORT_ANNOTATION, METRICS_PORT_NAMES, METRICS_PORT_PREFIX,
+};
+use crate::observed::{cpu_request, is_serving, mesh_proxy};
 
 /// A pod that counts, and where its metrics are.
 #[derive(Debug)]
@@ -15,11 +18,31 @@ pub struct Endpoint {
     /// The pod.
     pub target: Target,
     /// Where to ask, or why not.
-    pub address: Result<SocketAddr, ScrapeError>,
+    pub page: Result<Page, ScrapeError>,
+}
+
+/// A pod's metrics page.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Page {
+    /// The pod's own address, and a port that it declares.
+    pub address: SocketAddr,
+    /// The path.
+    pub path: Arc<str>,
+    /// Whether a mesh's proxy is in the pod, which may ask for the mesh's own TLS.
+    pub is_meshed: bool,
+}
+
+/// Where the spec says that metrics are.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Place {
+    /// The port.
+    pub port: Option<i32>,
+    /// The path.
+    pub path: Option<Arc<str>>,
 }
 
 /// None where the pod does not count: not ready, going, or of a Job.
-pub fn endpoint(pod: &Pod, port: Option<i32>) -> Option<Endpoint> {
+pub fn endpoint(pod: &Pod, place: &Place) -> Option<Endpoint> {
     if !is_serving(pod)
         || pod
             .owner_references()
@@ -47,35 +70,18 @@ pub fn endpoint(pod: &Pod, port: Option<i32>) -> Option<Endpoint> {
                 .sum(),
             capacity: cpu_request(pod),
         },
-        address: address(pod, port),
+        page: page(pod, place),
     })
 }
 
 /// Only a declared port of the pod itself: neither a spec nor a pod can send the operator anywhere else. The address is
 /// the one that the kubelet reported. A pod on the host's network would be the node.
-fn address(pod: &Pod, port: Option<i32>) -> Result<SocketAddr, ScrapeError> {
+fn page(pod: &Pod, place: &Place) -> Result<Page, ScrapeError> {
     let spec = pod.spec.as_ref().ok_or(ScrapeError::NoMetricsPort)?;
     if spec.host_network == Some(true) {
-        return Err(ScrapeError::NoMetricsPort);
+        return Err(ScrapeError::HostNetwork);
     }
-    let declared = || {
-        spec.containers
-            .iter()
-            .flat_map(|container| container.ports.iter().flatten())
-    };
-    let number = match port {
-        Some(port) => declared()
-            .map(|port| port.container_port)
-            .find(|number| *number == port),
-        None => METRICS_PORT_NAMES.iter().find_map(|name| {
-            declared()
-                .find(|port| port.name.as_deref() == Some(name))
-                .map(|port| port.container_port)
-        }),
-    };
-    let number = number
-        .and_then(|number| u16::try_from(number).ok())
-        .ok_or(ScrapeError::NoMetricsPort)?;
+    let (port, is_annotated) = port(pod, spec, place.port)?;
     let ip: IpAddr = pod
         .status
         .as_ref()
@@ -84,7 +90,96 @@ fn address(pod: &Pod, port: Option<i32>) -> Result<SocketAddr, ScrapeError> {
             !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast() && !is_link_local(ip)
         })
         .ok_or(ScrapeError::Unreachable)?;
-    Ok(SocketAddr::new(ip, number))
+    // A path belongs to the port that it was written for.
+    let annotated = || {
+        let path = pod.annotations().get(METRICS_PATH_ANNOTATION);
+        path.filter(|path| is_annotated && is_path(path))
+            .map(|path| Arc::from(path.as_str()))
+    };
+    Ok(Page {
+        address: SocketAddr::new(ip, port),
+        path: place
+            .path
+            .clone()
+            .or_else(annotated)
+            .unwrap_or_else(|| "/metrics".into()),
+        is_meshed: mesh_proxy(pod).is_some(),
+    })
+}
+
+/// The port, and whether the pod's annotation named it.
+fn port(pod: &Pod, spec: &PodSpec, asked: Option<i32>) -> Result<(u16, bool), ScrapeError> {
+    let declared = || running(spec).flat_map(|container| container.ports.iter().flatten());
+    let tcp = |port: &&ContainerPort| port.protocol.as_deref().is_none_or(|name| name == "TCP");
+    let number = |port: &ContainerPort| u16::try_from(port.container_port).ok();
+    let has = |wanted: u16| {
+        declared()
+            .filter(tcp)
+            .any(|port| number(port) == Some(wanted))
+    };
+    if let Some(asked) = asked.and_then(|port| u16::try_from(port).ok()) {
+        return if has(asked) {
+            Ok((asked, false))
+        } else {
+            Err(ScrapeError::UndeclaredPort(asked))
+        };
+    }
+    let annotated = pod.annotations().get(METRICS_PORT_ANNOTATION);
+    let annotated = annotated.and_then(|port| port.parse().ok());
+    if let Some(port) = annotated.filter(|port| has(*port)) {
+        return Ok((port, true));
+    }
+    let named = |fits: &dyn Fn(&str) -> bool| {
+        declared()
+            .filter(tcp)
+            .find(|port| port.name.as_deref().is_some_and(fits))
+            .and_then(number)
+    };
+    METRICS_PORT_NAMES
+        .iter()
+        .find_map(|wanted| named(&|name| name == *wanted))
+        .or_else(|| named(&|name| name.starts_with(METRICS_PORT_PREFIX)))
+        .map(|port| (port, false))
+        .ok_or(annotated.map_or(ScrapeError::NoMetricsPort, ScrapeError::UndeclaredPort))
+}
+
+/// The containers that run beside each other: native sidecars stand among the init containers.
+fn running(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    let sidecars = spec.init_containers.iter().flatten();
+    let sidecars =
+        sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    spec.containers.iter().chain(sidecars)
+}
+
+/// The same as in the resource: a pod's annotation has no schema.
+fn is_path(path: &str) -> bool {
+    path.len() <= 128
+        && path.starts_with('/')
+        && path
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte))
+}
+
+/// How a request failed after the connection was made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Failure {
+    /// The connection ended without an answer.
+    Ended,
+    /// The answer is not HTTP.
+    NotHttp,
+    /// The answer says that TLS is spoken here.
+    AsksForTls,
+    /// Anything else.
+    Other,
+}
+
+/// What a failure means. A proxy under strict mutual TLS ends a connection that does not begin with it, without a word.
+pub fn meaning(failure: Failure, is_meshed: bool) -> ScrapeError {
+    match failure {
+        Failure::Ended | Failure::NotHttp if is_meshed => ScrapeError::MeshTls,
+        Failure::NotHttp | Failure::AsksForTls => ScrapeError::Tls,
+        Failure::Ended | Failure::Other => ScrapeError::Unreachable,
+    }
 }
 
 /// Where clouds serve their nodes' credentials.
@@ -114,26 +209,90 @@ mod tests {
     }
 
     fn asked(pod: &Pod, port: Option<i32>) -> Result<String, ScrapeError> {
-        endpoint(pod, port)
-            .unwrap()
-            .address
-            .map(|address| address.to_string())
+        let place = Place { port, path: None };
+        let page = endpoint(pod, &place).unwrap().page?;
+        Ok(format!("{}{}", page.address, page.path))
+    }
+
+    fn annotated(port: &str, path: &str) -> Pod {
+        pod(|pod| {
+            pod["metadata"]["annotations"] =
+                json!({"prometheus.io/port": port, "prometheus.io/path": path});
+        })
     }
 
     #[test]
     fn the_port_is_named_or_given_and_always_declared() {
-        assert_eq!(asked(&pod(|_| {}), None), Ok("10.0.0.1:9090".into()));
-        assert_eq!(asked(&pod(|_| {}), Some(8080)), Ok("10.0.0.1:8080".into()));
+        let named = Ok("10.0.0.1:9090/metrics".into());
+        assert_eq!(asked(&pod(|_| {}), None), named);
+        assert_eq!(
+            asked(&pod(|_| {}), Some(8080)),
+            Ok("10.0.0.1:8080/metrics".into())
+        );
         assert_eq!(
             asked(&pod(|_| {}), Some(10250)),
-            Err(ScrapeError::NoMetricsPort)
+            Err(ScrapeError::UndeclaredPort(10250))
         );
+        for (name, found) in [
+            ("http-metrics", true),
+            ("prometheus", true),
+            ("prom-http", true),
+            ("http-envoy-prom", false),
+            ("stats", false),
+        ] {
+            let pod = pod(|pod| pod["spec"]["containers"][0]["ports"][1]["name"] = json!(name));
+            assert_eq!(asked(&pod, None).is_ok(), found, "{name}");
+        }
+        let udp = pod(|pod| pod["spec"]["containers"][0]["ports"][1]["protocol"] = json!("UDP"));
+        assert_eq!(asked(&udp, None), Err(ScrapeError::NoMetricsPort));
+    }
+
+    #[test]
+    fn an_annotation_goes_before_a_name_and_is_declared_too() {
+        let path = "10.0.0.1:8080/stats".to_owned();
+        assert_eq!(asked(&annotated("8080", "/stats"), None), Ok(path));
+        let spec = Ok("10.0.0.1:9090/metrics".to_owned());
+        assert_eq!(asked(&annotated("8080", "/stats"), Some(9090)), spec);
+        // As Istio leaves it behind, with a path that is not the named port's.
+        assert_eq!(asked(&annotated("15020", "/stats/prometheus"), None), spec);
+        for nonsense in ["http", "-1", "99999", ""] {
+            assert_eq!(asked(&annotated(nonsense, "/stats"), None), spec);
+        }
+        for path in ["stats", "/a b", "/?x", "//evil.example/", "/\r\nHost:x"] {
+            let said = asked(&annotated("8080", path), None).unwrap();
+            let expected = if path == "//evil.example/" {
+                path
+            } else {
+                "/metrics"
+            };
+            assert_eq!(said, format!("10.0.0.1:8080{expected}"), "{path}");
+        }
+        let mut undeclared = annotated("15020", "/x");
+        undeclared.spec.as_mut().unwrap().containers[0].ports = None;
+        assert_eq!(
+            asked(&undeclared, None),
+            Err(ScrapeError::UndeclaredPort(15020))
+        );
+    }
+
+    #[test]
+    fn a_native_sidecar_declares_ports_and_an_init_container_does_not() {
+        let with = |policy: Option<&str>| {
+            pod(|pod| {
+                pod["spec"]["initContainers"] = json!([{
+                    "name": "proxy", "restartPolicy": policy,
+                    "ports": [{"name": "linkerd-admin", "containerPort": 4191}],
+                }]);
+            })
+        };
+        assert!(asked(&with(Some("Always")), Some(4191)).is_ok());
+        assert!(asked(&with(None), Some(4191)).is_err());
     }
 
     #[test]
     fn only_the_pod_itself_is_asked() {
         let host = pod(|pod| pod["spec"]["hostNetwork"] = json!(true));
-        assert_eq!(asked(&host, None), Err(ScrapeError::NoMetricsPort));
+        assert_eq!(asked(&host, None), Err(ScrapeError::HostNetwork));
         for ip in [
             "127.0.0.1",
             "169.254.169.254",
@@ -151,6 +310,33 @@ mod tests {
     }
 
     #[test]
+    fn a_mesh_s_refusal_is_named() {
+        for (failure, meshed, alone) in [
+            (
+                Failure::Ended,
+                ScrapeError::MeshTls,
+                ScrapeError::Unreachable,
+            ),
+            (Failure::NotHttp, ScrapeError::MeshTls, ScrapeError::Tls),
+            (Failure::AsksForTls, ScrapeError::Tls, ScrapeError::Tls),
+            (
+                Failure::Other,
+                ScrapeError::Unreachable,
+                ScrapeError::Unreachable,
+            ),
+        ] {
+            assert_eq!(meaning(failure, true), meshed, "{failure:?}");
+            assert_eq!(meaning(failure, false), alone, "{failure:?}");
+        }
+        let meshed = pod(|pod| {
+            pod["spec"]["initContainers"] =
+                json!([{"name": "istio-proxy", "restartPolicy": "Always"}]);
+        });
+        let page = |pod: &Pod| endpoint(pod, &Place::default()).unwrap().page.unwrap();
+        assert!(page(&meshed).is_meshed && !page(&pod(|_| {})).is_meshed);
+    }
+
+    #[test]
     fn pods_that_do_not_serve_do_not_count() {
         let unready = pod(|pod| pod["status"]["conditions"][0]["status"] = json!("False"));
         let going = pod(|pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
@@ -159,7 +345,7 @@ mod tests {
                 json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "j"}]);
         });
         for pod in [unready, going, job] {
-            assert!(endpoint(&pod, None).is_none());
+            assert!(endpoint(&pod, &Place::default()).is_none());
         }
     }
 }
