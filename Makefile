@@ -10,7 +10,8 @@ help: ## Show this
 demo: ## Tell the whole story on an embedded cluster (KEEP=1 leaves it running)
 	cargo run --package evenkeel-cluster --bin evenkeel-demo -- $(if $(KEEP),--keep)
 
-bench: ## Measure and write docs/benchmarks.md
+bench: ## Measure and write docs/benchmarks.md and docs/benchmarks-reader.md
+	cd benches/reader && cargo run --release
 	cargo run --package evenkeel-cluster --bin evenkeel-bench
 
 proof: ## Show servers of other people cycling their connections, and write docs/proof.md

@@ -1,0 +1,1 @@
+../../../../src/balance/exposition.rs
