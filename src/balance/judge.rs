@@ -16,7 +16,7 @@ use super::exposition::{Counters, Family};
 use super::indices::as_f64;
 use super::pod::{Pod, Standing};
 use super::publish::{Published, PublishedDiscovery};
-use super::report::{self, MetricsReason, MetricsState, Report, Share};
+use super::report::{self, MetricsReason, MetricsState, PodLoad, PodStanding, Report, Share};
 use super::round::{Mode, Round, Settings, Target};
 use super::verdict::{Assessment, Verdict};
 use super::window::count;

@@ -50,7 +50,7 @@ pub use families::MeterId;
 pub use judge::Judge;
 pub use publish::{Counts, Published, PublishedDiscovery, PublishedShare, publish};
 pub use reconnects::bearable_age;
-pub use report::{Discovery, MetricsReason, MetricsState, Report, Share};
+pub use report::{Discovery, MetricsReason, MetricsState, PodLoad, PodStanding, Report, Share};
 pub use round::{Mode, Round, Scrape, ScrapeError, Settings, Target};
 pub use turnover::Turnover;
 pub use verdict::{Thresholds, Verdict};

@@ -234,6 +234,12 @@ impl Pod {
         self.failures >= FAILURES
     }
 
+    /// Requests within the window, once there is one.
+    pub fn requests(&self, settings: &Settings, family: Option<Family>) -> Option<f64> {
+        self.series
+            .increase(family?, settings.window, settings.interval / 2)
+    }
+
     /// Where it stands.
     pub fn standing(
         &self,
@@ -256,10 +262,7 @@ impl Pod {
         let comparable = self
             .newest()
             .and_then(|counters| super::window::count(&counters, family));
-        match self
-            .series
-            .increase(family, settings.window, settings.interval / 2)
-        {
+        match self.requests(settings, Some(family)) {
             _ if young => Standing::Warming,
             Some(requests) => Standing::Judged(requests, self.sums(now, settings, family)),
             None if comparable.is_some() => Standing::Warming,

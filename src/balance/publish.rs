@@ -102,6 +102,8 @@ pub struct Published {
     pub hottest: Vec<PublishedShare>,
     /// Idlest first.
     pub starved: Vec<PublishedShare>,
+    /// How many are idle, named or not.
+    pub starved_pods: u32,
     /// How the last new pods were found.
     pub discovery: Option<PublishedDiscovery>,
     /// Whether the pods give numbers.
@@ -150,6 +152,7 @@ fn has_happened(last: &Published, report: &Report) -> bool {
         || has_moved(last, report)
         || names_moved(&last.hottest, &report.hottest, report)
         || names_moved(&last.starved, &report.starved, report)
+        || last.starved_pods != report.starved_pods
 }
 
 /// Of a failure the sentence names one error of many: it may be another in each round.
@@ -259,6 +262,7 @@ fn snapshot(report: &Report, now: Timestamp) -> Published {
         metric: report.metric.map(str::to_owned),
         hottest: shares(&report.hottest),
         starved: shares(&report.starved),
+        starved_pods: report.starved_pods,
         discovery: discovery(report),
         metrics: report.metrics.clone(),
         turnover: report.turnover.clone(),

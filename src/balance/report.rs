@@ -19,6 +19,28 @@ pub struct Share {
     pub share: f64,
 }
 
+/// What is known of one pod's load.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodLoad {
+    /// Its name.
+    pub pod: String,
+    /// Whether it counts.
+    pub standing: PodStanding,
+    /// Over the window; of a pod that warms up, once its window is full.
+    pub requests_per_second: Option<f64>,
+}
+
+/// Whether a pod counts for the verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodStanding {
+    /// It does.
+    Judged,
+    /// Too young, or its first window is not full.
+    Warming,
+    /// It gives no usable number.
+    Failing,
+}
+
 /// How long the last new pods took from Ready to their first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Discovery {
@@ -229,6 +251,10 @@ pub struct Report {
     pub hottest: Vec<Share>,
     /// Idle pods while the verdict is trouble, idlest first; at most ten.
     pub starved: Vec<Share>,
+    /// How many are idle, named or not.
+    pub starved_pods: u32,
+    /// Every pod that is followed, by name.
+    pub loads: Vec<PodLoad>,
     /// How the last new pods were found.
     pub discovery: Option<Discovery>,
     /// Whether the pods give numbers.
@@ -262,6 +288,8 @@ impl Default for Report {
             metric: None,
             hottest: Vec::new(),
             starved: Vec::new(),
+            starved_pods: 0,
+            loads: Vec::new(),
             discovery: None,
             metrics: MetricsState::new(
                 MetricsReason::WarmingUp,

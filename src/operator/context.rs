@@ -105,7 +105,7 @@ impl Scope {
     pub fn forget(&self, backend: &str) {
         self.sampler.forget(backend);
         self.shared.succeeded(backend);
-        self.shared.metrics.forget(backend);
+        self.shared.metrics.backends().forget(backend);
         self.shared.rollouts.release(backend);
     }
 }

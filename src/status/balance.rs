@@ -86,6 +86,7 @@ pub fn restored(backend: &GrpcBackend) -> Option<Published> {
         metric: figures.metric.clone(),
         hottest: read_shares(&figures.hottest),
         starved: read_shares(&figures.starved),
+        starved_pods: u32::try_from(figures.starved_pods?).ok()?,
         discovery: figures.discovery.as_ref().and_then(read_discovery),
         metrics: MetricsState {
             reason: MetricsReason::of_name(&metrics.reason)?,
@@ -244,7 +245,6 @@ pub(super) fn figures(
             })
             .collect::<Vec<_>>()
     };
-    let starved = shares(&published.starved);
     Some(BalanceStatus {
         verdict: published.verdict.reason().into(),
         pods: i32::try_from(published.judged).unwrap_or(i32::MAX),
@@ -254,8 +254,8 @@ pub(super) fn figures(
         requests_per_second: published.requests_per_second.clone(),
         metric: published.metric.clone(),
         hottest: shares(&published.hottest),
-        starved_pods: i32::try_from(starved.len()).ok(),
-        starved,
+        starved_pods: i32::try_from(published.starved_pods).ok(),
+        starved: shares(&published.starved),
         discovery: published.discovery.as_ref().map(|discovery| Discovery {
             slowest: format!("{}s", discovery.max_seconds),
             fair_share: discovery
@@ -299,6 +299,7 @@ mod tests {
             metric: text("grpc_server_started_total"),
             hottest: vec![share("a", "0.63")],
             starved: vec![share("b", "0.00")],
+            starved_pods: 1,
             discovery: Some(PublishedDiscovery {
                 max_seconds: "14.3".into(),
                 fair_seconds: text("38.0"),

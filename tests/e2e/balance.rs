@@ -68,6 +68,16 @@ async fn a_pinned_client_makes_a_hot_pod(world: Arc<World>) -> Result<()> {
     ensure!(hottest.len() == 1 && hottest[0].pod == name, "{hottest:?}");
     let message = bed.message("echo", Balanced).await?;
     ensure!(message.contains(&name), "{message}");
+    let hot = told(
+        &bed,
+        "evenkeel_pod_requests_per_second{",
+        &format!("pod=\"{name}\""),
+    )
+    .await?;
+    ensure!(
+        (80.0..=130.0).contains(&hot),
+        "{hot} of 105 requests a second"
+    );
 
     pinned.stop().await?;
     let backend = bed.reason("echo", Balanced, "Balanced", JUDGED).await?;
@@ -90,7 +100,24 @@ async fn a_pinned_client_makes_a_hot_pod(world: Arc<World>) -> Result<()> {
             "no event {expected}: {events}"
         );
     }
-    Ok(())
+    let effective = told(&bed, "evenkeel_backend_effective_pods{", "name=\"echo\"").await?;
+    ensure!((2.85..=3.0).contains(&effective), "{effective} of 3 pods");
+    bed.kubectl(&["delete", "gb", "echo"]).await?;
+    until("its series are gone", SOON, async || {
+        let page = bed.metrics_page().await?;
+        Ok((!page.contains("name=\"echo\"")).then_some(()))
+    })
+    .await
+}
+
+/// A figure on the operator's metrics page.
+async fn told(bed: &Bed, family: &str, label: &str) -> Result<f64> {
+    let page = bed.metrics_page().await?;
+    let mut lines = page.lines();
+    let line = lines.find(|line| line.starts_with(family) && line.contains(label));
+    let figure = line.and_then(|line| line.rsplit_once(' '));
+    let (_, figure) = figure.with_context(|| format!("no {family} with {label}: {page}"))?;
+    Ok(figure.parse()?)
 }
 
 /// `kubectl get gb` shows it, once all pods are judged: a verdict may come while the last of them still warms up.

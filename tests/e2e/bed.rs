@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use evenkeel::api::{ConditionType, GrpcBackend};
 use evenkeel_cluster::{AuditEvent, From, Identity, Process, Proxy, Rule, TestNamespace, until};
 use jiff::Timestamp;
@@ -250,6 +250,15 @@ impl Bed {
             .writes_by(&operator.user, since)?;
         writes.retain(|write| write.resource != "leases" && write.resource != "events");
         Ok(writes)
+    }
+
+    /// The operator's own metrics.
+    pub async fn metrics_page(&self) -> Result<String> {
+        let metrics = self.operator.as_ref().context("no operator runs")?.metrics;
+        let address = self.world.cluster.forward(metrics).await?;
+        let (status, page) = crate::client::get(address, "/metrics").await?;
+        ensure!(status == 200, "/metrics says {status}: {page}");
+        Ok(page)
     }
 
     /// The Deployment's pod template as the API server has it, to the letter.

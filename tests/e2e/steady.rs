@@ -199,15 +199,12 @@ async fn stable(bed: &Bed) -> Result<()> {
 
 /// How many backends the operator's own metrics show as balanced.
 async fn shown_balanced(bed: &Bed) -> Result<usize> {
-    let metrics = bed.operator.as_ref().context("no operator")?.metrics;
-    let address = bed.world.cluster.forward(metrics).await?;
-    let (status, page) = crate::client::get(address, "/metrics").await?;
-    ensure!(status == 200, "/metrics says {status}: {page}");
+    let page = bed.metrics_page().await?;
     let balanced = |line: &&str| {
         line.starts_with("evenkeel_condition{")
             && line.contains("type=\"Balanced\"")
             && line.contains("reason=\"Balanced\"")
-            && line.ends_with(" 1")
+            && line.ends_with(" 1.0")
     };
     Ok(page.lines().filter(balanced).count())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Assessment, Census, Counters, Family, Judge, MAX_NAMED, MetricsReason, MetricsState, Pod,
-    Report, Share, Verdict, report,
+    PodLoad, PodStanding, Report, Share, Standing, Verdict, report,
 };
 
 impl Judge {
@@ -18,6 +18,7 @@ impl Judge {
         let seconds = self.settings.window.as_secs_f64();
         let total = census.total();
         let trouble = verdict.is_trouble() && total > 0.0;
+        let idle: &[usize] = if trouble { &assessment.idle } else { &[] };
         let mut report = Report {
             verdict,
             message: String::new(),
@@ -36,7 +37,9 @@ impl Judge {
             window: self.settings.window,
             metric: family.and_then(|family| Some(self.counted_by(family)?.name(family))),
             hottest: self.shares(census, if trouble { &assessment.hot } else { &[] }, true),
-            starved: self.shares(census, if trouble { &assessment.idle } else { &[] }, false),
+            starved: self.shares(census, idle, false),
+            starved_pods: u32::try_from(idle.len()).unwrap_or(u32::MAX),
+            loads: self.pod_loads(family),
             discovery: self
                 .arrivals
                 .last(self.settings.promise, self.settings.interval),
@@ -62,6 +65,28 @@ impl Judge {
             report::message(&report, &self.settings)
         };
         report
+    }
+
+    fn pod_loads(&self, family: Option<Family>) -> Vec<PodLoad> {
+        let now = self.last.unwrap_or_default();
+        let seconds = self.settings.window.as_secs_f64();
+        let mut loads: Vec<PodLoad> = self
+            .pods
+            .values()
+            .map(|pod| PodLoad {
+                pod: pod.name.clone(),
+                standing: match pod.standing(now, &self.settings, family) {
+                    Standing::Judged(..) => PodStanding::Judged,
+                    Standing::Warming => PodStanding::Warming,
+                    Standing::Failing => PodStanding::Failing,
+                },
+                requests_per_second: pod
+                    .requests(&self.settings, family)
+                    .map(|requests| requests / seconds),
+            })
+            .collect();
+        loads.sort_by(|a, b| a.pod.cmp(&b.pod));
+        loads
     }
 
     fn shares(&self, census: &Census, which: &[usize], busiest_first: bool) -> Vec<Share> {

@@ -27,6 +27,7 @@ use crate::balance::{
 };
 use crate::names;
 use crate::observed::selects;
+use crate::operator::telemetry::Backends;
 use targets::{Endpoint, Page};
 
 pub use targets::Place;
@@ -58,11 +59,14 @@ struct Entry {
     plan: watch::Sender<(GrpcBackend, Plan)>,
     found: Arc<Mutex<Option<Published>>>,
     task: AbortHandle,
+    key: String,
+    told: Arc<Backends>,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         self.task.abort();
+        self.told.unsampled(&self.key);
     }
 }
 
@@ -71,16 +75,18 @@ pub struct Sampler {
     entries: Mutex<HashMap<String, Entry>>,
     slots: Arc<Semaphore>,
     calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
+    told: Arc<Backends>,
 }
 
 impl Sampler {
-    /// The sampler, and the backends that it calls a pass for.
-    pub fn new() -> (Self, mpsc::Receiver<ObjectRef<GrpcBackend>>) {
+    /// The sampler, and the backends that it calls a pass for; what it finds is `told` too.
+    pub fn new(told: Arc<Backends>) -> (Self, mpsc::Receiver<ObjectRef<GrpcBackend>>) {
         let (calls, called) = mpsc::channel(CALLS);
         let sampler = Self {
             entries: Mutex::default(),
             slots: Arc::new(Semaphore::new(CONCURRENT)),
             calls,
+            told,
         };
         (sampler, called)
     }
@@ -102,7 +108,7 @@ impl Sampler {
         {
             entries.remove(&key);
         }
-        let entry = entries.entry(key).or_insert_with(|| {
+        let entry = entries.entry(key.clone()).or_insert_with(|| {
             let (sender, receiver) = watch::channel((backend.clone(), plan.clone()));
             let found = Arc::new(Mutex::new(restored.clone()));
             let worker = Worker {
@@ -111,6 +117,7 @@ impl Sampler {
                 slots: self.slots.clone(),
                 calls: self.calls.clone(),
                 found: found.clone(),
+                told: self.told.clone(),
             };
             let task = tokio::spawn(worker.run(restored)).abort_handle();
             Entry {
@@ -118,6 +125,8 @@ impl Sampler {
                 plan: sender,
                 found,
                 task,
+                key,
+                told: self.told.clone(),
             }
         });
         entry.plan.send_if_modified(|current| {
@@ -154,6 +163,7 @@ struct Worker {
     slots: Arc<Semaphore>,
     calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
     found: Arc<Mutex<Option<Published>>>,
+    told: Arc<Backends>,
 }
 
 impl Worker {
@@ -172,6 +182,7 @@ impl Worker {
             judge.configure(plan.settings);
             let round = self.round(&backend, &plan, &mut choice).await;
             let report = judge.round(&round);
+            self.told.report(&backend, report);
             self.publish(&backend, report, round.now);
         }
     }

@@ -1,11 +1,11 @@
 //! The operator's own metrics.
 
-use std::collections::HashMap;
+mod backends;
+
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt as _;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,21 +13,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::api::{GrpcBackend, GrpcBackendStatus};
-use crate::names;
+pub use backends::Backends;
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ErrorLabels {
     kind: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct ConditionLabels {
-    namespace: String,
-    name: String,
-    r#type: String,
-    status: String,
-    reason: String,
 }
 
 /// Counts and times what the operator does, and says how each backend stands.
@@ -38,8 +28,7 @@ pub struct Metrics {
     errors: Family<ErrorLabels, Counter>,
     duration: Histogram,
     leader: Gauge,
-    conditions: Family<ConditionLabels, Gauge>,
-    shown: Arc<Mutex<HashMap<String, Vec<ConditionLabels>>>>,
+    backends: Arc<Backends>,
 }
 
 impl Metrics {
@@ -52,8 +41,7 @@ impl Metrics {
             errors: Family::default(),
             duration: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0]),
             leader: Gauge::default(),
-            conditions: Family::default(),
-            shown: Arc::default(),
+            backends: Arc::default(),
         };
         registry.register(
             "reconciliations",
@@ -75,11 +63,7 @@ impl Metrics {
             "1 while this process is the one that writes",
             metrics.leader.clone(),
         );
-        registry.register(
-            "condition",
-            "1 for the status and reason that each condition of a GrpcBackend has",
-            metrics.conditions.clone(),
-        );
+        registry.register_collector(Box::new(metrics.backends.clone()));
         Self {
             registry: Arc::new(registry),
             ..metrics
@@ -100,37 +84,9 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
-    /// Shows how a backend stands; what no longer holds goes.
-    pub fn backend(&self, backend: &GrpcBackend, status: &GrpcBackendStatus) {
-        let labels: Vec<_> = status
-            .conditions
-            .iter()
-            .map(|condition| ConditionLabels {
-                namespace: backend.namespace().unwrap_or_default(),
-                name: backend.name_any(),
-                r#type: condition.type_.clone(),
-                status: condition.status.clone(),
-                reason: condition.reason.clone(),
-            })
-            .collect();
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = shown
-            .insert(names::key_of(backend), labels.clone())
-            .unwrap_or_default();
-        for gone in before.iter().filter(|before| !labels.contains(before)) {
-            self.conditions.remove(gone);
-        }
-        for label in &labels {
-            self.conditions.get_or_create(label).set(1);
-        }
-    }
-
-    /// A backend is gone.
-    pub fn forget(&self, backend: &str) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        for gone in shown.remove(backend).unwrap_or_default() {
-            self.conditions.remove(&gone);
-        }
+    /// What is said of backends.
+    pub fn backends(&self) -> &Arc<Backends> {
+        &self.backends
     }
 
     /// The metrics page, in OpenMetrics text.

@@ -1,0 +1,391 @@
+//! What the metrics page says of each backend: told anew for every page, so that nothing outlives its backend.
+//!
+//! ```text
+//! evenkeel_condition{namespace,name,type,status,reason}          1 for what each condition says
+//! evenkeel_backend_pods{namespace,name,state}                    pods that are judged, warming or failing
+//! evenkeel_backend_effective_pods{namespace,name}                (sum of x) squared over the sum of x squared
+//! evenkeel_backend_max_over_mean{namespace,name}                 requests of the busiest pod over the mean
+//! evenkeel_backend_min_over_mean{namespace,name}                 requests of the idlest pod over the mean
+//! evenkeel_backend_requests_per_second{namespace,name}           of the pods that are judged
+//! evenkeel_backend_starved_pods{namespace,name}                  pods that should get requests and do not
+//! evenkeel_backend_discovery_seconds_bucket{…,stage,le}          new pods by the time from Ready to their first request, and to
+//!                                                                80 % of a fair share
+//! evenkeel_pod_requests_per_second{namespace,name,pod}           of up to 100 pods of a backend, and 5000 in all
+//! evenkeel_pods_not_shown                                        pods beyond these bounds
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Error;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeMetric as _, MetricEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::api::{GrpcBackend, GrpcBackendStatus};
+use crate::balance::arrivals::{self, Histogram};
+use crate::balance::{PodStanding, Report};
+use crate::names;
+
+/// Pods of one backend that have a series of their own.
+const PODS_OF_A_BACKEND: usize = 100;
+/// Pods of all backends that have one: a page that grows with the cluster would be a burden to whoever stores it.
+const PODS: usize = 5000;
+
+type Labels = Vec<(&'static str, String)>;
+
+#[derive(Debug, Default)]
+struct Backend {
+    namespace: String,
+    name: String,
+    conditions: Vec<[String; 3]>,
+    report: Option<Report>,
+}
+
+impl Backend {
+    fn labels(&self, further: &[(&'static str, &str)]) -> Labels {
+        let own = [("namespace", &*self.namespace), ("name", &*self.name)];
+        own.iter()
+            .chain(further)
+            .map(|(label, value)| (*label, (*value).to_owned()))
+            .collect()
+    }
+}
+
+/// Every backend, as it stands.
+#[derive(Debug, Default)]
+pub struct Backends(Mutex<BTreeMap<String, Backend>>);
+
+impl Backends {
+    /// What its conditions say.
+    pub fn conditions(&self, backend: &GrpcBackend, status: &GrpcBackendStatus) {
+        self.update(backend, |entry| {
+            let told = status.conditions.iter().map(|condition| {
+                [&condition.type_, &condition.status, &condition.reason].map(Clone::clone)
+            });
+            entry.conditions = told.collect();
+        });
+    }
+
+    /// What the last round of scrapes came to.
+    pub fn report(&self, backend: &GrpcBackend, report: &Report) {
+        self.update(backend, |entry| entry.report = Some(report.clone()));
+    }
+
+    /// It is no longer sampled.
+    pub fn unsampled(&self, key: &str) {
+        let mut backends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = backends.get_mut(key) {
+            entry.report = None;
+        }
+    }
+
+    /// It is gone.
+    pub fn forget(&self, key: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+    }
+
+    fn update(&self, backend: &GrpcBackend, change: impl FnOnce(&mut Backend)) {
+        let mut backends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = backends
+            .entry(names::key_of(backend))
+            .or_insert_with(|| Backend {
+                namespace: backend.namespace().unwrap_or_default(),
+                name: backend.name_any(),
+                ..Backend::default()
+            });
+        change(entry);
+    }
+}
+
+impl Collector for Backends {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let backends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut family = |name: &str, help: &str, series: Vec<(Labels, f64)>| {
+            if series.is_empty() {
+                return Ok(());
+            }
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (labels, value) in series {
+                ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+            }
+            Ok(())
+        };
+        family(
+            "condition",
+            "1 for the status and reason that each condition of a GrpcBackend has",
+            backends.values().flat_map(conditions).collect(),
+        )?;
+        let reports = || {
+            backends
+                .values()
+                .filter_map(|backend| Some((backend, backend.report.as_ref()?)))
+        };
+        family(
+            "backend_pods",
+            "Ready pods of a GrpcBackend by what they count for: judged, warming up, or without usable numbers",
+            reports()
+                .flat_map(|(backend, report)| pods(backend, report))
+                .collect(),
+        )?;
+        for (name, help, figure) in FIGURES {
+            let told = |(backend, report): (&Backend, &Report)| {
+                Some((backend.labels(&[]), figure(report)?))
+            };
+            family(name, help, reports().filter_map(told).collect())?;
+        }
+        let mut shown: Vec<_> = reports()
+            .flat_map(|(backend, report)| loads(backend, report))
+            .collect();
+        let all: usize = reports().map(|(_, report)| report.loads.len()).sum();
+        shown.truncate(PODS);
+        let hidden = all - shown.len();
+        family(
+            "pod_requests_per_second",
+            "Requests per second of a pod, over spec.balance.window; the busiest and the idlest of a backend where they are too many",
+            shown,
+        )?;
+        #[allow(clippy::cast_precision_loss)]
+        family(
+            "pods_not_shown",
+            "Pods without a series of their own in evenkeel_pod_requests_per_second, because they are too many",
+            vec![(Vec::new(), hidden as f64)],
+        )?;
+        let mut discovery = encoder.encode_descriptor(
+            "backend_discovery_seconds",
+            "Time from Ready to a stage of discovery, of all new pods; the sum is made of the buckets' upper bounds",
+            None,
+            MetricType::Histogram,
+        )?;
+        for (backend, discovered) in
+            reports().filter_map(|(backend, report)| Some((backend, report.discovery?)))
+        {
+            let Histogram {
+                first_request,
+                fair_share,
+            } = discovered.histogram;
+            for (stage, counts) in [("first_request", first_request), ("fair_share", fair_share)] {
+                let labels = backend.labels(&[("stage", stage)]);
+                histogram(discovery.encode_family(&labels)?, &counts)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn histogram(mut metric: MetricEncoder<'_>, counts: &arrivals::Counts) -> Result<(), Error> {
+    let bounds: Vec<f64> = arrivals::BOUNDS
+        .iter()
+        .map(|bound| Duration::from_secs(*bound).as_secs_f64())
+        .collect();
+    let largest = bounds.iter().copied().fold(0.0, f64::max);
+    let buckets: Vec<(f64, u64)> = bounds
+        .into_iter()
+        .chain([f64::INFINITY])
+        .zip(counts.iter().map(|count| u64::from(*count)))
+        .collect();
+    let uppers = buckets.iter().map(|(bound, _)| bound.min(largest));
+    let sum = uppers
+        .zip(counts)
+        .map(|(upper, count)| upper * f64::from(*count))
+        .sum();
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+}
+
+type Figure = (&'static str, &'static str, fn(&Report) -> Option<f64>);
+
+const FIGURES: [Figure; 5] = [
+    (
+        "backend_effective_pods",
+        "How many evenly loaded pods would carry the load as it is spread",
+        |report| report.effective_pods,
+    ),
+    (
+        "backend_max_over_mean",
+        "Requests of the busiest pod over the mean",
+        |report| report.max_over_mean,
+    ),
+    (
+        "backend_min_over_mean",
+        "Requests of the idlest pod over the mean",
+        |report| report.min_over_mean,
+    ),
+    (
+        "backend_requests_per_second",
+        "Requests per second of the pods that are judged",
+        |report| report.requests_per_second,
+    ),
+    (
+        "backend_starved_pods",
+        "Pods that should get requests and do not",
+        |report| (report.judged > 0).then_some(f64::from(report.starved_pods)),
+    ),
+];
+
+fn conditions(backend: &Backend) -> impl Iterator<Item = (Labels, f64)> {
+    backend.conditions.iter().map(|[kind, status, reason]| {
+        let said = [("type", &**kind), ("status", status), ("reason", reason)];
+        (backend.labels(&said), 1.0)
+    })
+}
+
+fn pods(backend: &Backend, report: &Report) -> [(Labels, f64); 3] {
+    let failing = report.pods.saturating_sub(report.judged + report.warming);
+    [
+        ("judged", report.judged),
+        ("warming", report.warming),
+        ("failing", failing),
+    ]
+    .map(|(state, count)| (backend.labels(&[("state", state)]), f64::from(count)))
+}
+
+/// The busiest and the idlest, half of each, where not all can be shown.
+fn loads(backend: &Backend, report: &Report) -> Vec<(Labels, f64)> {
+    let mut loads: Vec<(&str, f64)> = report
+        .loads
+        .iter()
+        .filter(|load| load.standing != PodStanding::Failing)
+        .filter_map(|load| Some((load.pod.as_str(), load.requests_per_second?)))
+        .collect();
+    loads.sort_by(|a, b| b.1.total_cmp(&a.1));
+    if loads.len() > PODS_OF_A_BACKEND {
+        loads.drain(PODS_OF_A_BACKEND / 2..loads.len() - PODS_OF_A_BACKEND / 2);
+    }
+    loads
+        .into_iter()
+        .map(|(pod, rate)| (backend.labels(&[("pod", pod)]), rate))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::{Discovery, PodLoad};
+    use crate::operator::telemetry::Metrics;
+    use serde_json::json;
+
+    fn backend(name: &str) -> GrpcBackend {
+        let mut backend = GrpcBackend::new(
+            name,
+            serde_json::from_value(json!({"selector": {"app": name}, "ports": [{"port": 80}]}))
+                .unwrap(),
+        );
+        backend.metadata.namespace = Some("shop".into());
+        backend
+    }
+
+    fn report(pods: usize) -> Report {
+        let load = |index: usize| PodLoad {
+            pod: format!("pod-{index:04}"),
+            standing: PodStanding::Judged,
+            requests_per_second: Some(f64::from(u32::try_from(index).unwrap())),
+        };
+        Report {
+            pods: u32::try_from(pods).unwrap(),
+            judged: u32::try_from(pods).unwrap(),
+            effective_pods: Some(2.5),
+            loads: (0..pods).map(load).collect(),
+            discovery: Some(Discovery {
+                pods: 1,
+                median: Duration::from_secs(3),
+                max: Duration::from_secs(4),
+                fair_share: None,
+                promise: None,
+                resolution: Duration::from_secs(5),
+                histogram: Histogram {
+                    first_request: [1, 0, 2, 0, 0, 0, 0, 1],
+                    fair_share: [0; 8],
+                },
+            }),
+            ..Report::default()
+        }
+    }
+
+    fn lines<'a>(page: &'a str, start: &str) -> Vec<&'a str> {
+        page.lines()
+            .filter(|line| line.starts_with(start))
+            .collect()
+    }
+
+    #[test]
+    fn each_backend_is_told_until_it_is_gone() {
+        let metrics = Metrics::new();
+        let status = serde_json::from_value(json!({"conditions": [{
+            "type": "Balanced", "status": "True", "reason": "Balanced", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}));
+        metrics
+            .backends()
+            .conditions(&backend("cart"), &status.unwrap());
+        metrics.backends().report(&backend("cart"), &report(3));
+        let page = metrics.page();
+        for expected in [
+            r#"evenkeel_condition{namespace="shop",name="cart",type="Balanced",status="True",reason="Balanced"} 1.0"#,
+            r#"evenkeel_backend_pods{namespace="shop",name="cart",state="judged"} 3.0"#,
+            r#"evenkeel_backend_effective_pods{namespace="shop",name="cart"} 2.5"#,
+            r#"evenkeel_backend_discovery_seconds_bucket{le="30.0",namespace="shop",name="cart",stage="first_request"} 3"#,
+            r#"evenkeel_backend_discovery_seconds_bucket{le="+Inf",namespace="shop",name="cart",stage="first_request"} 4"#,
+            r#"evenkeel_backend_discovery_seconds_count{namespace="shop",name="cart",stage="fair_share"} 0"#,
+            r#"evenkeel_backend_discovery_seconds_sum{namespace="shop",name="cart",stage="first_request"} 965.0"#,
+            r#"evenkeel_pod_requests_per_second{namespace="shop",name="cart",pod="pod-0002"} 2.0"#,
+            "evenkeel_pods_not_shown{} 0.0",
+        ] {
+            assert!(
+                page.lines().any(|line| line == expected),
+                "{expected}: {page}"
+            );
+        }
+        metrics.backends().unsampled("shop/cart");
+        let page = metrics.page();
+        let told: Vec<_> = page.lines().filter(|line| line.contains("cart")).collect();
+        assert_eq!(told.len(), 1, "{page}");
+        assert!(told[0].starts_with("evenkeel_condition{"), "{page}");
+        metrics.backends().forget("shop/cart");
+        metrics.backends().unsampled("shop/cart");
+        assert!(!metrics.page().contains("cart"));
+    }
+
+    #[test]
+    fn pods_are_shown_within_bounds() {
+        let metrics = Metrics::new();
+        for index in 0..60 {
+            metrics
+                .backends()
+                .report(&backend(&format!("b-{index:02}")), &report(130));
+        }
+        let page = metrics.page();
+        let first = lines(
+            &page,
+            r#"evenkeel_pod_requests_per_second{namespace="shop",name="b-00""#,
+        );
+        assert_eq!(first.len(), PODS_OF_A_BACKEND);
+        assert!(
+            first[0].contains("pod-0129") && first[99].contains("pod-0000"),
+            "{first:?}"
+        );
+        assert_eq!(
+            lines(&page, "evenkeel_pod_requests_per_second{").len(),
+            PODS
+        );
+        assert_eq!(
+            lines(&page, "evenkeel_pods_not_shown"),
+            [format!("evenkeel_pods_not_shown{{}} {}.0", 60 * 130 - PODS)]
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_write_a_line_of_its_own() {
+        let metrics = Metrics::new();
+        let mut report = report(1);
+        report.loads[0].pod = "a\"} 1\nevil{x=\"".into();
+        metrics.backends().report(&backend("cart"), &report);
+        assert!(lines(&metrics.page(), "evil").is_empty());
+    }
+}
