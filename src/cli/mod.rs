@@ -2,6 +2,7 @@
 
 mod presets;
 mod run;
+mod top;
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +21,7 @@ enum Command {
     /// Prints the CustomResourceDefinition.
     Crd,
     Presets(presets::Presets),
+    Top(top::Top),
 }
 
 /// Reads the command line and does what it says.
@@ -31,5 +33,6 @@ pub fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Command::Presets(presets) => presets.main(),
+        Command::Top(top) => top.main(),
     }
 }

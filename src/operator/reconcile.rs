@@ -15,8 +15,6 @@ use super::workloads::Carried;
 use super::{apply, events, observe, sample, workloads};
 use crate::api::conditions::Statement;
 use crate::api::{API_VERSION, GrpcBackend, GrpcBackendStatus, Reason};
-use crate::balance::MeterId;
-use crate::balance::families::Condition;
 use crate::connection_age::{self, Permit, Plan, timing};
 use crate::observed::Observed;
 use crate::status::{self, Parts};
@@ -154,26 +152,9 @@ fn sample(scope: &Scope, observed: &Observed, age: &Plan) -> Option<crate::balan
         scope.sampler.forget(&names::key_of(backend));
         return None;
     }
-    let metrics = backend
-        .spec
-        .balance
-        .as_ref()
-        .and_then(|balance| balance.metrics.clone())
-        .unwrap_or_default();
     let plan = sample::Plan {
         settings,
-        place: sample::Place {
-            port: metrics.port,
-            path: metrics.path.map(Into::into),
-        },
-        family: metrics
-            .family
-            .and_then(|family| MeterId::named(family.as_str())),
-        labels: metrics
-            .labels
-            .iter()
-            .map(|(label, value)| Condition::equals(label, value))
-            .collect(),
+        asked: sample::Asked::of(backend),
         rolling_out: observed.rolling_out(),
     };
     scope

@@ -34,6 +34,7 @@ mod removal;
 mod samples;
 mod servers;
 mod steady;
+mod top;
 mod watch;
 
 fn main() -> std::process::ExitCode {
@@ -65,6 +66,7 @@ fn main() -> std::process::ExitCode {
         samples::TESTS,
         servers::TESTS,
         steady::TESTS,
+        top::TESTS,
         watch::TESTS,
     ]
     .concat();

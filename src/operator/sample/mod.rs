@@ -28,9 +28,10 @@ use crate::balance::{
 use crate::names;
 use crate::observed::selects;
 use crate::operator::telemetry::Backends;
-use targets::{Endpoint, Page};
+use targets::{Page, Place};
 
-pub use targets::Place;
+pub use scrape::{ACCEPT, read};
+pub use targets::{Endpoint, endpoint};
 
 /// Scrapes under way at once, over all backends of a scope.
 const CONCURRENT: usize = 64;
@@ -44,14 +45,44 @@ const CALLS: usize = 1024;
 pub struct Plan {
     /// How it is judged.
     pub settings: Settings,
-    /// Where the spec says that the pods' metrics are.
+    /// Which of the pods' metrics.
+    pub asked: Asked,
+    /// Whether a server's rollout is under way.
+    pub rolling_out: bool,
+}
+
+/// Which metrics the spec asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// Where they are, if it says so.
     pub place: Place,
-    /// The family to count by, where the spec names it.
+    /// The family to count by, if it names one.
     pub family: Option<MeterId>,
     /// Labels that a series must have to count.
     pub labels: Arc<[Condition]>,
-    /// Whether a server's rollout is under way.
-    pub rolling_out: bool,
+}
+
+impl Asked {
+    /// What the backend's spec says.
+    pub fn of(backend: &GrpcBackend) -> Self {
+        let balance = backend.spec.balance.as_ref();
+        let metrics = balance.and_then(|balance| balance.metrics.clone());
+        let metrics = metrics.unwrap_or_default();
+        Self {
+            place: Place {
+                port: metrics.port,
+                path: metrics.path.map(Into::into),
+            },
+            family: metrics
+                .family
+                .and_then(|family| MeterId::named(family.as_str())),
+            labels: metrics
+                .labels
+                .iter()
+                .map(|(label, value)| Condition::equals(label, value))
+                .collect(),
+        }
+    }
 }
 
 struct Entry {
@@ -203,7 +234,7 @@ impl Worker {
                     begin + turn,
                     endpoint.target.uid.clone(),
                     endpoint.page.clone(),
-                    plan.labels.clone(),
+                    plan.asked.labels.clone(),
                 )
             })
             .collect();
@@ -211,7 +242,7 @@ impl Worker {
             .buffer_unordered(CONCURRENT_PER_BACKEND)
             .collect()
             .await;
-        let scrapes = comparable(answers, choice, plan.family);
+        let scrapes = comparable(answers, choice, plan.asked.family);
         Round {
             now: Timestamp::now(),
             targets: endpoints
@@ -231,7 +262,7 @@ impl Worker {
                 pod.namespace() == namespace && selects(&backend.spec.selector, pod.labels())
             })
             .iter()
-            .filter_map(|pod| targets::endpoint(pod, &plan.place))
+            .filter_map(|pod| endpoint(pod, &plan.asked.place))
             .collect();
         endpoints.sort_by(|a, b| a.target.name.cmp(&b.target.name));
         endpoints
@@ -249,10 +280,13 @@ impl Worker {
 }
 
 /// What one pod answered.
-struct Answer {
-    uid: String,
-    at: Timestamp,
-    page: Result<exposition::Page, ScrapeError>,
+pub struct Answer {
+    /// The pod's uid.
+    pub uid: String,
+    /// When.
+    pub at: Timestamp,
+    /// Its page, or why there is none.
+    pub page: Result<exposition::Page, ScrapeError>,
 }
 
 /// One scrape at its turn. The turns spread a large backend over the interval: a schedule, not a wait for anything.
@@ -277,7 +311,11 @@ async fn ask(
 }
 
 /// What each pod says by the family that all are compared by.
-fn comparable(answers: Vec<Answer>, choice: &mut Choice, asked: Option<MeterId>) -> Vec<Scrape> {
+pub fn comparable(
+    answers: Vec<Answer>,
+    choice: &mut Choice,
+    asked: Option<MeterId>,
+) -> Vec<Scrape> {
     let pages = answers
         .iter()
         .filter_map(|answer| answer.page.as_ref().ok());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{self as http_body, Bytes};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -16,7 +16,7 @@ use crate::balance::{ScrapeError, families::Condition};
 /// For the connection, the request and the whole answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// OpenMetrics first: only there can be told whether the page is whole.
-const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,\
+pub const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,\
                       application/openmetrics-text;version=0.0.1;q=0.5,\
                       text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
 
@@ -68,11 +68,15 @@ fn request(page: &Page) -> http::Result<Request<Empty<Bytes>>> {
         .body(Empty::new())
 }
 
-async fn read(
-    response: Response<Incoming>,
+/// Reads a pod's answer, however it came.
+pub async fn read<B>(
+    response: Response<B>,
     labels: Arc<[Condition]>,
     is_meshed: bool,
-) -> Result<exposition::Page, ScrapeError> {
+) -> Result<exposition::Page, ScrapeError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
     let (head, mut body) = response.into_parts();
     match head.status {
         StatusCode::OK => {}
@@ -116,7 +120,10 @@ fn form(headers: &HeaderMap) -> Result<(Format, Encoding), ScrapeError> {
 }
 
 /// How Go's and others' servers answer a request that is not encrypted: in plain text, with a status that says nothing.
-async fn says_https(body: &mut Incoming) -> bool {
+async fn says_https<B>(body: &mut B) -> bool
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
     let first = body.frame().await.and_then(Result::ok);
     first
         .and_then(|frame| frame.into_data().ok())

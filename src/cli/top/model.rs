@@ -1,0 +1,409 @@
+//! What is shown, as plain values; their JSON is what `--once -o json` prints, and a promise to scripts.
+
+use kube::ResourceExt as _;
+use serde::Serialize;
+
+use crate::api::{ConditionType, GrpcBackend, PodShare};
+use crate::balance::{PodStanding, Report};
+
+/// Which backend.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Key {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Everything at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// The backends, as their status says.
+    pub backends: Vec<Backend>,
+    /// The pods of the one that is opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Pods>,
+}
+
+/// A line of the list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Backend {
+    /// Which.
+    #[serde(flatten)]
+    pub key: Key,
+    /// `True`, `False` or `Unknown`.
+    pub ready: String,
+    /// The reason of the condition Balanced.
+    pub verdict: String,
+    /// Whether that is good (`true`), trouble (`false`) or not known.
+    pub balanced: Option<bool>,
+    /// The sentence of the condition Balanced.
+    pub message: String,
+    /// Ready pods of all, such as `3/3`.
+    pub pods: String,
+    /// Pods that the figures are of.
+    pub judged_pods: i32,
+    /// How many evenly loaded pods would carry the load as it is spread.
+    pub effective_pods: Option<f64>,
+    /// Requests of the busiest pod over the mean.
+    pub max_over_mean: Option<f64>,
+    /// Of the judged pods.
+    pub requests_per_second: Option<f64>,
+    /// Pods that should get requests and do not.
+    pub starved_pods: i32,
+    /// The age that runs, such as `1m`.
+    pub max_age: Option<String>,
+    /// How many findings there are.
+    pub findings: usize,
+}
+
+impl Backend {
+    /// What the status says.
+    pub fn of(backend: &GrpcBackend) -> Self {
+        let status = backend.status.clone().unwrap_or_default();
+        let condition = |kind: ConditionType| {
+            let mut conditions = status.conditions.iter();
+            conditions.find(|condition| condition.type_ == kind.as_str())
+        };
+        let balanced = condition(ConditionType::Balanced);
+        let ready = condition(ConditionType::Ready);
+        let balance = status.balance.clone().unwrap_or_default();
+        let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        Self {
+            key: Key {
+                namespace: backend.namespace().unwrap_or_default(),
+                name: backend.name_any(),
+            },
+            ready: ready.map_or_else(|| "Unknown".into(), |ready| ready.status.clone()),
+            verdict: balanced.map_or_else(|| "Unknown".into(), |balanced| balanced.reason.clone()),
+            balanced: balanced.and_then(|balanced| match balanced.status.as_str() {
+                "True" => Some(true),
+                "False" => Some(false),
+                _ => None,
+            }),
+            message: balanced.map_or_else(
+                || "the operator has not looked at it yet".into(),
+                |balanced| balanced.message.clone(),
+            ),
+            pods: status
+                .endpoints
+                .map_or_else(String::new, |endpoints| endpoints.summary),
+            judged_pods: balance.pods,
+            effective_pods: number(balance.effective_pods),
+            max_over_mean: number(balance.max_over_mean),
+            requests_per_second: number(balance.requests_per_second),
+            starved_pods: balance.starved_pods.unwrap_or(0),
+            max_age: status.running_max_age,
+            findings: status.findings.len(),
+        }
+    }
+
+    /// How much of the pods' capacity the load uses evenly, 0 to 1.
+    pub fn evenness(&self) -> Option<f64> {
+        (self.judged_pods > 0).then_some(self.effective_pods? / f64::from(self.judged_pods))
+    }
+}
+
+/// The pods of one backend.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pods {
+    /// Of which.
+    pub of: Key,
+    /// Where the figures are from.
+    pub source: From,
+    /// What to know about them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// One by one.
+    #[serde(rename = "items")]
+    pub rows: Vec<PodRow>,
+}
+
+/// Where figures are from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub enum From {
+    /// The pods' own metrics pages, now.
+    Pods,
+    /// The backend's status: only the pods that it names.
+    Status,
+}
+
+/// A line of the pods.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodRow {
+    /// Its name.
+    pub name: String,
+    /// Over the window.
+    pub requests_per_second: Option<f64>,
+    /// Of all requests, 0 to 1.
+    pub share: Option<f64>,
+    /// What to know about it.
+    pub state: State,
+}
+
+/// What a pod is to the balance.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub enum State {
+    /// One of many.
+    Serving,
+    /// The status names it as one with too many requests.
+    Hot,
+    /// The status names it as one without requests.
+    Starved,
+    /// Ready for too short a time to be judged.
+    WarmingUp,
+    /// Its metrics cannot be read.
+    NoMetrics,
+}
+
+impl Pods {
+    /// From the pods' own pages, busiest first.
+    pub fn of_report(backend: &GrpcBackend, report: &Report) -> Self {
+        let named = named(backend);
+        let total: f64 = report
+            .loads
+            .iter()
+            .filter_map(|load| load.requests_per_second)
+            .sum();
+        let mut pods: Vec<PodRow> = report
+            .loads
+            .iter()
+            .map(|load| PodRow {
+                name: load.pod.clone(),
+                requests_per_second: load.requests_per_second,
+                share: load
+                    .requests_per_second
+                    .filter(|_| total > 0.0)
+                    .map(|rate| rate / total),
+                state: match load.standing {
+                    PodStanding::Failing => State::NoMetrics,
+                    PodStanding::Warming => State::WarmingUp,
+                    PodStanding::Judged => named(&load.pod).unwrap_or(State::Serving),
+                },
+            })
+            .collect();
+        pods.sort_by(|a, b| {
+            let rate = |pod: &PodRow| pod.requests_per_second.unwrap_or(-1.0);
+            rate(b)
+                .total_cmp(&rate(a))
+                .then_with(|| a.name.cmp(&b.name))
+        });
+        let filled = pods.iter().any(|pod| pod.requests_per_second.is_some());
+        Self {
+            of: Backend::of(backend).key,
+            source: From::Pods,
+            note: (!filled).then(|| {
+                if pods.is_empty() || report.scraped > 0 {
+                    "the first window is not full yet".into()
+                } else {
+                    report.metrics.message.clone()
+                }
+            }),
+            rows: pods,
+        }
+    }
+
+    /// Only what the status names.
+    pub fn of_status(backend: &GrpcBackend, note: String) -> Self {
+        let balance = backend
+            .status
+            .clone()
+            .unwrap_or_default()
+            .balance
+            .unwrap_or_default();
+        let total: Option<f64> = balance
+            .requests_per_second
+            .and_then(|total| total.parse().ok());
+        let row = |share: &PodShare, state| {
+            let part: Option<f64> = share.share.parse().ok();
+            PodRow {
+                name: share.pod.clone(),
+                requests_per_second: part.zip(total).map(|(part, total)| part * total),
+                share: part,
+                state,
+            }
+        };
+        let hot = balance.hottest.iter().map(|share| row(share, State::Hot));
+        let starved = balance
+            .starved
+            .iter()
+            .map(|share| row(share, State::Starved));
+        Self {
+            of: Backend::of(backend).key,
+            source: From::Status,
+            note: Some(note),
+            rows: hot.chain(starved).collect(),
+        }
+    }
+
+    /// Requests per second of a pod if all had the same.
+    pub fn mean(&self) -> Option<f64> {
+        let rates: Vec<f64> = self
+            .rows
+            .iter()
+            .filter_map(|pod| pod.requests_per_second)
+            .collect();
+        let count = u32::try_from(rates.len()).ok().filter(|count| *count > 0)?;
+        Some(rates.iter().sum::<f64>() / f64::from(count))
+    }
+}
+
+fn named(backend: &GrpcBackend) -> impl Fn(&str) -> Option<State> {
+    let balance = backend
+        .status
+        .clone()
+        .unwrap_or_default()
+        .balance
+        .unwrap_or_default();
+    move |pod| {
+        let among = |shares: &[PodShare]| shares.iter().any(|share| share.pod == pod);
+        if among(&balance.hottest) {
+            Some(State::Hot)
+        } else {
+            among(&balance.starved).then_some(State::Starved)
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::balance::PodLoad;
+    use serde_json::json;
+
+    fn key(name: &str) -> Key {
+        Key {
+            namespace: "shop".into(),
+            name: name.into(),
+        }
+    }
+
+    /// A backend of two pods.
+    pub fn backend(name: &str, balanced: Option<bool>, effective: f64, rate: f64) -> Backend {
+        Backend {
+            key: key(name),
+            ready: "True".into(),
+            verdict: if balanced == Some(false) {
+                "HotPod"
+            } else {
+                "Balanced"
+            }
+            .into(),
+            balanced,
+            message: "a sentence".into(),
+            pods: "2/2".into(),
+            judged_pods: 2,
+            effective_pods: Some(effective),
+            max_over_mean: Some(2.0 / effective),
+            requests_per_second: Some(rate),
+            starved_pods: 0,
+            max_age: Some("1m".into()),
+            findings: 0,
+        }
+    }
+
+    /// Pods with these rates.
+    pub fn pods(of: &str, rates: &[f64]) -> Pods {
+        let total: f64 = rates.iter().sum();
+        let row = |(index, rate): (usize, &f64)| PodRow {
+            name: format!("{of}-{index}"),
+            requests_per_second: Some(*rate),
+            share: Some(rate / total),
+            state: if *rate > 1.5 * total / 2.0 {
+                State::Hot
+            } else {
+                State::Serving
+            },
+        };
+        Pods {
+            of: key(of),
+            source: From::Pods,
+            note: None,
+            rows: rates.iter().enumerate().map(row).collect(),
+        }
+    }
+
+    fn resource() -> GrpcBackend {
+        let spec = json!({"selector": {"app": "cart"}, "ports": [{"port": 80}]});
+        let mut backend = GrpcBackend::new("cart", serde_json::from_value(spec).unwrap());
+        backend.metadata.namespace = Some("shop".into());
+        let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+            json!({"type": kind, "status": status, "reason": reason, "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z"})
+        };
+        let status = json!({
+            "conditions": [condition("Balanced", "False", "HotPod", "a is hot"), condition("Ready", "True", "AllReady", "")],
+            "endpoints": {"ready": 2, "notReady": 0, "summary": "2/2"},
+            "runningMaxAge": "1m",
+            "balance": {"verdict": "HotPod", "pods": 2, "effectivePods": "1.60", "maxOverMean": "1.50", "requestsPerSecond": "40",
+                "hottest": [{"pod": "a", "share": "0.75"}]},
+        });
+        backend.status = Some(serde_json::from_value(status).unwrap());
+        backend
+    }
+
+    #[test]
+    fn a_line_is_what_the_status_says() {
+        let line = Backend::of(&resource());
+        assert_eq!(
+            (&*line.verdict, line.balanced, &*line.pods),
+            ("HotPod", Some(false), "2/2")
+        );
+        assert_eq!(line.evenness(), Some(0.8));
+        let mut untouched = resource();
+        untouched.status = None;
+        let line = Backend::of(&untouched);
+        assert_eq!(
+            (&*line.ready, &*line.verdict, line.evenness()),
+            ("Unknown", "Unknown", None)
+        );
+    }
+
+    #[test]
+    fn pods_are_told_from_their_own_pages() {
+        let load = |pod: &str, standing, rate| PodLoad {
+            pod: pod.into(),
+            standing,
+            requests_per_second: rate,
+        };
+        let report = Report {
+            loads: vec![
+                load("a", PodStanding::Judged, Some(30.0)),
+                load("b", PodStanding::Judged, Some(10.0)),
+                load("c", PodStanding::Warming, None),
+                load("d", PodStanding::Failing, None),
+            ],
+            ..Report::default()
+        };
+        let pods = Pods::of_report(&resource(), &report);
+        let told: Vec<_> = pods
+            .rows
+            .iter()
+            .map(|row| (&*row.name, row.share, row.state))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("a", Some(0.75), State::Hot),
+                ("b", Some(0.25), State::Serving),
+                ("c", None, State::WarmingUp),
+                ("d", None, State::NoMetrics)
+            ]
+        );
+        assert_eq!((pods.note.as_deref(), pods.mean()), (None, Some(20.0)));
+    }
+
+    #[test]
+    fn without_rights_the_status_has_to_do() {
+        let pods = Pods::of_status(&resource(), "why".into());
+        assert_eq!(pods.rows.len(), 1);
+        assert_eq!(pods.rows[0].requests_per_second, Some(30.0));
+        let json = serde_json::to_value(&pods).unwrap();
+        assert_eq!(json["source"], "Status");
+        assert_eq!(json["items"][0]["state"], "Hot");
+    }
+}

@@ -1,0 +1,211 @@
+//! For scripts, and for whoever wants no live view.
+
+use std::fmt::Write as _;
+
+use tokio::time::{Duration, Instant, sleep};
+
+use super::model::{Backend, Key, Pods, Snapshot, State};
+use super::source::Source;
+
+/// Cells of a bar.
+const BAR: usize = 20;
+
+/// Looks once; at a backend's pods until they have figures, or a window and a little more has passed.
+pub async fn take(mut source: Source, open: Option<&Key>) -> anyhow::Result<Snapshot> {
+    let end = Instant::now() + source.settles_in();
+    loop {
+        let snapshot = source.look(open).await?;
+        let unsettled =
+            |pods: &Pods| pods.source == super::model::From::Pods && pods.note.is_some();
+        if !snapshot.pods.as_ref().is_some_and(unsettled) || Instant::now() >= end {
+            return Ok(snapshot);
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// As tables.
+pub fn text(snapshot: &Snapshot) -> String {
+    let Some(pods) = &snapshot.pods else {
+        return table(
+            &HEAD,
+            &snapshot.backends.iter().map(cells).collect::<Vec<_>>(),
+        );
+    };
+    let of: Vec<&Backend> = snapshot
+        .backends
+        .iter()
+        .filter(|backend| backend.key == pods.of)
+        .collect();
+    let mut text = String::new();
+    for backend in of {
+        let _ = writeln!(text, "{}: {}", backend.verdict, backend.message);
+    }
+    if let Some(note) = &pods.note {
+        let _ = writeln!(text, "{note}");
+    }
+    text + &table(&["POD", "SHARE", "RPS", "", "STATE"], &pod_cells(pods))
+}
+
+const HEAD: [&str; 9] = [
+    "NAMESPACE",
+    "NAME",
+    "BALANCE",
+    "PODS",
+    "EFFECTIVE",
+    "MAX/MEAN",
+    "RPS",
+    "STARVED",
+    "MAXAGE",
+];
+
+fn cells(backend: &Backend) -> [String; 9] {
+    [
+        backend.key.namespace.clone(),
+        backend.key.name.clone(),
+        backend.verdict.clone(),
+        backend.pods.clone(),
+        decimals(backend.effective_pods),
+        decimals(backend.max_over_mean),
+        rate(backend.requests_per_second),
+        backend.starved_pods.to_string(),
+        backend.max_age.clone().unwrap_or_else(|| "-".into()),
+    ]
+}
+
+fn pod_cells(pods: &Pods) -> Vec<[String; 5]> {
+    let busiest = pods
+        .rows
+        .iter()
+        .filter_map(|pod| pod.requests_per_second)
+        .fold(0.0, f64::max);
+    pods.rows
+        .iter()
+        .map(|pod| {
+            let part = pod
+                .requests_per_second
+                .map_or(0.0, |rate| rate / busiest.max(f64::MIN_POSITIVE));
+            [
+                pod.name.clone(),
+                percent(pod.share),
+                rate(pod.requests_per_second),
+                bar(part, BAR),
+                word(pod.state).to_owned(),
+            ]
+        })
+        .collect()
+}
+
+/// A bar of full and half cells, as wide as `cells`.
+pub fn bar(part: f64, cells: usize) -> String {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss
+    )]
+    let halves = (part.clamp(0.0, 1.0) * 2.0 * cells as f64).round() as usize;
+    let drawn = "█".repeat(halves / 2) + if halves % 2 == 1 { "▌" } else { "" };
+    format!("{drawn:<cells$}")
+}
+
+/// A state as people read it.
+pub fn word(state: State) -> &'static str {
+    match state {
+        State::Serving => "",
+        State::Hot => "hot",
+        State::Starved => "starved",
+        State::WarmingUp => "warming up",
+        State::NoMetrics => "no metrics",
+    }
+}
+
+/// Two decimals.
+pub fn decimals(figure: Option<f64>) -> String {
+    figure.map_or_else(|| "-".into(), |figure| format!("{figure:.2}"))
+}
+
+/// One decimal below 100.
+pub fn rate(figure: Option<f64>) -> String {
+    match figure {
+        None => "-".into(),
+        Some(figure) if figure < 99.95 => format!("{figure:.1}"),
+        Some(figure) => format!("{figure:.0}"),
+    }
+}
+
+/// Whole percents.
+pub fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".into(), |share| format!("{:.0}%", share * 100.0))
+}
+
+/// Columns as kubectl prints them.
+fn table<const N: usize>(head: &[&str; N], rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells
+            .chain([head[column].chars().count()])
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    let head = head.map(str::to_owned);
+    for row in std::iter::once(&head).chain(rows) {
+        let line: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        let _ = writeln!(text, "{}", line.join("   ").trim_end());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::tests::{backend, pods};
+    use super::*;
+
+    #[test]
+    fn backends_are_a_table() {
+        let snapshot = Snapshot {
+            backends: vec![backend("cart", Some(true), 2.0, 50.0)],
+            pods: None,
+        };
+        assert_eq!(
+            text(&snapshot),
+            "NAMESPACE   NAME   BALANCE    PODS   EFFECTIVE   MAX/MEAN   RPS    STARVED   MAXAGE\n\
+             shop        cart   Balanced   2/2    2.00        1.00       50.0   0         1m\n"
+        );
+    }
+
+    #[test]
+    fn pods_have_bars() {
+        let snapshot = Snapshot {
+            backends: vec![backend("cart", Some(false), 1.6, 40.0)],
+            pods: Some(pods("cart", &[32.0, 8.0])),
+        };
+        assert_eq!(
+            text(&snapshot),
+            "HotPod: a sentence\n\
+             POD      SHARE   RPS                           STATE\n\
+             cart-0   80%     32.0   ████████████████████   hot\n\
+             cart-1   20%     8.0    █████\n"
+        );
+    }
+
+    #[test]
+    fn bars_stay_within_their_cells() {
+        for (part, drawn) in [
+            (-1.0, "    "),
+            (0.0, "    "),
+            (0.125, "▌   "),
+            (0.5, "██  "),
+            (1.0, "████"),
+            (7.0, "████"),
+        ] {
+            assert_eq!(bar(part, 4), drawn);
+        }
+        assert_eq!(bar(f64::NAN, 4), "    ");
+    }
+}
