@@ -150,3 +150,141 @@ fn failure(error: &hyper::Error) -> Failure {
         Failure::Other
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::balance::MeterId;
+
+    const TEXT: &[u8] = b"grpc_server_started_total 5\n";
+
+    /// One answer of a server on this machine to one scrape, and what was asked.
+    async fn answered(answer: Vec<u8>, is_meshed: bool) -> (Result<f64, ScrapeError>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let page = Page {
+            address: listener.local_addr().unwrap(),
+            path: "/stats".into(),
+            is_meshed,
+        };
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = vec![0; 4096];
+            let length = stream.read(&mut asked).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
+            asked.truncate(length);
+            String::from_utf8(asked).unwrap()
+        };
+        let (said, asked) = tokio::join!(scrape(&page, Arc::default()), serve);
+        let started = said.map(|page| page.counters(MeterId::default()).started.unwrap_or(-1.0));
+        (started, asked)
+    }
+
+    async fn said(answer: Vec<u8>) -> Result<f64, ScrapeError> {
+        answered(answer, false).await.0
+    }
+
+    fn http(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{headers}\r\n");
+        [head.as_bytes(), body].concat()
+    }
+
+    #[tokio::test]
+    async fn a_page_is_read_as_its_head_says() {
+        let (plain, asked) = answered(http("200 OK", "", TEXT), false).await;
+        assert_eq!(plain, Ok(5.0));
+        let asked = asked.to_lowercase();
+        for line in [
+            "get /stats http/1.1",
+            "accept: application/openmetrics-text;version=1.0.0;",
+            "accept-encoding: gzip",
+        ] {
+            assert!(asked.contains(line), "{line}: {asked}");
+        }
+        let open = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+        assert_eq!(
+            said(http("200 OK", open, TEXT)).await,
+            Err(ScrapeError::Malformed)
+        );
+        let whole = [TEXT, b"# EOF\n"].concat();
+        assert_eq!(said(http("200 OK", open, &whole)).await, Ok(5.0));
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(TEXT).unwrap();
+        let packed = packed.finish().unwrap();
+        let gzip = "content-encoding: gzip\r\n";
+        assert_eq!(said(http("200 OK", gzip, &packed)).await, Ok(5.0));
+        assert_eq!(
+            said(http("200 OK", gzip, TEXT)).await,
+            Err(ScrapeError::Malformed)
+        );
+        let other = "content-encoding: br\r\n";
+        assert_eq!(
+            said(http("200 OK", other, TEXT)).await,
+            Err(ScrapeError::Malformed)
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_no_page_is_named() {
+        let elsewhere = "location: http://169.254.169.254/\r\n";
+        for (answer, expected) in [
+            (
+                http("302 Found", elsewhere, b""),
+                ScrapeError::Redirected(302),
+            ),
+            (
+                http("308 Permanent Redirect", elsewhere, b""),
+                ScrapeError::Redirected(308),
+            ),
+            (
+                http("404 Not Found", "", b"no"),
+                ScrapeError::HttpStatus(404),
+            ),
+            (
+                http("400 Bad Request", "", b"bad"),
+                ScrapeError::HttpStatus(400),
+            ),
+            (
+                http(
+                    "400 Bad Request",
+                    "",
+                    b"Client sent an HTTP request to an HTTPS server.\n",
+                ),
+                ScrapeError::Tls,
+            ),
+            // A TLS alert: no such version.
+            (vec![0x15, 3, 1, 0, 2, 2, 70], ScrapeError::Tls),
+            (Vec::new(), ScrapeError::Unreachable),
+        ] {
+            assert_eq!(said(answer.clone()).await, Err(expected), "{answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mesh_that_says_nothing_is_named() {
+        assert_eq!(
+            answered(Vec::new(), true).await.0,
+            Err(ScrapeError::MeshTls)
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_a_refusal() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let page = Page {
+            address: listener.local_addr().unwrap(),
+            path: "/metrics".into(),
+            is_meshed: false,
+        };
+        drop(listener);
+        assert_eq!(
+            scrape(&page, Arc::default()).await,
+            Err(ScrapeError::Refused)
+        );
+    }
+}
