@@ -19,11 +19,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::bar::Bar;
 use super::dispersion::Dispersion;
 use super::evidence::{Evidence, Observation, WINDOWS};
 use super::indices::as_f64;
 use super::time::elapsed;
-use super::verdict::{Assessment, Bar, Load, Thresholds, Verdict, assess, weights};
+use super::verdict::{Assessment, Load, Thresholds, Verdict, assess, weights};
 
 /// Windows that are added up at most.
 pub const SPAN: usize = WINDOWS as usize;

@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::bar::Held;
 use super::time::elapsed;
-use super::verdict::{Held, Verdict};
+use super::verdict::Verdict;
 
 /// Windows that a finding must last before it is said, one way and the other.
 pub const WINDOWS: u32 = 3;

@@ -16,7 +16,9 @@ use super::exposition::{Counters, Family};
 use super::indices::as_f64;
 use super::pod::{Pod, Standing};
 use super::publish::{Published, PublishedDiscovery};
-use super::report::{self, MetricsReason, MetricsState, PodLoad, PodStanding, Report, Share};
+use super::report::{
+    self, MetricsReason, MetricsState, OpenRpcs, PodLoad, PodStanding, Report, Share,
+};
 use super::round::{Mode, Round, Settings, Target};
 use super::verdict::{Assessment, Verdict};
 use super::window::count;
@@ -220,9 +222,28 @@ impl Judge {
         } else {
             self.detector.learn(&seen, round.now, window, interval / 2);
         }
-        let open_rpcs = self.pods.values().map(Pod::in_flight).sum::<f64>() >= 1.0;
-        self.detector
-            .look(&seen, open_rpcs, &self.settings.thresholds)
+        let open = OpenRpcs::may_be(self.open_rpcs(census));
+        self.detector.look(&seen, open, &self.settings.thresholds)
+    }
+
+    /// What is open on the judged pods, as far as it can be seen.
+    fn open_rpcs(&self, census: &Census) -> Option<OpenRpcs> {
+        let pods = || {
+            census
+                .judged
+                .iter()
+                .filter_map(|pod| self.pods.get(&pod.uid))
+        };
+        let open: Option<Vec<f64>> = pods().map(Pod::in_flight).collect();
+        let served_streams = |pod: &Pod| pod.newest().is_some_and(|counters| counters.streams);
+        match open {
+            Some(open) => Some(OpenRpcs::Seen {
+                total: open.iter().sum(),
+                fewest: open.iter().copied().reduce(f64::min)?,
+                most: open.iter().copied().reduce(f64::max)?,
+            }),
+            None => pods().any(served_streams).then_some(OpenRpcs::Unseen),
+        }
     }
 
     /// Rows 1 to 8 of the table in [`verdict`](super::verdict) come before what the numbers say.

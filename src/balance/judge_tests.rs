@@ -62,8 +62,13 @@ fn traffic_that_stops_and_comes_back() {
 #[test]
 fn long_streams_are_not_silence() {
     let mut world = World::new(brisk(), 2);
-    world.pods[0].open = 1.0;
+    world.pods[0].open = 3.0;
     assert_eq!(world.rounds(3, |_| 0.0), Verdict::StreamsOnly);
+    let message = &world.judge.report().message;
+    assert!(
+        message.contains("3 long streams are open, from 0 to 3 a pod"),
+        "{message}"
+    );
     assert_eq!(world.rounds(10, even), Verdict::Balanced);
 }
 
@@ -106,10 +111,63 @@ fn one_lost_scrape_changes_nothing_two_are_told() {
         report
             .metrics
             .message
-            .starts_with("pod pod-3 did not answer"),
+            .starts_with("2/3 pods scraped: pod pod-3 did not answer"),
         "{}",
         report.metrics.message
     );
+}
+
+#[test]
+fn streams_that_cannot_be_seen_are_said_to_be_so() {
+    let mut judge = Judge::new(brisk(), None);
+    let begin = Timestamp::from_second(1_800_000_000).unwrap();
+    let mut said = |second: i64, counters: Counters| {
+        let now = begin + jiff::SignedDuration::from_secs(second);
+        let targets: Vec<Target> = ["a", "b"]
+            .map(|pod| Target {
+                uid: pod.into(),
+                name: pod.into(),
+                ready_since: begin - jiff::SignedDuration::from_hours(1),
+                restarts: 0,
+                capacity: None,
+            })
+            .into();
+        let scrapes = targets.iter().map(|target| Scrape {
+            uid: target.uid.clone(),
+            at: now,
+            outcome: Ok(counters),
+        });
+        let round = Round {
+            now,
+            scrapes: scrapes.collect(),
+            targets,
+            rolling_out: false,
+        };
+        judge.round(&round).clone()
+    };
+    let streams = |streams| Counters {
+        started: Some(7.0),
+        streams,
+        ..Counters::default()
+    };
+    for second in (0..=20).step_by(5) {
+        said(second, streams(true));
+    }
+    let report = said(25, streams(true));
+    assert_eq!(report.verdict, Verdict::StreamsOnly);
+    assert_eq!(
+        report.open_rpcs,
+        Some(super::super::report::OpenRpcs::Unseen)
+    );
+    assert!(
+        report.message.contains("cannot be seen"),
+        "{}",
+        report.message
+    );
+    for second in (30..=60).step_by(5) {
+        said(second, streams(false));
+    }
+    assert_eq!(said(65, streams(false)).verdict, Verdict::NoTraffic);
 }
 
 #[test]

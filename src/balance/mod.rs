@@ -23,6 +23,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod arrivals;
+pub mod bar;
 pub mod chance;
 pub mod choice;
 pub mod detector;

@@ -199,12 +199,13 @@ impl Pod {
             .is_some_and(|(_, counters)| served(&counters) > self.baseline)
     }
 
-    /// RPCs that are open now, where the pod tells.
-    pub fn in_flight(&self) -> f64 {
-        self.series
-            .newest()
-            .and_then(|(_, counters)| counters.in_flight())
-            .unwrap_or(0.0)
+    /// RPCs that are open now, where the pod tells; a page that has no family yet has had none.
+    pub fn in_flight(&self) -> Option<f64> {
+        let counters = self.newest()?;
+        match counters.preferred() {
+            None => Some(0.0),
+            Some(_) => counters.in_flight(),
+        }
     }
 
     /// The newest counters, if recent.

@@ -1,14 +1,17 @@
 //! What a round came to, in numbers and in words.
 
+mod sentence;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::arrivals::Histogram;
-use super::choice;
 use super::exposition::{Counters, Family};
 use super::round::{ScrapeError, Settings};
 use super::turnover::Turnover;
 use super::verdict::Verdict;
+
+pub(super) use sentence::{message, no_known_metric, scraped};
 
 /// A pod's part of all requests of the window.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +61,33 @@ pub struct Discovery {
     pub resolution: Duration,
     /// All new pods, those of before included.
     pub histogram: Histogram,
+}
+
+/// RPCs that have begun and not ended: what long streams are seen by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum OpenRpcs {
+    /// The servers count both.
+    Seen {
+        /// Of all judged pods.
+        total: f64,
+        /// On the pod with the fewest.
+        fewest: f64,
+        /// On the pod with the most.
+        most: f64,
+    },
+    /// Streams were served, and the servers count only one of the two.
+    Unseen,
+}
+
+impl OpenRpcs {
+    /// Whether there may be any.
+    pub(super) fn may_be(this: Option<Self>) -> bool {
+        match this {
+            Some(Self::Seen { total, .. }) => total >= 1.0,
+            Some(Self::Unseen) => true,
+            None => false,
+        }
+    }
 }
 
 /// The reason of the condition `MetricsAvailable`.
@@ -144,7 +174,7 @@ impl MetricsState {
 
     /// Some pods gave no number; `pod` is one of them.
     pub(super) fn failing(
-        scraped: u32,
+        (scraped, pods): (u32, usize),
         failing: usize,
         pod: &str,
         error: Option<ScrapeError>,
@@ -166,7 +196,15 @@ impl MetricsState {
             0 => String::new(),
             more => format!(" (and {more} more)"),
         };
-        Self::new(reason, format!("pod {pod}{others} {}", error.remedy()))
+        let counted = if scraped > 0 {
+            format!("{scraped}/{pods} pods scraped: ")
+        } else {
+            String::new()
+        };
+        Self::new(
+            reason,
+            format!("{counted}pod {pod}{others} {}", error.remedy()),
+        )
     }
 }
 
@@ -265,6 +303,8 @@ pub struct Report {
     pub reconnects: Option<u32>,
     /// Whether any pod has served a stream.
     pub streams: bool,
+    /// RPCs that are open on the judged pods.
+    pub open_rpcs: Option<OpenRpcs>,
 }
 
 impl Default for Report {
@@ -298,6 +338,7 @@ impl Default for Report {
             turnover: BTreeMap::new(),
             reconnects: None,
             streams: false,
+            open_rpcs: None,
         }
     }
 }
@@ -311,126 +352,5 @@ impl Report {
             message,
             ..Self::default()
         }
-    }
-}
-
-pub(super) fn scraped(pods: u32, by: Option<(Family, Counters)>, without: usize) -> String {
-    let (name, why) = by.map_or_else(Default::default, |(family, counters)| {
-        (
-            counters.name(family),
-            choice::reason(counters.meter, family),
-        )
-    });
-    let idle = match without {
-        0 => String::new(),
-        some => format!("; {some} of them do not show it yet and count as idle"),
-    };
-    format!("{pods} pods scraped for {name}: {why}{idle}")
-}
-
-pub(super) fn no_known_metric(pods: u32) -> String {
-    format!(
-        "{pods} pods answered, but none shows a metric that is known to count RPCs, such as grpc_server_started_total: \
-         either no request has been served yet (many servers show the metric only then), or the servers do not count \
-         requests on this page: have them expose one (docs/metrics.md lists them), or name the port that has it in \
-         spec.balance.metrics.port"
-    )
-}
-
-/// The verdict in a sentence that ends in what to do, where there is something to do.
-pub(super) fn message(report: &Report, settings: &Settings) -> String {
-    let message = sentence(report, settings);
-    if report.by_capacity && (report.verdict.is_trouble() || report.verdict == Verdict::Balanced) {
-        return format!(
-            "{message}; a pod's fair share is its part of all CPU requests, because those differ"
-        );
-    }
-    message
-}
-
-fn sentence(report: &Report, settings: &Settings) -> String {
-    let Report {
-        judged,
-        warming,
-        pods,
-        ..
-    } = report;
-    let max = report.max_over_mean.unwrap_or(1.0);
-    let min = report.min_over_mean.unwrap_or(1.0);
-    let hottest = names(&report.hottest, "one pod");
-    let starved = names(&report.starved, "a pod");
-    match report.verdict {
-        Verdict::Balanced => format!("requests are spread evenly over {judged} pods"),
-        Verdict::SinglePod => "one pod is judged: there is nothing to balance".into(),
-        Verdict::Skewed => format!(
-            "requests are uneven over {judged} pods: from {min:.2} to {max:.2} times the mean; \
-             look for clients that do not use round_robin on the headless Service"
-        ),
-        Verdict::HotPod => format!(
-            "{hottest} has {max:.2} times the mean of {judged} pods; look for a client that keeps one connection to it"
-        ),
-        Verdict::NewPodsStarved => format!(
-            "{starved} served no request since becoming ready: clients have not found it; \
-             set spec.connectionAge so that they look again, or use clients that watch endpoints"
-        ),
-        Verdict::FewClients => format!(
-            "{}; the connections are too few to reach every pod: dial the headless Service with round_robin, \
-             and if the clients do, set spec.connectionAge so that they look again",
-            if report.hottest.is_empty() {
-                format!("{starved} is idle")
-            } else {
-                format!("{hottest} has nearly all requests")
-            }
-        ),
-        Verdict::InsufficientData if report.scraped < 2 || 2 * report.scraped < *pods => {
-            format!(
-                "only {} of {pods} pods could be scraped: {}",
-                report.scraped, report.metrics.message
-            )
-        }
-        Verdict::InsufficientData => format!(
-            "too few requests to tell: at least {} per pod in {} s are needed",
-            settings.thresholds.min_requests,
-            settings.window.as_secs()
-        ),
-        Verdict::NoTraffic => format!(
-            "{judged} pods, and no request in the last {} s",
-            settings.window.as_secs()
-        ),
-        Verdict::NoPods => "no ready pod matches spec.selector".into(),
-        Verdict::RollingOut => {
-            "the pods are being replaced; balance is judged once that is done".into()
-        }
-        Verdict::StreamsOnly => {
-            "only long streams are open and nothing new begins: counting requests says nothing here"
-                .into()
-        }
-        Verdict::WarmingUp if *judged > 0 => {
-            "the requests are uneven; whether that lasts is being watched".into()
-        }
-        Verdict::WarmingUp => format!(
-            "{warming} pods are warming up: they are judged {} s after becoming ready",
-            settings.promise().as_secs()
-        ),
-        Verdict::NoMetrics => format!("no pod gives numbers: {}", report.metrics.message),
-        Verdict::Off => "balance is not observed: spec.balance.mode is Disabled".into(),
-        Verdict::Observed => "spec.balance.mode is Observe: numbers without a verdict".into(),
-    }
-}
-
-/// The first pods by name; a message is no list.
-fn names(shares: &[Share], unknown: &str) -> String {
-    const SOME: usize = 3;
-    if shares.is_empty() {
-        return unknown.to_owned();
-    }
-    let some: Vec<&str> = shares
-        .iter()
-        .take(SOME)
-        .map(|share| share.pod.as_str())
-        .collect();
-    match shares.len().saturating_sub(SOME) {
-        0 => some.join(", "),
-        more => format!("{} and {more} more", some.join(", ")),
     }
 }

@@ -10,6 +10,7 @@ use super::{Counters, Judge, Report, Round, Scrape, ScrapeError, Settings, Targe
 
 mod any;
 mod even;
+mod rates;
 mod uneven;
 
 /// Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014).

@@ -46,8 +46,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::chance::{ALARM, Reach, SIGNIFICANCE, chi_square_quantile, ln_lower_tail};
-use super::dispersion::Dispersion;
+use super::bar::{Bar, Held};
+use super::chance::{Reach, chi_square_quantile, ln_lower_tail};
 use super::indices::{Indices, as_f64};
 
 /// Idle pods can be told from this mean on: chance gives a pod none at all once in 22 000 windows.
@@ -56,8 +56,6 @@ const FEWEST_FOR_IDLE: f64 = 10.0;
 const IDLE: f64 = 0.1;
 /// A pod with this share of all requests has nearly all.
 const NEARLY_ALL: f64 = 0.9;
-/// What was said holds until the figures are better by this factor.
-const HYSTERESIS: f64 = 0.8;
 
 macro_rules! verdicts {
     ($($(#[doc = $doc:literal])+ $name:ident = $status:expr;)+) => {
@@ -200,69 +198,6 @@ pub fn weights(loads: &[Load]) -> Vec<f64> {
             known.iter().map(|capacity| capacity / mean).collect()
         }
         None => vec![1.0; loads.len()],
-    }
-}
-
-/// What is said already, which holds until the figures are 20 % better. Default: nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held(pub Option<Verdict>);
-
-impl Held {
-    /// Whether trouble is said.
-    pub fn is_trouble(self) -> bool {
-        self.0.is_some_and(Verdict::is_trouble)
-    }
-
-    /// The factor for a figure that made one of `verdicts` be said.
-    fn factor(self, verdicts: &[Verdict]) -> f64 {
-        match self.0 {
-            Some(verdict) if verdicts.contains(&verdict) => HYSTERESIS,
-            _ => 1.0,
-        }
-    }
-
-    fn trouble(self) -> f64 {
-        self.factor(&[Verdict::Skewed, Verdict::HotPod])
-    }
-
-    fn idle(self) -> f64 {
-        self.factor(&[Verdict::NewPodsStarved, Verdict::FewClients])
-    }
-
-    fn judged(self) -> f64 {
-        use Verdict::{Balanced, FewClients, HotPod, NewPodsStarved, Skewed};
-        self.factor(&[Balanced, FewClients, HotPod, NewPodsStarved, Skewed])
-    }
-}
-
-/// What is counted together, and what chance may do to it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bar {
-    /// Windows.
-    pub windows: f64,
-    /// Variance over mean of a pod's count.
-    pub dispersion: f64,
-    /// How rarely chance may go so far.
-    pub tail: f64,
-}
-
-impl Bar {
-    /// For one window alone: enough to keep what was said, and to doubt what was not.
-    pub fn of_a_window(dispersion: &Dispersion) -> Self {
-        Self {
-            windows: 1.0,
-            dispersion: dispersion.typical(),
-            tail: SIGNIFICANCE,
-        }
-    }
-
-    /// For saying something new of so many windows together.
-    pub fn of_windows(windows: usize, dispersion: &Dispersion) -> Self {
-        Self {
-            windows: as_f64(windows),
-            dispersion: dispersion.cautious(),
-            tail: ALARM,
-        }
     }
 }
 

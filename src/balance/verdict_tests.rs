@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::chance::SIGNIFICANCE;
 use super::Verdict::{
     Balanced, FewClients, HotPod, InsufficientData, NewPodsStarved, NoTraffic, Skewed, StreamsOnly,
 };

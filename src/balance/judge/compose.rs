@@ -58,6 +58,7 @@ impl Judge {
                 .pods
                 .values()
                 .any(|pod| pod.newest().is_some_and(|counters| counters.streams)),
+            open_rpcs: self.open_rpcs(census),
         };
         report.message = if report.restored && !self.restored.is_empty() {
             self.restored.clone()
@@ -143,7 +144,12 @@ impl Judge {
                     without(),
                 ),
             ),
-            Some(pod) => MetricsState::failing(census.scraped, failing.len(), &pod.name, pod.error),
+            Some(pod) => MetricsState::failing(
+                (census.scraped, self.pods.len()),
+                failing.len(),
+                &pod.name,
+                pod.error,
+            ),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The part of the product's room `balance` that decides: from counts to what is said.
 
+#[path = "../../../src/balance/bar.rs"]
+pub mod bar;
 #[path = "../../../src/balance/chance.rs"]
 pub mod chance;
 #[path = "../../../src/balance/detector.rs"]

@@ -1,0 +1,143 @@
+//! A report in sentences that end in what to do, where there is something to do.
+
+use super::super::choice;
+use super::{Counters, Family, OpenRpcs, Report, Settings, Share, Verdict};
+
+pub(in crate::balance) fn scraped(
+    pods: u32,
+    by: Option<(Family, Counters)>,
+    without: usize,
+) -> String {
+    let (name, why) = by.map_or_else(Default::default, |(family, counters)| {
+        (
+            counters.name(family),
+            choice::reason(counters.meter, family),
+        )
+    });
+    let idle = match without {
+        0 => String::new(),
+        some => format!("; {some} of them do not show it yet and count as idle"),
+    };
+    format!("{pods} pods scraped for {name}: {why}{idle}")
+}
+
+pub(in crate::balance) fn no_known_metric(pods: u32) -> String {
+    format!(
+        "{pods} pods answered, but none shows a metric that is known to count RPCs, such as grpc_server_started_total: \
+         either no request has been served yet (many servers show the metric only then), or the servers do not count \
+         requests on this page: have them expose one (docs/metrics.md lists them), or name the port that has it in \
+         spec.balance.metrics.port"
+    )
+}
+
+/// The verdict in a sentence that ends in what to do, where there is something to do.
+pub(in crate::balance) fn message(report: &Report, settings: &Settings) -> String {
+    let message = sentence(report, settings);
+    if report.by_capacity && (report.verdict.is_trouble() || report.verdict == Verdict::Balanced) {
+        return format!(
+            "{message}; a pod's fair share is its part of all CPU requests, because those differ"
+        );
+    }
+    message
+}
+
+fn sentence(report: &Report, settings: &Settings) -> String {
+    let Report {
+        judged,
+        warming,
+        pods,
+        ..
+    } = report;
+    let max = report.max_over_mean.unwrap_or(1.0);
+    let min = report.min_over_mean.unwrap_or(1.0);
+    let hottest = names(&report.hottest, "one pod");
+    let starved = names(&report.starved, "a pod");
+    match report.verdict {
+        Verdict::Balanced => format!("requests are spread evenly over {judged} pods"),
+        Verdict::SinglePod => "one pod is judged: there is nothing to balance".into(),
+        Verdict::Skewed => format!(
+            "requests are uneven over {judged} pods: from {min:.2} to {max:.2} times the mean; \
+             look for clients that do not use round_robin on the headless Service"
+        ),
+        Verdict::HotPod => format!(
+            "{hottest} has {max:.2} times the mean of {judged} pods; look for a client that keeps one connection to it"
+        ),
+        Verdict::NewPodsStarved => format!(
+            "{starved} served no request since becoming ready: clients have not found it; \
+             set spec.connectionAge so that they look again, or use clients that watch endpoints"
+        ),
+        Verdict::FewClients => format!(
+            "{}; the connections are too few to reach every pod: dial the headless Service with round_robin, \
+             and if the clients do, set spec.connectionAge so that they look again",
+            if report.hottest.is_empty() {
+                format!("{starved} is idle")
+            } else {
+                format!("{hottest} has nearly all requests")
+            }
+        ),
+        Verdict::InsufficientData if report.scraped < 2 || 2 * report.scraped < *pods => {
+            format!(
+                "only {} of {pods} pods could be scraped: {}",
+                report.scraped, report.metrics.message
+            )
+        }
+        Verdict::InsufficientData => format!(
+            "too few requests to tell: at least {} per pod in {} s are needed",
+            settings.thresholds.min_requests,
+            settings.window.as_secs()
+        ),
+        Verdict::NoTraffic => format!(
+            "{judged} pods, and no request in the last {} s",
+            settings.window.as_secs()
+        ),
+        Verdict::NoPods => "no ready pod matches spec.selector".into(),
+        Verdict::RollingOut => {
+            "the pods are being replaced; balance is judged once that is done".into()
+        }
+        Verdict::StreamsOnly => open_rpcs(report.open_rpcs),
+        Verdict::WarmingUp if *judged > 0 => {
+            "the requests are uneven; whether that lasts is being watched".into()
+        }
+        Verdict::WarmingUp => format!(
+            "{warming} pods are warming up: they are judged {} s after becoming ready",
+            settings.promise().as_secs()
+        ),
+        Verdict::NoMetrics => format!("no pod gives numbers: {}", report.metrics.message),
+        Verdict::Off => "balance is not observed: spec.balance.mode is Disabled".into(),
+        Verdict::Observed => "spec.balance.mode is Observe: numbers without a verdict".into(),
+    }
+}
+
+fn open_rpcs(open: Option<OpenRpcs>) -> String {
+    if let Some(OpenRpcs::Seen {
+        total,
+        fewest,
+        most,
+    }) = open
+    {
+        return format!(
+            "nothing new begins, and {total:.0} long streams are open, from {fewest:.0} to {most:.0} a pod: counting requests says \
+             nothing of what they carry"
+        );
+    }
+    "nothing new begins, and whether streams are open cannot be seen: have the servers count both the RPCs that begin and those that \
+     end, such as grpc_server_started_total and grpc_server_handled_total"
+        .into()
+}
+
+/// The first pods by name; a message is no list.
+fn names(shares: &[Share], unknown: &str) -> String {
+    const SOME: usize = 3;
+    if shares.is_empty() {
+        return unknown.to_owned();
+    }
+    let some: Vec<&str> = shares
+        .iter()
+        .take(SOME)
+        .map(|share| share.pod.as_str())
+        .collect();
+    match shares.len().saturating_sub(SOME) {
+        0 => some.join(", "),
+        more => format!("{} and {more} more", some.join(", ")),
+    }
+}
