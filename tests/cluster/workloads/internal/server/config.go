@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -27,6 +28,7 @@ type Config struct {
 	ReadyAfter        time.Duration
 	CrashOnAge        bool
 	InitializeMetrics bool
+	OddMetrics        string
 	Pod, Version      string
 }
 
@@ -46,6 +48,7 @@ func Parse(args []string, env func(string) string, usage io.Writer) (Config, err
 	fs.DurationVar(&c.ReadyAfter, "ready-after", 0, "become ready only after this long")
 	fs.BoolVar(&c.CrashOnAge, "crash-on-age", false, "exit with 1 when an age is set")
 	fs.BoolVar(&c.InitializeMetrics, "initialize-metrics", false, "export every series at zero from the start")
+	fs.StringVar(&c.OddMetrics, "odd-metrics", "", "serve /metrics on "+oddAddress+" too, with something wrong about it, a `kind`: "+strings.Join(oddities, ", "))
 	refuseRepeats(fs)
 	if err := fs.Parse(args); err != nil {
 		return c, err

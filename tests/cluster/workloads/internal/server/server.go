@@ -33,6 +33,7 @@ type Server struct {
 	grpc      *grpc.Server
 	health    *health.Server
 	http      *http.Server
+	odd       *http.Server
 	listener  net.Listener
 	metrics   net.Listener
 	ready     atomic.Bool
@@ -47,7 +48,9 @@ func New(cfg Config, log io.Writer) (*Server, error) {
 	s := &Server{cfg: cfg, log: json.NewEncoder(log), health: health.NewServer(), startedAt: time.Now()}
 	registry := prometheus.NewRegistry()
 	s.buildGRPC(registry)
-	s.buildHTTP(registry)
+	if err := s.buildHTTP(registry); err != nil {
+		return nil, err
+	}
 
 	var err error
 	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
@@ -80,9 +83,10 @@ func (s *Server) buildGRPC(registry *prometheus.Registry) {
 	}
 }
 
-func (s *Server) buildHTTP(registry *prometheus.Registry) {
+func (s *Server) buildHTTP(registry *prometheus.Registry) error {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	page := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	mux.Handle("GET /metrics", page)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !s.ready.Load() {
@@ -92,6 +96,12 @@ func (s *Server) buildHTTP(registry *prometheus.Registry) {
 		fmt.Fprintln(w, "ok")
 	})
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	if s.cfg.OddMetrics == "" {
+		return nil
+	}
+	var err error
+	s.odd, err = oddServer(s.cfg.OddMetrics, page)
+	return err
 }
 
 // Addr is the gRPC address, with the port that was given.
@@ -105,10 +115,20 @@ func (s *Server) MetricsAddr() string { return s.metrics.Addr().String() }
 // those who look up again no longer find it.
 func (s *Server) Run(ctx context.Context) error {
 	s.logStart()
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	go func() { failed <- s.grpc.Serve(watchedListener{s.listener, s.logUnanswered}) }()
 	go func() { failed <- s.http.Serve(s.metrics) }()
 	defer s.http.Close()
+	if s.odd != nil {
+		defer s.odd.Close()
+		go func() {
+			if s.odd.TLSConfig != nil {
+				failed <- s.odd.ListenAndServeTLS("", "")
+			} else {
+				failed <- s.odd.ListenAndServe()
+			}
+		}()
+	}
 	defer s.grpc.Stop()
 
 	s.setReady(false)
