@@ -261,6 +261,18 @@ impl Bed {
         Ok(page)
     }
 
+    /// The operator's memory in kB.
+    pub async fn resident(&self) -> Result<u64> {
+        let process = &self.operator.as_ref().context("no operator runs")?.process;
+        let pid = process.state()?.pid.context("the operator has ended")?;
+        let mut command = Command::new("cat");
+        command.arg(format!("/proc/{pid}/status"));
+        let status = self.world.cluster.run_in_net(&command, SOON).await?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let figure = line.and_then(|line| line.split_whitespace().next());
+        figure.context("no VmRSS")?.parse().context("VmRSS")
+    }
+
     /// The Deployment's pod template as the API server has it, to the letter.
     pub async fn template(&self, deployment: &str) -> Result<Value> {
         let mut live = self.live(deployment).await?;

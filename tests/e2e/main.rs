@@ -27,6 +27,7 @@ mod helm;
 mod kinds;
 mod observed;
 mod owner;
+mod pages;
 mod pair;
 mod presets;
 mod rbac;
@@ -59,6 +60,7 @@ fn main() -> std::process::ExitCode {
         kinds::TESTS,
         observed::TESTS,
         owner::TESTS,
+        pages::TESTS,
         pair::TESTS,
         presets::TESTS,
         rbac::TESTS,

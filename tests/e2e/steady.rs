@@ -1,6 +1,5 @@
 //! Where nothing happens nothing is written, whatever the requests do by chance.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use crate::bed::{Bed, SOON};
+use crate::bed::Bed;
 use crate::client::Client;
 use crate::manifests;
 use crate::tests;
@@ -71,7 +70,7 @@ async fn twenty_backends_write_nothing(world: Arc<World>) -> Result<()> {
     ensure!(all > writes.len(), "the Lease was not renewed in {SPAN:?}");
     println!(
         "    the operator with {BACKENDS} backends: {} kB resident",
-        resident(&bed).await?
+        bed.resident().await?
     );
     ensure!(
         writes.is_empty(),
@@ -207,16 +206,4 @@ async fn shown_balanced(bed: &Bed) -> Result<usize> {
             && line.ends_with(" 1.0")
     };
     Ok(page.lines().filter(balanced).count())
-}
-
-/// The operator's memory in kB.
-async fn resident(bed: &Bed) -> Result<u64> {
-    let process = &bed.operator.as_ref().context("no operator")?.process;
-    let pid = process.state()?.pid.context("the operator has ended")?;
-    let mut command = Command::new("cat");
-    command.arg(format!("/proc/{pid}/status"));
-    let status = bed.world.cluster.run_in_net(&command, SOON).await?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let figure = line.and_then(|line| line.split_whitespace().next());
-    figure.context("no VmRSS")?.parse().context("VmRSS")
 }

@@ -1,0 +1,146 @@
+//! Metrics pages with something wrong about them: each ends in words that help, and nobody else suffers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use evenkeel::api::ConditionType::{Balanced, MetricsAvailable};
+use evenkeel_cluster::until;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::bed::{Bed, ROLLOUT};
+use crate::manifests;
+use crate::tests;
+use crate::world::World;
+
+tests![
+    shared what_is_wrong_with_a_page_is_said(240),
+    shared a_pod_that_hangs_hides_no_other(180),
+    shared a_family_that_one_pod_gives_up_is_given_up(240),
+];
+
+/// The kind of page, and the reason and the words that say so.
+const ODD: [(&str, &str, &str); 7] = [
+    ("hang", "ScrapeFailed", "did not answer the scrape in time"),
+    ("endless", "ScrapeFailed", "over the size limit"),
+    ("broken", "ScrapeFailed", "could not be reached"),
+    ("redirect", "ScrapeFailed", "redirect (HTTP status 302)"),
+    // Lines that nobody asked for are not read, so that nobody knows what they are.
+    ("garbage", "NoKnownMetric", "none shows a metric"),
+    ("lie", "ScrapeFailed", "not in Prometheus text format"),
+    ("tls", "Refused", "speaks TLS"),
+];
+/// Pods start, two scrapes fail.
+const SAID: Duration = Duration::from_secs(90);
+/// Three rounds of scrapes.
+const ROUNDS: Duration = Duration::from_secs(15);
+/// The debug binary needs about 40 at rest; a page of a gigabyte must not show.
+const RESIDENT_KB: u64 = 64_000;
+
+/// A server whose page, named by the annotation that Prometheus reads, is odd, and not the one that the kubelet asks.
+fn odd(name: &str, app: &str, kind: &str) -> Value {
+    let mut server = manifests::server(app, 1);
+    server["metadata"]["name"] = json!(name);
+    server["spec"]["selector"]["matchLabels"]["odd"] = json!(kind);
+    server["spec"]["template"]["metadata"]["labels"]["odd"] = json!(kind);
+    server["spec"]["template"]["metadata"]["annotations"] = json!({"prometheus.io/port": "9091"});
+    let container = manifests::container(&mut server);
+    container["args"] = json!([format!("--odd-metrics={kind}")]);
+    container["ports"] = json!([
+        {"name": "grpc", "containerPort": manifests::PORT},
+        {"name": "health", "containerPort": 9090},
+        {"name": "odd", "containerPort": 9091},
+    ]);
+    server
+}
+
+fn even(bed: &Bed) -> String {
+    format!("dns:///echo-headless.{}.svc.cluster.local:8080", bed.name())
+}
+
+async fn what_is_wrong_with_a_page_is_said(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "pages").await?;
+    let healthy = [manifests::server("echo", 2), manifests::backend("echo")];
+    let odd = ODD
+        .iter()
+        .flat_map(|(kind, ..)| [odd(kind, kind, kind), manifests::backend(kind)]);
+    let items: Vec<Value> = healthy.into_iter().chain(odd).collect();
+    bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}))
+        .await?;
+    bed.rolled_out("echo").await?;
+    bed.client("even", &even(&bed), &["--rate=30"]).await?;
+    for (kind, reason, words) in ODD {
+        bed.reason(kind, MetricsAvailable, reason, SAID)
+            .await
+            .with_context(|| format!("the page of kind {kind}"))?;
+        let message = bed.message(kind, MetricsAvailable).await?;
+        ensure!(message.contains(words), "{kind}: {message}");
+        if reason != "NoKnownMetric" {
+            let pod = bed.pods(&format!("app={kind}")).await?.remove(0);
+            let pod = pod.metadata.name.context("a pod without a name")?;
+            ensure!(message.contains(&pod), "{kind}: {message}");
+        }
+    }
+    bed.reason("echo", Balanced, "Balanced", SAID).await?;
+
+    // From now on nothing is new: neither of them nor of the healthy one beside them.
+    let since = Timestamp::now();
+    tokio::time::sleep(ROUNDS).await;
+    let writes = bed.writes_since(since)?;
+    ensure!(writes.is_empty(), "{writes:#?}");
+    bed.reason("echo", Balanced, "Balanced", ROLLOUT).await?;
+    let resident = bed.resident().await?;
+    ensure!(resident < RESIDENT_KB, "the operator has {resident} kB");
+    Ok(())
+}
+
+async fn a_pod_that_hangs_hides_no_other(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "hangs").await?;
+    bed.echo(2).await?;
+    bed.deploy(&odd("hanging", "echo", "hang")).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.client("even", &even(&bed), &["--rate=45"]).await?;
+    bed.reason("echo", MetricsAvailable, "PartlyScraped", SAID)
+        .await?;
+    let message = bed.message("echo", MetricsAvailable).await?;
+    ensure!(
+        message.contains("hanging-") && message.contains("in time"),
+        "{message}"
+    );
+    let backend = bed.reason("echo", Balanced, "Balanced", SAID).await?;
+    let balance = backend
+        .status
+        .and_then(|status| status.balance)
+        .context("no figures")?;
+    ensure!(balance.pods == 2, "{balance:?}");
+    Ok(())
+}
+
+async fn a_family_that_one_pod_gives_up_is_given_up(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "family").await?;
+    bed.echo(2).await?;
+    bed.deploy(&odd("switching", "echo", "switch")).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.client("even", &even(&bed), &["--rate=45"]).await?;
+    // All pods have shown calls that began; then one shows only those that ended, as the others do too.
+    until(
+        "all are counted by what they have in common",
+        SAID * 2,
+        async || {
+            let balance = bed
+                .backend("echo")
+                .await?
+                .status
+                .and_then(|status| status.balance);
+            let balance = balance.context("no figures")?;
+            let metric = balance.metric.as_deref() == Some("grpc_server_handled_total");
+            ensure!(
+                metric && balance.pods == 3 && balance.verdict == "Balanced",
+                "{balance:?}"
+            );
+            Ok(Some(()))
+        },
+    )
+    .await
+}
