@@ -1,6 +1,7 @@
 //! What a watch keeps of one kind, and whether the API server lets the operator watch it at all.
 
-use std::future::ready;
+use std::future::{pending, ready};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
 use kube::runtime::reflector::store::WriterDropped;
@@ -9,6 +10,11 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// How long a refused watch counts as refused: it is tried again after half a minute at the most, and where it then succeeds
+/// nothing says so, since a watch begins without an event.
+const WATCH_REFUSED: Duration = Duration::from_secs(90);
 
 /// A watch's copy of one kind.
 pub struct Watched<K: 'static>
@@ -17,7 +23,25 @@ where
 {
     /// The objects; incomplete until the first list is in.
     pub copy: Store<K>,
-    refused: watch::Receiver<Option<&'static str>>,
+    refused: watch::Receiver<Option<Refusal>>,
+}
+
+/// A right that was missing when it was last asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Refusal {
+    verb: &'static str,
+    at: Instant,
+}
+
+impl Refusal {
+    /// When it no longer counts, if not said again. A list that succeeds says so itself.
+    fn lapses(self) -> Option<Instant> {
+        (self.verb == "watch").then(|| self.at + WATCH_REFUSED)
+    }
+
+    fn stands(self, now: Instant) -> bool {
+        self.lapses().is_none_or(|lapses| now < lapses)
+    }
 }
 
 impl<K> Watched<K>
@@ -31,17 +55,40 @@ where
             complete = self.copy.wait_until_ready() => complete?,
             Ok(_) = refused.wait_for(Option::is_some) => {}
         }
-        Ok(*self.refused.borrow())
+        let refused = self
+            .refused
+            .borrow()
+            .filter(|refused| refused.stands(Instant::now()));
+        Ok(refused.map(|refused| refused.verb))
     }
 
     /// Each time that the right goes or comes.
     pub fn turns(&self) -> impl Stream<Item = ()> + Send + use<K> {
         let mut refused = self.refused.clone();
         refused.mark_unchanged();
-        stream::unfold(refused, |mut refused| async {
-            refused.changed().await.ok()?;
-            Some(((), refused))
+        stream::unfold((refused, None), |(mut refused, told)| async move {
+            loop {
+                let due = refused.borrow().and_then(Refusal::lapses);
+                tokio::select! {
+                    changed = refused.changed() => {
+                        changed.ok()?;
+                        return Some(((), (refused, None)));
+                    }
+                    () = at(due.filter(|due| told != Some(*due))) => {}
+                }
+                // Said again meanwhile, it lapses later.
+                if refused.borrow().and_then(Refusal::lapses) == due {
+                    return Some(((), (refused, due)));
+                }
+            }
         })
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
     }
 }
 
@@ -69,7 +116,16 @@ where
         .default_backoff()
         .inspect(move |event| {
             if let Some(now) = verdict(event) {
-                refusal.send_if_modified(|before| std::mem::replace(before, now) != now);
+                refusal.send_if_modified(|before| {
+                    let at = Instant::now();
+                    let now = now.map(|verb| Refusal { verb, at });
+                    let verb = |refusal: Option<Refusal>| {
+                        refusal
+                            .filter(|refusal| refusal.stands(at))
+                            .map(|refusal| refusal.verb)
+                    };
+                    verb(std::mem::replace(before, now)) != verb(now)
+                });
             }
         })
         .modify(strip)
@@ -121,7 +177,7 @@ mod tests {
     use kube::core::Status;
     use kube::runtime::watcher::{Error, Event};
 
-    use super::verdict;
+    use super::{Instant, Refusal, WATCH_REFUSED, verdict};
 
     fn answer(code: u16) -> kube::Error {
         kube::Error::Api(Box::new(Status {
@@ -140,6 +196,15 @@ mod tests {
         ] {
             assert_eq!(verdict::<()>(&Err(error)), says);
         }
+    }
+
+    #[test]
+    fn a_refused_watch_lapses_and_a_refused_list_does_not() {
+        let at = Instant::now();
+        let refused = |verb| Refusal { verb, at };
+        assert!(refused("watch").stands(at));
+        assert!(!refused("watch").stands(at + WATCH_REFUSED));
+        assert!(refused("list").stands(at + 10 * WATCH_REFUSED));
     }
 
     #[test]
