@@ -9,7 +9,7 @@ use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::controller::{self, Controller};
@@ -234,20 +234,38 @@ fn only_our_entries(metadata: &mut ObjectMeta) {
 }
 
 /// Of a pod only what decisions are made from; a copy of everything would be most of the operator's memory.
-fn strip(pod: &mut Pod) {
+pub(super) fn strip(pod: &mut Pod) {
     pod.metadata.managed_fields = None;
-    pod.metadata.annotations = None;
+    if let Some(annotations) = &mut pod.metadata.annotations {
+        let used = [
+            names::METRICS_PORT_ANNOTATION,
+            names::METRICS_PATH_ANNOTATION,
+        ];
+        annotations.retain(|name, _| used.contains(&name.as_str()));
+    }
     if let Some(spec) = &mut pod.spec {
         spec.volumes = None;
-        spec.init_containers = None;
         spec.affinity = None;
         spec.tolerations = None;
+        // Native sidecars go on; the others have done what they were for.
+        let init = spec.init_containers.iter_mut().flatten();
+        let mut sidecars: Vec<Container> = init
+            .filter(|container| container.restart_policy.as_deref() == Some("Always"))
+            .map(|container| Container {
+                name: std::mem::take(&mut container.name),
+                ports: container.ports.take(),
+                restart_policy: container.restart_policy.take(),
+                ..Container::default()
+            })
+            .collect();
+        sidecars.shrink_to_fit();
+        spec.init_containers = (!sidecars.is_empty()).then_some(sidecars);
         for container in &mut spec.containers {
             container.volume_mounts = None;
             container.liveness_probe = None;
             container.startup_probe = None;
             container.lifecycle = None;
-            container.resources = None;
+            container.resources = container.resources.take().and_then(only_cpu);
         }
     }
     if let Some(status) = &mut pod.status {
@@ -257,6 +275,15 @@ fn strip(pod: &mut Pod) {
             conditions.retain(|condition| condition.type_ == "Ready");
         });
     }
+}
+
+/// What a pod is measured against; none where it requests no CPU.
+fn only_cpu(resources: ResourceRequirements) -> Option<ResourceRequirements> {
+    let cpu = resources.requests?.remove_entry("cpu")?;
+    Some(ResourceRequirements {
+        requests: Some([cpu].into()),
+        ..ResourceRequirements::default()
+    })
 }
 
 fn hash(value: impl std::hash::Hash) -> u64 {

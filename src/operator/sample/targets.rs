@@ -195,6 +195,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    /// As the watch keeps it.
     fn pod(change: impl FnOnce(&mut Value)) -> Pod {
         let mut pod = json!({
             "metadata": {"name": "a", "uid": "u", "namespace": "n"},
@@ -205,7 +206,21 @@ mod tests {
             },
         });
         change(&mut pod);
-        serde_json::from_value(pod).unwrap()
+        let mut pod = serde_json::from_value(pod).unwrap();
+        crate::operator::controller::strip(&mut pod);
+        pod
+    }
+
+    #[test]
+    fn capacity_is_the_cpu_request() {
+        let pod = pod(|pod| {
+            pod["spec"]["containers"][0]["resources"] =
+                json!({"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"cpu": "1"}});
+        });
+        let target = endpoint(&pod, &Place::default()).unwrap().target;
+        assert_eq!(target.capacity, Some(250));
+        let resources = pod.spec.unwrap().containers.remove(0).resources.unwrap();
+        assert!(resources.limits.is_none() && resources.requests.unwrap().len() == 1);
     }
 
     fn asked(pod: &Pod, port: Option<i32>) -> Result<String, ScrapeError> {
