@@ -1,12 +1,13 @@
 //! The operator as users install it: from its chart and by kustomize, as a pod in a restricted namespace.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready};
 use evenkeel::api::GrpcBackend;
-use evenkeel_cluster::{images, until};
+use evenkeel_cluster::{Identity, images, until};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Subject};
@@ -22,6 +23,7 @@ tests![
     alone uninstalled_and_installed_again(600),
     alone limited_to_a_namespace(600),
     alone by_kustomize(600),
+    shared every_combination_is_taken(200),
 ];
 
 const SYSTEM: &str = "evenkeel-system";
@@ -250,4 +252,79 @@ async fn by_kustomize(world: Arc<World>) -> Result<()> {
         .await?;
     bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
     Ok(())
+}
+
+/// The API server takes what every combination of values in charts/evenkeel/ci makes, and warns of nothing.
+async fn every_combination_is_taken(world: Arc<World>) -> Result<()> {
+    world
+        .cluster
+        .apply(include_str!("prometheus-operator.yaml"))
+        .await?;
+    for namespace in [SYSTEM, "shop", "warehouse"] {
+        world
+            .cluster
+            .kubectl(&["create", "namespace", namespace])
+            .await?;
+    }
+    // Of a Deployment the policy only warns; it would refuse the pods.
+    let label = "pod-security.kubernetes.io/warn=restricted";
+    world
+        .cluster
+        .kubectl(&["label", "namespace", SYSTEM, label])
+        .await?;
+    until("the kinds are served", ROLLOUT, async || {
+        let kinds = "servicemonitors,prometheusrules";
+        world.cluster.kubectl(&["get", kinds]).await.map(Some)
+    })
+    .await?;
+    let mut combinations = 0;
+    for entry in std::fs::read_dir(root().join("charts/evenkeel/ci"))? {
+        let values = entry?.path();
+        let manifest = template(&world, &values).await?;
+        taken(&world, &manifest)
+            .await
+            .with_context(|| values.display().to_string())?;
+        combinations += 1;
+        // The check itself: it would see a field that does not exist.
+        for (field, misspelt) in [
+            ("honorLabels", "honorLabel"),
+            ("podSelector", "podSelectors"),
+        ] {
+            let wrong = manifest.replace(&format!("{field}:"), &format!("{misspelt}:"));
+            ensure!(
+                wrong == manifest || taken(&world, &wrong).await.is_err(),
+                "{}: {misspelt} is taken",
+                values.display()
+            );
+        }
+    }
+    ensure!(
+        combinations > 4,
+        "only {combinations} combinations were found"
+    );
+    Ok(())
+}
+
+async fn template(world: &World, values: &Path) -> Result<String> {
+    let chart = root().join("charts/evenkeel").display().to_string();
+    let (namespace, values) = (
+        format!("--namespace={SYSTEM}"),
+        format!("--values={}", values.display()),
+    );
+    let template = ["template", "evenkeel", &chart, &namespace, &values];
+    world.cluster.helm(&template).await
+}
+
+async fn taken(world: &World, manifest: &str) -> Result<String> {
+    let try_out = [
+        "apply",
+        "--dry-run=server",
+        "--validate=strict",
+        "--warnings-as-errors",
+        "--filename=-",
+    ];
+    world
+        .cluster
+        .kubectl_with(&Identity::Admin, &try_out, manifest)
+        .await
 }

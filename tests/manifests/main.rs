@@ -4,6 +4,7 @@
     reason = "a test may fail by it: the trace says where"
 )]
 
+mod chart;
 mod definition;
 mod installers;
 mod rbac;

@@ -7,20 +7,19 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use evenkeel::connection_age::timing;
 
+use crate::chart;
 use crate::generate::Generated;
 
 /// The pages with their generated parts.
 pub fn pages(root: &Path) -> Result<Vec<Generated>> {
-    Ok(vec![page(
-        root,
-        "docs/discovery.md",
-        "promises",
-        &promises(),
-    )?])
+    Ok(vec![
+        page(root, "docs/discovery.md", "promises", &promises())?,
+        chart::readme(root)?,
+    ])
 }
 
 /// A page whose part between the markers of `part` is `content`.
-fn page(root: &Path, path: &str, part: &str, content: &str) -> Result<Generated> {
+pub fn page(root: &Path, path: &str, part: &str, content: &str) -> Result<Generated> {
     let path = root.join(path);
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;

@@ -1,5 +1,6 @@
 //! Generates what is committed but not written by hand, and runs what `make` offers.
 
+mod chart;
 mod docs;
 mod generate;
 mod image;
@@ -28,7 +29,7 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Write the parts of docs/ that are made from the code's own tables.
+    /// Write the pages, and parts of pages, that are made from the code's own tables and the chart's values.
     Docs {
         /// Write nothing; fail if a file differs.
         #[arg(long)]

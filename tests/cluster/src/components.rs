@@ -40,7 +40,7 @@ impl Components {
         Ok(Self {
             kubernetes,
             coredns: build_component("coredns", "coredns", ".")?,
-            helm: build_component("helm", "helm", "helm.sh/helm/v4/cmd/helm")?,
+            helm: build_helm_directory()?,
         })
     }
 
@@ -77,6 +77,15 @@ fn kubernetes_flags() -> Vec<String> {
         "-tags=selinux,notest,grpcnotrace".to_owned(),
         format!("-ldflags=-s -w {}", stamps.join(" ")),
     ]
+}
+
+/// Builds Helm alone, for what needs no cluster: the program.
+pub fn build_helm() -> Result<PathBuf> {
+    build_helm_directory().map(|directory| directory.join("helm"))
+}
+
+fn build_helm_directory() -> Result<PathBuf> {
+    build_component("helm", "helm", "helm.sh/helm/v4/cmd/helm")
 }
 
 /// Builds a program that needs nothing linked in, without its symbols: the directory that it is in.

@@ -50,7 +50,7 @@ mod wrapper;
 pub use access::{From, Identity};
 pub use audit::{Audit, AuditEvent};
 pub use cluster::Cluster;
-pub use components::{Components, KUBERNETES_VERSION, build_go, build_workloads};
+pub use components::{Components, KUBERNETES_VERSION, build_go, build_helm, build_workloads};
 pub use control::ProcessState;
 pub use faults::{Cut, Endpoint};
 pub use namespace::TestNamespace;

@@ -1,0 +1,345 @@
+//! What Helm makes of the chart, for each combination of values in charts/evenkeel/ci.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use crate::{document, documents, path, text, yaml_files};
+
+const COMBINATIONS: &str = "charts/evenkeel/ci";
+/// What Helm says of a release, and kustomize of nothing.
+const OF_A_RELEASE: [&str; 5] = [
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/managed-by",
+    "app.kubernetes.io/version",
+    "helm.sh/chart",
+    "helm.sh/resource-policy",
+];
+
+/// What Helm says; an error is what it complains of.
+fn helm(arguments: &[&str]) -> Result<String, String> {
+    static HELM: LazyLock<std::path::PathBuf> =
+        LazyLock::new(|| evenkeel_cluster::build_helm().unwrap());
+    let output = Command::new(&*HELM).args(arguments).output().unwrap();
+    let said = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    if output.status.success() {
+        Ok(said(output.stdout))
+    } else {
+        Err(said(output.stdout) + &said(output.stderr))
+    }
+}
+
+fn chart() -> String {
+    path("charts/evenkeel").display().to_string()
+}
+
+/// The objects of a release `evenkeel` in `evenkeel-system`.
+fn rendered(values: &str) -> Vec<Value> {
+    let (chart, values) = (chart(), path(values).display().to_string());
+    let release = [
+        "template",
+        "evenkeel",
+        &chart,
+        "--namespace=evenkeel-system",
+    ];
+    let text = helm(&[&release[..], &["--values", &values]].concat()).unwrap();
+    serde_yaml_ng::Deserializer::from_str(&text)
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|document| !document.is_null())
+        .collect()
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    let is_one = |object: &&Value| object["kind"] == kind;
+    objects.iter().filter(is_one).collect()
+}
+
+#[test]
+fn every_combination_passes_the_linter() {
+    for values in yaml_files(COMBINATIONS) {
+        let (chart, file) = (chart(), path(&values).display().to_string());
+        let linted = helm(&["lint", "--strict", &chart, "--values", &file]);
+        assert!(linted.is_ok(), "{values}: {}", linted.unwrap_err());
+    }
+}
+
+#[test]
+fn every_value_is_set_by_a_combination() {
+    let mut missing: BTreeSet<String> = keys(&document("charts/evenkeel/values.yaml"));
+    for values in yaml_files(COMBINATIONS) {
+        let set = keys(&document(&values));
+        missing.retain(|key| !set.contains(key));
+    }
+    assert!(
+        missing.is_empty(),
+        "no file of {COMBINATIONS} sets {missing:?}"
+    );
+}
+
+fn keys(object: &Value) -> BTreeSet<String> {
+    object.as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn every_pod_is_restricted() {
+    for values in yaml_files(COMBINATIONS) {
+        let objects = rendered(&values);
+        for deployment in of_kind(&objects, "Deployment") {
+            let pod = &deployment["spec"]["template"]["spec"];
+            let security = &pod["securityContext"];
+            assert_eq!(security["runAsNonRoot"], true, "{values}");
+            assert_eq!(
+                security["seccompProfile"]["type"], "RuntimeDefault",
+                "{values}"
+            );
+            let container = &pod["containers"][0];
+            let security = &container["securityContext"];
+            assert_eq!(security["allowPrivilegeEscalation"], false, "{values}");
+            assert_eq!(security["readOnlyRootFilesystem"], true, "{values}");
+            assert_eq!(security["capabilities"]["drop"], json!(["ALL"]), "{values}");
+            for probe in ["livenessProbe", "readinessProbe"] {
+                assert!(container[probe].is_object(), "{values} has no {probe}");
+            }
+            assert!(
+                container["resources"]["limits"]["memory"].is_string(),
+                "{values}"
+            );
+        }
+    }
+}
+
+#[test]
+fn limited_to_namespaces_nothing_is_cluster_wide() {
+    let objects = rendered("charts/evenkeel/ci/namespaces-only-values.yaml");
+    assert!(!objects.is_empty());
+    for object in &objects {
+        let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+        assert!(
+            object["metadata"]["namespace"].is_string(),
+            "{kind} {name} is cluster-wide"
+        );
+    }
+    let roles = of_kind(&objects, "Role");
+    let places: BTreeSet<&str> = roles
+        .iter()
+        .map(|role| role["metadata"]["namespace"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        places,
+        BTreeSet::from(["evenkeel-system", "shop", "warehouse"])
+    );
+}
+
+#[test]
+fn the_definition_is_kept_unless_it_is_not_to_be() {
+    for (file, kept) in [("default", true), ("locked-down", false)] {
+        let objects = rendered(&format!("{COMBINATIONS}/{file}-values.yaml"));
+        let definitions = of_kind(&objects, "CustomResourceDefinition");
+        assert_eq!(definitions.len(), 1, "{file}");
+        let policy = &definitions[0]["metadata"]["annotations"]["helm.sh/resource-policy"];
+        assert_eq!(*policy == json!("keep"), kept, "{file}");
+    }
+    let objects = rendered("charts/evenkeel/ci/rights-from-elsewhere-values.yaml");
+    assert!(of_kind(&objects, "CustomResourceDefinition").is_empty());
+}
+
+#[test]
+fn a_digest_goes_before_a_tag() {
+    let objects = rendered("charts/evenkeel/ci/locked-down-values.yaml");
+    let image =
+        &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert!(
+        image
+            .as_str()
+            .unwrap()
+            .starts_with("registry.example.com/mirror/evenkeel@sha256:0123"),
+        "{image}"
+    );
+}
+
+#[test]
+fn kustomize_makes_what_the_chart_makes() {
+    let named = |objects: Vec<Value>| -> Vec<(String, Value)> {
+        let mut named: Vec<_> = objects
+            .into_iter()
+            .filter(|object| object["kind"] != "Namespace")
+            .map(|mut object| {
+                without_release(&mut object);
+                let name = &object["metadata"]["name"];
+                (format!("{} {name}", object["kind"]), object)
+            })
+            .collect();
+        named.sort_by(|a, b| a.0.cmp(&b.0));
+        named
+    };
+    let chart = named(rendered("charts/evenkeel/ci/default-values.yaml"));
+    let plain = named(kustomized("config/default"));
+    let titles = |objects: &[(String, Value)]| -> Vec<String> {
+        objects.iter().map(|(name, _)| name.clone()).collect()
+    };
+    assert_eq!(
+        titles(&chart),
+        titles(&plain),
+        "the chart's objects and those of config/default"
+    );
+    for ((name, chart), (_, plain)) in chart.iter().zip(&plain) {
+        let found = difference(chart, plain, "");
+        assert!(found.is_none(), "{name}: {}", found.unwrap());
+    }
+}
+
+/// The first place where two objects differ. Helm writes large numbers as 1e+06.
+fn difference(chart: &Value, plain: &Value, place: &str) -> Option<String> {
+    match (chart, plain) {
+        (Value::Object(a), Value::Object(b)) => a
+            .keys()
+            .chain(b.keys())
+            .find_map(|key| difference(&chart[key], &plain[key], &format!("{place}.{key}"))),
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            (0..a.len()).find_map(|at| difference(&a[at], &b[at], &format!("{place}[{at}]")))
+        }
+        _ if chart == plain || chart.as_f64().is_some_and(|a| Some(a) == plain.as_f64()) => None,
+        _ => Some(format!(
+            "{place} is {chart} in the chart, and {plain} in config/"
+        )),
+    }
+}
+
+/// The objects of a kustomization that only lists files and directories, as ours do.
+fn kustomized(directory: &str) -> Vec<Value> {
+    let kustomization = document(&format!("{directory}/kustomization.yaml"));
+    let known = BTreeSet::from(["apiVersion", "kind", "resources"].map(str::to_owned));
+    assert_eq!(
+        keys(&kustomization),
+        known,
+        "{directory}: teach this test what it changes"
+    );
+    let mut objects = Vec::new();
+    for resource in kustomization["resources"].as_array().unwrap() {
+        let place = format!("{directory}/{}", resource.as_str().unwrap());
+        if path(&place).is_dir() {
+            objects.extend(kustomized(&place));
+        } else {
+            objects.extend(documents(&place));
+        }
+    }
+    objects
+}
+
+/// Takes away what says which release an object is of, and the labels of the object itself, by which nothing is selected.
+fn without_release(object: &mut Value) {
+    if let Some(labels) = object["metadata"]["labels"].as_object_mut() {
+        labels.remove("app.kubernetes.io/name");
+    }
+    prune(object);
+}
+
+fn prune(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for key in OF_A_RELEASE {
+                fields.remove(key);
+            }
+            fields.values_mut().for_each(prune);
+            for key in ["labels", "annotations"] {
+                if fields
+                    .get(key)
+                    .is_some_and(|map| *map == json!({}) || map.is_null())
+                {
+                    fields.remove(key);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(prune),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_schema_takes_nothing_that_it_does_not_name() {
+    let schema: Value = serde_json::from_str(&text("charts/evenkeel/values.schema.json")).unwrap();
+    let mut open = Vec::new();
+    closed(&schema, "", &mut open);
+    // What Helm itself puts into a chart that is a dependency.
+    open.retain(|place| place != "/properties/global");
+    assert!(open.is_empty(), "anything may be put into {open:?}");
+}
+
+fn closed(schema: &Value, place: &str, open: &mut Vec<String>) {
+    let Some(fields) = schema.as_object() else {
+        return;
+    };
+    // A map of strings and the like has a schema for its values.
+    let named = fields.get("additionalProperties");
+    if schema["type"] == "object" && named.is_none_or(|named| *named == json!(true)) {
+        open.push(place.to_owned());
+    }
+    for (key, inner) in fields {
+        match inner {
+            Value::Array(choices) => {
+                for choice in choices {
+                    closed(choice, &format!("{place}/{key}"), open);
+                }
+            }
+            _ => closed(inner, &format!("{place}/{key}"), open),
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_value_is_refused() {
+    let chart = chart();
+    for unknown in [
+        "replicas=2",
+        "image.name=evenkeel",
+        "livenessProbe.httpGet.path=/",
+        "affinity.nodeAffinity.preferred=1",
+        "networkPolicy.metricsFrom[0].namespace=monitoring",
+        "env[0].name=POD_NAME",
+        "prometheusRule.disabled={Watchdog}",
+    ] {
+        let refused = helm(&["template", "evenkeel", &chart, "--set", unknown]);
+        let said = refused.expect_err(unknown);
+        assert!(
+            said.contains("don't meet the specifications of the schema"),
+            "{unknown}: {said}"
+        );
+    }
+}
+
+#[test]
+fn the_alerts_are_those_of_the_release() {
+    let release = ["template", "balance", &chart(), "--namespace=elsewhere"];
+    let values = [
+        "--values",
+        &path("charts/evenkeel/ci/monitored-values.yaml")
+            .display()
+            .to_string(),
+    ];
+    let only = ["--show-only", "templates/prometheusrule.yaml"];
+    let text = helm(&[&release[..], &values, &only].concat()).unwrap();
+    assert!(!text.contains("evenkeel-system"), "{text}");
+    let rule: Value = serde_yaml_ng::from_str(&text).unwrap();
+    let groups = rule["spec"]["groups"].as_array().unwrap().iter();
+    let alerts: Vec<&Value> = groups
+        .flat_map(|group| group["rules"].as_array().unwrap())
+        .collect();
+    assert!(alerts.len() > 4, "only {} alerts", alerts.len());
+    for alert in alerts {
+        let name = alert["alert"].as_str().unwrap();
+        assert_ne!(name, "EvenkeelFewClients", "it was not wanted");
+        assert!(
+            alert["expr"]
+                .as_str()
+                .unwrap()
+                .contains(r#"job="balance-evenkeel-metrics""#),
+            "{name}"
+        );
+        assert_eq!(alert["labels"]["team"], "platform", "{name}");
+        let page = format!("https://runbooks.example.com/evenkeel/{name}.md");
+        assert_eq!(alert["annotations"]["runbook_url"], page.as_str(), "{name}");
+    }
+}
