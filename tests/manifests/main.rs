@@ -4,6 +4,7 @@
     reason = "a test may fail by it: the trace says where"
 )]
 
+mod alerts;
 mod chart;
 mod definition;
 mod installers;

@@ -16,7 +16,7 @@
 //! namespaces, `control` and `forward` are the ways in; `access`, `namespace`,
 //! `process`, `faults`, `proxy` and `audit` are what tests do with it, `load`
 //! reads what a gRPC client in it has seen;
-//! `components`, `images`, `packages` and `servers` build what it needs, into `cache`.
+//! `components`, `images`, `packages`, `prometheus` and `servers` build what it needs, into `cache`.
 
 mod access;
 mod audit;
@@ -38,6 +38,7 @@ mod paths;
 mod pki;
 mod plan;
 mod process;
+mod prometheus;
 mod proxy;
 mod registry;
 mod requests;
@@ -59,6 +60,7 @@ pub use packages::install_missing;
 pub use paths::{cache_dir, source_dir};
 pub use plan::Component;
 pub use process::{Process, Signal};
+pub use prometheus::promtool;
 pub use proxy::Proxy;
 pub use requests::{Fault, Rule, Seen, Victim};
 pub use wait::until;
