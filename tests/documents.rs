@@ -1,4 +1,4 @@
-//! Pages that name tests name those that exist, and all of them.
+//! What pages name exists, and what must be on a page is: tests, reasons, other pages.
 #![allow(
     clippy::unwrap_used,
     reason = "a test may fail by it: the trace says where"
@@ -75,4 +75,61 @@ fn tests_in(directory: &Path, module: &str) -> BTreeSet<String> {
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn every_reason_of_a_condition_has_its_paragraph() {
+    let page = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let mut told = BTreeSet::new();
+    for section in page.split("\n### ").skip(1) {
+        let (reason, text) = section.split_once('\n').unwrap();
+        let text = text.split("\n## ").next().unwrap();
+        assert!(text.trim().len() > 20, "{reason} says next to nothing");
+        assert!(told.insert(reason.to_owned()), "{reason} is told twice");
+    }
+    let reasons = evenkeel::api::Reason::ALL.iter();
+    let known: BTreeSet<String> = reasons.map(|reason| reason.as_str().to_owned()).collect();
+    assert_eq!(
+        told, known,
+        "docs/troubleshooting.md and src/api/conditions.rs"
+    );
+}
+
+/// Links between pages lead somewhere.
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let target = link.split('#').next().unwrap();
+            let elsewhere = target.is_empty() || target.contains("://") || target.contains(' ');
+            if !elsewhere && !page.parent().unwrap().join(target).exists() {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// The pages that people read.
+fn pages() -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for directory in [
+        "",
+        "docs",
+        "docs/decisions",
+        "docs/runbooks",
+        "charts/evenkeel",
+    ] {
+        let entries = fs::read_dir(root().join(directory)).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        found.extend(paths.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    assert!(found.len() > 20, "only {} pages were found", found.len());
+    found
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use evenkeel::connection_age::timing;
 
-use crate::chart;
 use crate::generate::Generated;
+use crate::{api, chart};
 
 /// The pages with their generated parts.
 pub fn pages(root: &Path) -> Result<Vec<Generated>> {
     Ok(vec![
         page(root, "docs/discovery.md", "promises", &promises())?,
         chart::readme(root)?,
+        api::reference(root)?,
     ])
 }
 

@@ -1,5 +1,6 @@
 //! Generates what is committed but not written by hand, and runs what `make` offers.
 
+mod api;
 mod chart;
 mod docs;
 mod generate;
