@@ -178,7 +178,8 @@ pub struct Load {
     pub capacity: Option<u32>,
 }
 
-/// Each pod's fair share over the mean: by capacity where all are known and differ by more than a hundredth.
+/// Each pod's fair share over the mean: by capacity where all are known, differ by more than a hundredth, and explain the
+/// requests better than equal shares do. Clients that take turns load every pod alike whatever it can take, and that is no skew.
 pub fn weights(loads: &[Load]) -> Vec<f64> {
     let known: Option<Vec<f64>> = loads
         .iter()
@@ -192,13 +193,26 @@ pub fn weights(loads: &[Load]) -> Vec<f64> {
         let largest = known.iter().copied().fold(0.0, f64::max);
         known.iter().any(|capacity| capacity * 1.01 < largest)
     };
-    match known.filter(differ) {
-        Some(known) => {
-            let mean = known.iter().sum::<f64>() / as_f64(known.len());
-            known.iter().map(|capacity| capacity / mean).collect()
-        }
-        None => vec![1.0; loads.len()],
+    let equal = vec![1.0; loads.len()];
+    let Some(known) = known.filter(differ) else {
+        return equal;
+    };
+    let mean = known.iter().sum::<f64>() / as_f64(known.len());
+    let by_capacity: Vec<f64> = known.iter().map(|capacity| capacity / mean).collect();
+    if misfit(loads, &by_capacity) < misfit(loads, &equal) {
+        by_capacity
+    } else {
+        equal
     }
+}
+
+/// Pearson's statistic of the requests against these shares, but for a factor.
+fn misfit(loads: &[Load], weights: &[f64]) -> f64 {
+    let total: f64 = loads.iter().map(|load| load.requests).sum();
+    let mean = total / as_f64(loads.len());
+    let each = loads.iter().zip(weights);
+    each.map(|(load, weight)| (load.requests - mean * weight).powi(2) / weight)
+        .sum()
 }
 
 /// What the counts say.
