@@ -154,12 +154,12 @@ impl Detector {
             let verdict = if idle {
                 verdict
             } else {
+                (assessment.idle, assessment.hot) = (
+                    sum.which(&sum.assessment.idle),
+                    sum.which(&sum.assessment.hot),
+                );
                 sum.assessment.verdict
             };
-            (assessment.idle, assessment.hot) = (
-                sum.which(&sum.assessment.idle),
-                sum.which(&sum.assessment.hot),
-            );
             Observation::Finding { verdict, windows }
         } else if verdict.is_trouble() {
             Observation::Suspicion(verdict)
