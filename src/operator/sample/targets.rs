@@ -86,6 +86,8 @@ fn page(pod: &Pod, place: &Place) -> Result<Page, ScrapeError> {
         .status
         .as_ref()
         .and_then(|status| status.pod_ip.as_deref()?.parse().ok())
+        // An IPv4 address in the clothes of IPv6 is that address.
+        .map(|ip: IpAddr| ip.to_canonical())
         .filter(|ip: &IpAddr| {
             !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast() && !is_link_local(ip)
         })
@@ -155,6 +157,7 @@ fn running(spec: &PodSpec) -> impl Iterator<Item = &Container> {
 fn is_path(path: &str) -> bool {
     path.len() <= 128
         && path.starts_with('/')
+        && !path.split('/').any(|segment| segment == "..")
         && path
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte))
@@ -313,6 +316,8 @@ mod tests {
             "169.254.169.254",
             "0.0.0.0",
             "fe80::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
             "nonsense",
         ] {
             let elsewhere = pod(|pod| pod["status"]["podIP"] = json!(ip));
