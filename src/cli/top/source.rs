@@ -208,6 +208,8 @@ async fn round(
         .filter_map(|pod| endpoint(pod, &asked.place))
         .take(PODS)
         .collect();
+    // One pod that hangs must not make the others' numbers old.
+    let begun = Timestamp::now();
     let answers: Vec<_> = endpoints
         .iter()
         .map(|endpoint| answer(client, namespace, endpoint, &asked))
@@ -221,7 +223,7 @@ async fn round(
         return Ok(Err(only_status("get pods/proxy")));
     }
     Ok(Ok(Round {
-        now: Timestamp::now(),
+        now: begun,
         scrapes: comparable(answers, choice, asked.family),
         targets: endpoints
             .into_iter()

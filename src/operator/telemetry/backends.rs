@@ -145,7 +145,7 @@ impl Collector for Backends {
         let mut shown: Vec<_> = reports()
             .flat_map(|(backend, report)| loads(backend, report))
             .collect();
-        let all: usize = reports().map(|(_, report)| report.loads.len()).sum();
+        let all: usize = reports().map(|(_, report)| told(report).count()).sum();
         shown.truncate(PODS);
         let hidden = all - shown.len();
         family(
@@ -248,14 +248,18 @@ fn pods(backend: &Backend, report: &Report) -> [(Labels, f64); 3] {
     .map(|(state, count)| (backend.labels(&[("state", state)]), f64::from(count)))
 }
 
-/// The busiest and the idlest, half of each, where not all can be shown.
-fn loads(backend: &Backend, report: &Report) -> Vec<(Labels, f64)> {
-    let mut loads: Vec<(&str, f64)> = report
+/// Pods whose requests are known.
+fn told(report: &Report) -> impl Iterator<Item = (&str, f64)> {
+    let known = report
         .loads
         .iter()
-        .filter(|load| load.standing != PodStanding::Failing)
-        .filter_map(|load| Some((load.pod.as_str(), load.requests_per_second?)))
-        .collect();
+        .filter(|load| load.standing != PodStanding::Failing);
+    known.filter_map(|load| Some((load.pod.as_str(), load.requests_per_second?)))
+}
+
+/// The busiest and the idlest, half of each, where not all can be shown.
+fn loads(backend: &Backend, report: &Report) -> Vec<(Labels, f64)> {
+    let mut loads: Vec<(&str, f64)> = told(report).collect();
     loads.sort_by(|a, b| b.1.total_cmp(&a.1));
     if loads.len() > PODS_OF_A_BACKEND {
         loads.drain(PODS_OF_A_BACKEND / 2..loads.len() - PODS_OF_A_BACKEND / 2);
