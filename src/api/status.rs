@@ -131,7 +131,7 @@ pub struct Server {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub reverts: Vec<Time>,
-    /// The workload's generation at the last of these attempts, as long as nothing came of it: the next one counts as the same.
+    /// The workload's generation at the last of these attempts, as long as it was not answered: the next one counts as the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempted_generation: Option<i64>,
     /// What stands in the way, or under `mode: Advise` the patch to apply, at most 1024 characters.

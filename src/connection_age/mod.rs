@@ -132,13 +132,23 @@ pub struct Plan {
 impl Plan {
     /// A step was surely not taken: its attempt does not count.
     pub fn not_taken(&mut self, step: &Step) {
-        let mut rows = self.servers.iter_mut();
-        if let Some(row) =
-            rows.find(|row| step.again && row.kind == step.kind.as_str() && row.name == step.name)
-        {
+        if let Some(row) = self.row_of(step).filter(|_| step.again) {
             row.reverts.pop();
             row.attempted_generation = None;
         }
+    }
+
+    /// The API server took a step: its attempt is over, even where admission took the age out of it again and the generation
+    /// stays.
+    pub fn arrived(&mut self, step: &Step) {
+        if let Some(row) = self.row_of(step).filter(|_| step.starts_rollout) {
+            row.attempted_generation = None;
+        }
+    }
+
+    fn row_of(&mut self, step: &Step) -> Option<&mut Server> {
+        let mut rows = self.servers.iter_mut();
+        rows.find(|row| row.kind == step.kind.as_str() && row.name == step.name)
     }
 }
 

@@ -67,8 +67,8 @@ impl View<'_> {
             || said == Some(Reason::RolloutFailed.as_str()) && !rollout::made_anew(self.workload)
     }
 
-    /// The workload's generation if the last attempt that is counted came to nothing so far: the API server was busy, or the
-    /// operator ended before it. One that arrives changes the generation.
+    /// The workload's generation if the last attempt that is counted was not answered: the API server was busy, or the operator
+    /// ended before it. One that arrives unknown to us changes the generation, or admission has made nothing of it.
     pub(super) fn open_attempt(&self) -> Option<i64> {
         let generation = self.workload.metadata.generation;
         self.past?

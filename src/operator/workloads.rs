@@ -32,6 +32,8 @@ pub struct Carried {
     pub errors: Vec<Error>,
     /// The steps that were surely not taken.
     untaken: Vec<Step>,
+    /// The steps that the API server took.
+    arrived: Vec<Step>,
 }
 
 impl Carried {
@@ -40,6 +42,7 @@ impl Carried {
         Self {
             errors: vec![why],
             untaken: plan.steps.clone(),
+            arrived: Vec::new(),
         }
     }
 }
@@ -87,27 +90,40 @@ pub async fn carry_out(scope: &Scope, observed: &Observed, plan: &Plan) -> Carri
             carried.untaken.push(step.clone());
             continue;
         }
-        if let Err(error) = carry_out_one(scope, backend, step).await {
-            // After anything else the patch may have arrived.
-            if !matches!(error, Error::Transient { .. }) {
-                carried.untaken.push(step.clone());
+        let api = Api::namespaced_with(
+            scope.shared.client.clone(),
+            &observed.namespace(),
+            &resource(step.kind),
+        );
+        match patch(&api, step).await {
+            Ok(after) => {
+                carried.arrived.push(step.clone());
+                if let Some(after) = after {
+                    let followed = follow_up(scope, backend, &api, step, after).await;
+                    carried.errors.extend(followed.err());
+                }
             }
-            carried.errors.push(error);
+            Err(error) => {
+                // After anything else the patch may have arrived.
+                if !matches!(error, Error::Transient { .. }) {
+                    carried.untaken.push(step.clone());
+                }
+                carried.errors.push(error);
+            }
         }
     }
     carried
 }
 
-async fn carry_out_one(scope: &Scope, backend: &GrpcBackend, step: &Step) -> Result<(), Error> {
-    let api = Api::namespaced_with(
-        scope.shared.client.clone(),
-        &backend.namespace().unwrap_or_default(),
-        &resource(step.kind),
-    );
-    let Some(after) = patch(&api, step).await? else {
-        return Ok(());
-    };
-    let released = give_up_fields(&api, step, after).await;
+/// What comes after a patch that was taken.
+async fn follow_up(
+    scope: &Scope,
+    backend: &GrpcBackend,
+    api: &Api<DynamicObject>,
+    step: &Step,
+    after: DynamicObject,
+) -> Result<(), Error> {
+    let released = give_up_fields(api, step, after).await;
     if !step.note.is_empty() {
         let note = Note {
             warning: false,
@@ -213,6 +229,9 @@ fn reason(change: Change) -> &'static str {
 pub fn with_errors(mut plan: Plan, carried: &Carried) -> Plan {
     for step in &carried.untaken {
         plan.not_taken(step);
+    }
+    for step in &carried.arrived {
+        plan.arrived(step);
     }
     let refused = carried.errors.iter().find_map(|error| match error {
         Error::Forbidden { .. } => Some(Statement::no(

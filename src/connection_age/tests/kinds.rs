@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn server(kind: &str, container: &Value) -> Value {
+pub(super) fn server(kind: &str, container: &Value) -> Value {
     let mut object = deployment("a", container);
     object["kind"] = kind.into();
     object["metadata"]["annotations"] = Value::Null;

@@ -169,8 +169,8 @@ impl World {
 
     /// Sends the plan's patches as the API server would take them; returns what was done.
     fn apply_at(&mut self, at: Timestamp) -> Vec<Change> {
-        let plan = self.tell_at(at);
-        for step in &plan.steps {
+        let mut plan = self.tell_at(at);
+        for step in &plan.steps.clone() {
             let target = self
                 .deployments
                 .iter_mut()
@@ -192,7 +192,9 @@ impl World {
                 let metadata = workload(target).metadata;
                 json_patch::patch(target, &release(&metadata).unwrap().0).unwrap();
             }
+            plan.arrived(step);
         }
+        self.backend.status.as_mut().unwrap().servers = plan.servers;
         plan.steps.iter().map(|step| step.change).collect()
     }
 

@@ -263,6 +263,64 @@ fn an_attempt_that_arrived_counts_whatever_was_answered() {
     says(&world.plan(), State::False, "Reverted", &[]);
 }
 
+/// The patch is taken, but what admission stores has the record and not the age: the generation stays.
+fn admitted_without_the_age(world: &mut World, at: Timestamp) -> Vec<Change> {
+    let mut plan = world.tell_at(at);
+    for step in &plan.steps.clone() {
+        let own = &mut world.deployments[0];
+        let spec = own["spec"].clone();
+        json_patch::patch(own, &step.patch.0).unwrap();
+        own["spec"] = spec;
+        plan.arrived(step);
+    }
+    world.backend.status.as_mut().unwrap().servers = plan.servers;
+    plan.steps.iter().map(|step| step.change).collect()
+}
+
+#[test]
+fn a_webhook_that_takes_it_out_is_answered_three_times_an_hour() {
+    for (kind, age, container) in [
+        ("Deployment", env_age(), json!({})),
+        ("Deployment", flag_age(), json!({"args": ["x"]})),
+        ("Deployment", switch_age(), json!({"command": ["s"]})),
+        ("StatefulSet", env_age(), json!({})),
+        ("DaemonSet", flag_age(), json!({"args": ["x"]})),
+    ] {
+        let name = format!("{kind} {age}");
+        let mut own = kinds::server(kind, &container);
+        if kind == "Deployment" {
+            own = deployment("a", &container);
+        }
+        let mut world = World::new(Some(age), vec![own]);
+        for attempts in 0..=3 {
+            let done = admitted_without_the_age(&mut world, after(attempts));
+            assert_eq!(done, [Change::Inject], "{name}");
+            let row = row(&world);
+            assert_eq!(row.reverts.len(), usize::try_from(attempts).unwrap());
+            assert_eq!(row.attempted_generation, None, "{name}");
+        }
+        let plan = world.tell_at(after(4));
+        assert!(plan.steps.is_empty(), "{name}: {:?}", plan.steps);
+        says(&plan, State::False, "Reverted", &["again and again"]);
+        assert_eq!(plan.look_again, Some(Duration::from_mins(57)), "{name}");
+        let done = admitted_without_the_age(&mut world, after(61));
+        assert_eq!(done, [Change::Inject], "{name}");
+    }
+}
+
+#[test]
+fn a_second_try_that_arrives_ends_the_attempt() {
+    let (mut world, _) = settled(flag_age(), &json!({"args": ["x"]}));
+    apply_arguments(&mut world);
+    world.tell_at(now());
+    assert_eq!(
+        admitted_without_the_age(&mut world, after(1)),
+        [Change::Inject]
+    );
+    assert_eq!(row(&world).reverts.len(), 1, "one for both");
+    assert_eq!(row(&world).attempted_generation, None);
+}
+
 #[test]
 fn a_second_try_that_is_refused_leaves_the_first_counted() {
     let (mut world, _) = settled(flag_age(), &json!({"args": ["x"]}));
