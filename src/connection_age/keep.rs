@@ -52,10 +52,12 @@ impl View<'_> {
             let note = if news { note } else { String::new() };
             self.step(Change::Update, Draft::new(workload), Some(&changed), note)
         });
+        let gives_up_at = self.gives_up_at(record);
         Outcome {
             statement: Some(statement),
             step,
-            look_again: self.gives_up_at(record).map(|due| until(self.now, due)),
+            trial_until: gives_up_at,
+            look_again: gives_up_at.map(|due| until(self.now, due)),
             ..Outcome::default()
         }
     }

@@ -38,13 +38,43 @@ pub fn busy(workload: &Workload, pods: &[Pod], deadline: Duration, now: Timestam
     }
 }
 
-/// Whether pods are being replaced, or made. A DaemonSet counts the pods of nodes that are dead for as long as Kubernetes knows
-/// these: what has not moved within the deadline does not move any more.
-pub fn is_rolling(workload: &Workload, pods: &[Pod], deadline: Duration, now: Timestamp) -> bool {
-    let dead = workload.kind == Kind::DaemonSet
-        && workload.is_seen()
-        && is_stuck(workload, pods, None, deadline, now);
-    workload.is_rolling() && !dead
+/// Whether pods are being replaced, or made.
+fn is_rolling(workload: &Workload, pods: &[Pod], deadline: Duration, now: Timestamp) -> bool {
+    workload.is_rolling() && !waits_for_the_dead(workload, pods, deadline, now)
+}
+
+/// A DaemonSet counts the pods of nodes that are dead for as long as Kubernetes knows these: what has not moved within the
+/// deadline does not move any more.
+pub fn waits_for_the_dead(
+    workload: &Workload,
+    pods: &[Pod],
+    deadline: Duration,
+    now: Timestamp,
+) -> bool {
+    workload.kind == Kind::DaemonSet && stands_still(workload, pods, deadline, now)
+}
+
+/// Whether the controller has seen the last change, and nothing has come of it within the deadline.
+fn stands_still(workload: &Workload, pods: &[Pod], deadline: Duration, now: Timestamp) -> bool {
+    workload.is_seen() && is_stuck(workload, pods, set_in_motion(workload), deadline, now)
+}
+
+/// When we, or its controller, last did something about it: a rollout that has only just begun may have none but old pods.
+/// Where something was taken back no record tells of it, but the controller's own write does.
+fn set_in_motion(workload: &Workload) -> Option<Timestamp> {
+    let metadata = &workload.metadata;
+    let annotations = metadata.annotations.iter().flatten();
+    let ours = annotations
+        .filter_map(|(key, _)| key.strip_prefix(names::RECORD_PREFIX))
+        .filter_map(|backend| match Record::of(workload, backend) {
+            Recorded::Record(record) => Some(record.under_way?.since.0),
+            Recorded::Nothing | Recorded::Malformed => None,
+        });
+    let fields = metadata.managed_fields.iter().flatten();
+    let theirs = fields
+        .filter(|entry| entry.subresource.as_deref() == Some("status"))
+        .filter_map(|entry| Some(entry.time.as_ref()?.0));
+    ours.chain(theirs).max()
 }
 
 /// Pods that may be missing while a rollout goes on: the controller of a DaemonSet counts those of dead nodes among the pods that

@@ -105,10 +105,15 @@ impl Others {
             soon.then(|| (other(workload, involved), known))
         });
         let (pods, deadline) = (&observed.pods, permit.deadline);
-        let is_rolling = |own: &Workload| rollout::is_rolling(own, pods, deadline, now);
+        // Whether the age is what keeps it is told by `keep`, which may need a little longer.
+        let on_trial = |own: &Workload| {
+            let mut looks = looks.iter();
+            looks.any(|(other, outcome)| *other == own && outcome.trial_until.is_some())
+        };
         // Of one that has nothing of ours only a new template counts, and not that it is scaled.
-        let rolling = serving.clone().filter(|(workload, involved)| {
-            *involved && is_rolling(workload) || workload.is_replacing()
+        let rolling = serving.clone().filter(|(own, involved)| {
+            (*involved && own.is_rolling() || own.is_replacing())
+                && (on_trial(own) || !rollout::waits_for_the_dead(own, pods, deadline, now))
         });
         let urgent =
             |(_, outcome): &&(&Workload, Outcome)| outcome.urgent && outcome.starts_rollout();

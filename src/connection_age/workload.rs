@@ -26,6 +26,8 @@ pub struct Outcome {
     pub step: Option<Step>,
     /// The step waits for nothing: our own rollout has failed, or the resource has been going for long enough.
     pub urgent: bool,
+    /// Our own rollout is under way, and no pod serves with the age yet: until when it may be the age that keeps them from it.
+    pub trial_until: Option<Timestamp>,
     /// It has a record of ours, or is to get one.
     pub involved: bool,
     /// When to look again though nothing has changed.

@@ -384,7 +384,7 @@ fn pods_of_a_kind_that_is_not_patched() {
 }
 
 /// A DaemonSet of three nodes of which one is dead, and a strategy that replaces so many at once.
-fn with_a_dead_node(at_once: &Value) -> World {
+pub(super) fn with_a_dead_node(at_once: &Value) -> World {
     let mut world = world("DaemonSet", &json!({}));
     let own = &mut world.deployments[0];
     own["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxUnavailable": at_once}});

@@ -119,3 +119,89 @@ fn a_deletion_of_long_ago_takes_all_back_at_once() {
     assert_eq!(steps.len(), 2);
     assert!(steps.iter().all(|step| step.urgent));
 }
+
+/// DaemonSet `a` has just got the age, or lost it, and its controller has done nothing about it yet but see it.
+fn only_seen(world: &mut World) {
+    let own = &mut world.deployments[0];
+    own["status"]["observedGeneration"] = own["metadata"]["generation"].clone();
+    own["status"]["updatedNumberScheduled"] = 0.into();
+}
+
+/// A DaemonSet and a Deployment, whose pods are old.
+fn beside_a_daemon_set() -> World {
+    let mut world = kinds::world("DaemonSet", &json!({}));
+    world.deployments.push(deployment("b", &json!({})));
+    world.roll();
+    for pod in &mut world.pods {
+        pod["metadata"]["creationTimestamp"] = after(-600).to_string().into();
+    }
+    world
+}
+
+#[test]
+fn a_dead_node_keeps_the_age_from_no_other_workload() {
+    let mut world = kinds::with_a_dead_node(&json!(2));
+    let dead = world.pods[2].clone();
+    world.deployments.push(deployment("b", &json!({})));
+    assert_eq!(world.apply_at(now()), [Change::Inject]);
+    world.roll();
+    // The controller has told its pod to go, and nobody there obeys.
+    world.pods.push(dead.clone());
+    world.pods[4]["metadata"]["deletionTimestamp"] = after(1).to_string().into();
+    world.deployments[0]["status"]["updatedNumberScheduled"] = 2.into();
+    assert!(world.plan_at(after(10)).steps.is_empty(), "it may come yet");
+    let done = world.apply_at(after(11));
+    assert_eq!(done, [Change::Update, Change::Inject], "b gets it too");
+    world.deployments[1]["status"]["observedGeneration"] = 2.into();
+    let dead = world.pods[4].clone();
+    world.roll();
+    world.pods.push(dead);
+    // Nor from being taken back: that of the DaemonSet itself begins.
+    world.age(None);
+    assert_eq!(world.apply_at(after(30)), [Change::TakeBack]);
+    only_seen(&mut world);
+    assert_eq!(world.apply_at(after(41)), [Change::TakeBack]);
+    assert_eq!(records(&world), [false, false]);
+}
+
+#[test]
+fn a_rollout_that_has_just_begun_over_old_pods_is_waited_for() {
+    let mut world = beside_a_daemon_set();
+    assert_eq!(world.apply_at(now()), [Change::Inject]);
+    only_seen(&mut world);
+    assert!(world.plan_at(after(1)).steps.is_empty());
+    world.roll();
+    world.deployments[0]["status"]["updatedNumberScheduled"] = 2.into();
+    world.settle_at(after(2));
+    world.settle_at(after(3));
+    assert_eq!(records(&world), [true, true]);
+    for pod in &mut world.pods {
+        pod["metadata"]["creationTimestamp"] = after(3).to_string().into();
+    }
+    world.age(None);
+    assert_eq!(world.apply_at(after(60)), [Change::TakeBack]);
+    only_seen(&mut world);
+    world.deployments[0]["metadata"]["managedFields"] = json!([{
+        "manager": "kube-controller-manager", "operation": "Update", "subresource": "status",
+        "time": after(60).to_string(),
+    }]);
+    assert!(world.plan_at(after(61)).steps.is_empty());
+    assert_eq!(world.plan_at(after(70)).steps.len(), 1);
+}
+
+#[test]
+fn before_the_age_is_known_to_be_harmless_no_other_gets_it() {
+    let mut world = beside_a_daemon_set();
+    assert_eq!(world.apply_at(now()), [Change::Inject]);
+    only_seen(&mut world);
+    world.deployments[0]["status"]["updatedNumberScheduled"] = 1.into();
+    let mut broken = pod(&world.deployments[0], 0);
+    broken["metadata"]["creationTimestamp"] = now().to_string().into();
+    broken["status"]["conditions"] = json!([
+        {"type": "Ready", "status": "False", "lastTransitionTime": after(1).to_string()}
+    ]);
+    world.pods[0] = broken;
+    assert!(world.plan_at(after(10)).steps.is_empty());
+    assert_eq!(world.apply_at(after(11)), [Change::TakeBack]);
+    assert_eq!(records(&world), [true, false], "that it failed");
+}
