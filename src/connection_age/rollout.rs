@@ -54,6 +54,13 @@ pub fn waits_for_the_dead(
     workload.kind == Kind::DaemonSet && stands_still(workload, pods, deadline, now)
 }
 
+/// Whether a rollout goes no further by itself: it is paused, has failed, or nothing moves any more.
+pub fn has_halted(workload: &Workload, pods: &[Pod], deadline: Duration, now: Timestamp) -> bool {
+    workload.paused
+        || workload.is_seen() && workload.progress.deadline_exceeded
+        || stands_still(workload, pods, deadline, now)
+}
+
 /// Whether the controller has seen the last change, and nothing has come of it within the deadline.
 fn stands_still(workload: &Workload, pods: &[Pod], deadline: Duration, now: Timestamp) -> bool {
     workload.is_seen() && is_stuck(workload, pods, set_in_motion(workload), deadline, now)

@@ -27,6 +27,8 @@ struct Other {
     name: String,
     /// It has a record of ours, or is to get one. What was taken back has none any more, and its pods may be in motion for it.
     involved: bool,
+    /// Its pods are not replaced any further as things are. The age does not go in beside it, but it comes out.
+    halted: bool,
 }
 
 /// One rollout at a time, none where something else moves, none before clients can know the pods of the last, none beyond
@@ -94,17 +96,18 @@ impl Others {
             .iter()
             .filter(|(workload, outcome)| outcome.involved || workload.is_selected(selector))
             .map(|(workload, outcome)| (*workload, outcome.involved));
+        let (pods, deadline) = (&observed.pods, permit.deadline);
         let other = |workload: &Workload, involved| Other {
             name: workload.to_string(),
             involved,
+            halted: rollout::has_halted(workload, pods, deadline, now),
         };
         let fresh = serving.clone().filter_map(|(workload, involved)| {
-            let known = rollout::newest_ready(workload, &observed.pods)? + timing::LOOK_UP;
+            let known = rollout::newest_ready(workload, pods)? + timing::LOOK_UP;
             // A clock that is far ahead must not hold everything up.
             let soon = known > now && known <= now + timing::LOOK_UP;
             soon.then(|| (other(workload, involved), known))
         });
-        let (pods, deadline) = (&observed.pods, permit.deadline);
         // Whether the age is what keeps it is told by `keep`, which may need a little longer.
         let on_trial = |own: &Workload| {
             let mut looks = looks.iter();
@@ -126,12 +129,16 @@ impl Others {
         }
     }
 
-    /// What a workload waits for, and until when if that is known. Who takes back looks at all that serve.
+    /// What a workload waits for, and until when if that is known. Who takes back looks at all that serve, but for rollouts that
+    /// somebody would have to help on first.
     fn hold_up(&self, workload: &Workload, all: bool) -> Option<(Option<Timestamp>, String)> {
         let name = workload.to_string();
         let counts = |other: &&Other| other.name != name && (all || other.involved);
         let started = self.started.iter().filter(|other| **other != name);
-        let rolling = self.rolling.iter().filter(counts).map(|other| &other.name);
+        let rolling = self.rolling.iter().filter(counts);
+        let rolling = rolling
+            .filter(|other| !all || !other.halted)
+            .map(|other| &other.name);
         if let Some(other) = started.chain(rolling).next() {
             let text = format!("{workload} waits for the rollout of {other}");
             return Some((None, text));

@@ -205,3 +205,68 @@ fn before_the_age_is_known_to_be_harmless_no_other_gets_it() {
     assert_eq!(world.apply_at(after(11)), [Change::TakeBack]);
     assert_eq!(records(&world), [true, false], "that it failed");
 }
+
+type Halt = (&'static str, i64, fn(&mut Value));
+
+/// What stops a neighbour half way; from when on.
+const HALTS: [Halt; 3] = [
+    ("paused", 1, |own| own["spec"]["paused"] = true.into()),
+    ("failed", 1, |own| {
+        own["status"]["conditions"] = json!([
+            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+        ]);
+    }),
+    ("stuck", 10, |_| {}),
+];
+
+#[test]
+fn a_neighbour_that_goes_no_further_keeps_nothing_from_being_taken_back() {
+    for involved in [false, true] {
+        for (name, from, halt) in HALTS {
+            let mut world = two();
+            if !involved {
+                let mut age = env_age();
+                age["workloads"] = json!(["b"]);
+                world.age(Some(age));
+                world.settle();
+                world.settle();
+                assert_eq!(records(&world), [false, true]);
+            }
+            // A rollout of the owner's, half way.
+            let own = &mut world.deployments[0];
+            own["status"]["updatedReplicas"] = 1.into();
+            own["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "7".into();
+            world.pods[0]["metadata"]["creationTimestamp"] = now().to_string().into();
+            world.age(None);
+            let plan = world.plan_at(after(1));
+            assert!(plan.steps.is_empty(), "{name} {involved}: it goes on");
+            halt(&mut world.deployments[0]);
+            let plan = world.plan_at(after(from));
+            assert!(
+                plan.steps.iter().any(|step| step.name == "b"),
+                "{name} {involved}: {:?}",
+                plan.servers
+            );
+        }
+    }
+}
+
+#[test]
+fn beside_a_neighbour_that_goes_no_further_the_age_does_not_go_in() {
+    for (name, from, halt) in HALTS {
+        let mut world = World::new(
+            Some(env_age()),
+            vec![deployment("a", &json!({})), deployment("b", &json!({}))],
+        );
+        assert_eq!(world.apply_at(now()), [Change::Inject]);
+        let own = &mut world.deployments[0];
+        own["status"]["observedGeneration"] = 2.into();
+        own["status"]["updatedReplicas"] = 1.into();
+        // The owner's own change came on top: it is not the age that failed.
+        own["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "7".into();
+        halt(own);
+        world.pods[0]["metadata"]["creationTimestamp"] = now().to_string().into();
+        let plan = world.plan_at(after(from));
+        assert!(plan.steps.is_empty(), "{name}: {:?}", plan.steps);
+    }
+}
