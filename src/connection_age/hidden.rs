@@ -39,11 +39,17 @@ pub fn hold(observed: &Observed) -> bool {
     hidden.any(|row| row.set_by == Some(SetBy::Evenkeel))
 }
 
+/// A right may be missing for single workloads of a kind: those that were read speak for themselves.
 fn rows_of<'a>(observed: &'a Observed, hidden: &'a Unreadable) -> impl Iterator<Item = &'a Server> {
     let status = observed.backend.status.as_ref();
     let rows = status.map_or(&[][..], |status| &status.servers);
+    let is_read = |row: &Server| {
+        let mut own = observed.workloads.iter();
+        own.any(|own| own.kind == hidden.kind && own.name() == row.name)
+    };
     rows.iter()
         .filter(|row| row.kind == hidden.kind.as_str() && row.container.is_some())
+        .filter(move |row| !is_read(row))
 }
 
 /// Whether the server may be of that kind: a pod's owner is, or no other kind has what is looked for.

@@ -200,16 +200,19 @@ async fn workloads(
     for (candidate, result) in found.iter().zip(join_all(read).await) {
         match result {
             Ok(workload) => workloads.extend(workload),
-            Err(Error::Forbidden { .. }) => unreadable.push(Unreadable {
-                kind: candidate.kind,
-                verb: "get",
-            }),
+            Err(Error::Forbidden { .. }) => may_not_get(&mut unreadable, candidate.kind),
             Err(error) => return Err(error),
         }
     }
-    unreadable.dedup_by_key(|kind| kind.kind);
     workloads.sort_by(|a, b| (a.name(), a.kind).cmp(&(b.name(), b.kind)));
     Ok((workloads, unreadable))
+}
+
+/// Each kind once: what is known of its workloads is kept once for each.
+fn may_not_get(unreadable: &mut Vec<Unreadable>, kind: Kind) {
+    if unreadable.iter().all(|known| known.kind != kind) {
+        unreadable.push(Unreadable { kind, verb: "get" });
+    }
 }
 
 async fn read(
@@ -369,6 +372,31 @@ mod tests {
         backend.metadata.resource_version = Some(version.into());
         backend.metadata.deletion_timestamp = deleted.then_some(Time(jiff::Timestamp::UNIX_EPOCH));
         backend
+    }
+
+    #[test]
+    fn a_kind_that_may_not_be_read_is_told_of_once() {
+        let mut unreadable = vec![Unreadable {
+            kind: Kind::StatefulSet,
+            verb: "watch",
+        }];
+        for kind in [
+            Kind::Deployment,
+            Kind::DaemonSet,
+            Kind::Deployment,
+            Kind::StatefulSet,
+        ] {
+            may_not_get(&mut unreadable, kind);
+        }
+        let told: Vec<_> = unreadable.iter().map(|own| (own.kind, own.verb)).collect();
+        assert_eq!(
+            told,
+            [
+                (Kind::StatefulSet, "watch"),
+                (Kind::Deployment, "get"),
+                (Kind::DaemonSet, "get")
+            ]
+        );
     }
 
     #[test]

@@ -6,11 +6,12 @@ use crate::observed::{Kind, Unreadable};
 
 /// The plan where StatefulSets cannot be read.
 fn plan_without(world: &World) -> Plan {
+    plan_where(world, Kind::StatefulSet, "list")
+}
+
+fn plan_where(world: &World, kind: Kind, verb: &'static str) -> Plan {
     let observed = Observed {
-        unreadable: vec![Unreadable {
-            kind: Kind::StatefulSet,
-            verb: "list",
-        }],
+        unreadable: vec![Unreadable { kind, verb }],
         ..world.observed()
     };
     plan(&observed, FREE, now())
@@ -88,4 +89,25 @@ fn what_was_written_there_is_not_forgotten() {
     says(&plan, State::False, "Forbidden", &[]);
     world.backend.status.as_mut().unwrap().servers.clear();
     assert!(!plan_without(&world).holds, "nothing of ours is known of");
+}
+
+#[test]
+fn where_single_ones_cannot_be_read_each_has_one_row() {
+    let mut world = World::new(
+        Some(env_age()),
+        vec![deployment("a", &json!({})), deployment("b", &json!({}))],
+    );
+    world.settle();
+    world.settle();
+    world.deployments.pop();
+    let plan = plan_where(&world, Kind::Deployment, "get");
+    let state = |row: &Server| (row.name.clone(), row.state.clone().unwrap());
+    let rows: Vec<_> = plan.servers.iter().map(state).collect();
+    let expected = [("a", "Applied"), ("b", "Forbidden")];
+    assert_eq!(
+        rows,
+        expected.map(|(name, state)| (name.into(), state.into()))
+    );
+    let words = ["may not get Deployments in namespace ns"];
+    says(&plan, State::False, "Forbidden", &words);
 }
