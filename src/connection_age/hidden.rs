@@ -19,11 +19,19 @@ pub fn statement(observed: &Observed, asks: bool) -> Option<Statement> {
     ))
 }
 
-/// The rows of such workloads as they were: they remember what was written, and how often it was taken out.
+/// The rows of such workloads as they were: they remember what was written, how often it was taken out, and that its rollout
+/// failed, which is known from nowhere else where the record is lost.
 pub fn rows(observed: &Observed) -> impl Iterator<Item = Server> {
-    observed.unreadable.iter().flat_map(|hidden| {
-        rows_of(observed, hidden).map(|row| Server {
-            state: Some(Reason::Forbidden.to_string()),
+    let forbidden = Reason::Forbidden.to_string();
+    let state = move |row: &Server| {
+        let failed = Reason::RolloutFailed.as_str();
+        let kept = row.state.clone().filter(|state| state == failed);
+        kept.unwrap_or_else(|| forbidden.clone())
+    };
+    observed.unreadable.iter().flat_map(move |hidden| {
+        let state = state.clone();
+        rows_of(observed, hidden).map(move |row| Server {
+            state: Some(state(row)),
             message: Some(missing(hidden, &observed.namespace())),
             ..row.clone()
         })

@@ -111,3 +111,36 @@ fn where_single_ones_cannot_be_read_each_has_one_row() {
     let words = ["may not get Deployments in namespace ns"];
     says(&plan, State::False, "Forbidden", &words);
 }
+
+#[test]
+fn that_a_rollout_failed_is_not_forgotten() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.settle();
+    let row = &mut world.backend.status.as_mut().unwrap().servers[0];
+    row.state = Some("RolloutFailed".into());
+    // Somebody has put the former Deployment back: no record is left of it.
+    world.deployments[0] = deployment("a", &json!({}));
+    for _ in 0..3 {
+        bump(&mut world.deployments[0]);
+    }
+    world.roll();
+    let hidden = std::mem::take(&mut world.deployments);
+    for _pass in 1..=2 {
+        let plan = plan_where(&world, Kind::Deployment, "get");
+        says(
+            &plan,
+            State::False,
+            "Forbidden",
+            &["may not get Deployments"],
+        );
+        let row = &plan.servers[0];
+        assert_eq!(row.state.as_deref(), Some("RolloutFailed"));
+        let text = row.message.as_deref().unwrap();
+        assert!(text.contains("may not get Deployments"), "{text}");
+        world.backend.status.as_mut().unwrap().servers = plan.servers;
+    }
+    world.deployments = hidden;
+    let plan = world.plan();
+    assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+    says(&plan, State::False, "RolloutFailed", &["Deployment a"]);
+}
