@@ -192,15 +192,23 @@ impl Judge {
         census
     }
 
-    /// Looks which new pods have their share of what the grown ones have.
+    /// Looks which new pods have their share of what the grown ones have; right after a rollout, where all are young, of what
+    /// all have.
     fn share(&mut self, census: &Census, family: Option<Family>) {
         let Some(family) = family else { return };
-        let judged = as_f64(census.judged.len().max(1));
         let (pods, settings) = (&self.pods, &self.settings);
-        self.arrivals
-            .share(census.total() / judged, settings.window, |uid| {
-                pods.get(uid)?.last_window(settings, family)
-            });
+        let window_of = |uid: &str| pods.get(uid)?.last_window(settings, family);
+        let (total, count) = if census.judged.is_empty() {
+            let all: Vec<f64> = pods
+                .keys()
+                .filter_map(|uid| Some(window_of(uid)?.1))
+                .collect();
+            (all.iter().sum(), all.len())
+        } else {
+            (census.total(), census.judged.len())
+        };
+        let fair = total / as_f64(count.max(1));
+        self.arrivals.share(fair, settings.window, window_of);
     }
 
     /// What the numbers of the judged pods come to.

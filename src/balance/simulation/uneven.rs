@@ -1,5 +1,8 @@
 //! Traffic that is uneven: it must be said, in time, by its name, and taken back when it is over.
 
+use std::time::Duration;
+
+use super::super::round::Settings;
 use super::super::verdict::Verdict;
 use super::{Chance, World, brisk};
 
@@ -122,6 +125,29 @@ fn a_new_pod_that_gets_its_share_slowly_is_timed_to_it() {
     world.rounds(2, |_| 50.0);
     // From 40 s on, and in a window since 40 s.
     assert_eq!(fair(&world).map(|fair| fair.as_secs()), Some(40));
+}
+
+#[test]
+fn a_share_is_timed_also_where_all_pods_are_young() {
+    let settings = Settings {
+        promise: Some(Duration::from_mins(2)),
+        ..brisk()
+    };
+    let mut world = World::new(settings, 2);
+    let now = world.now;
+    for pod in &mut world.pods {
+        pod.target.ready_since = now;
+    }
+    world.rounds(4, |_| 50.0);
+    world.scale(3);
+    assert_eq!(world.rounds(6, |_| 50.0), Verdict::WarmingUp);
+    let discovery = world.judge.report().discovery.unwrap();
+    assert!(
+        discovery
+            .fair_share
+            .is_some_and(|fair| fair <= Duration::from_secs(15)),
+        "{discovery:?}"
+    );
 }
 
 #[test]
