@@ -237,8 +237,8 @@ impl ScrapeError {
                     .into()
             }
             Self::OtherFamily => {
-                "counts its requests in another metric than the other pods, and two ways of counting cannot be compared: \
-                 have all pods serve the same metrics"
+                "counts its requests in another metric than the other pods, or than spec.balance.metrics.family names, and two ways of \
+                 counting cannot be compared: have all pods serve the same metrics, and leave that field out where they do"
                     .into()
             }
             Self::HttpStatus(code) => {

@@ -48,6 +48,7 @@ fn sentence(report: &Report, settings: &Settings) -> String {
         pods,
         ..
     } = report;
+    let failing = pods.saturating_sub(judged + warming);
     let max = report.max_over_mean.unwrap_or(1.0);
     let min = report.min_over_mean.unwrap_or(1.0);
     let hottest = names(&report.hottest, "one pod");
@@ -75,10 +76,11 @@ fn sentence(report: &Report, settings: &Settings) -> String {
                 format!("{hottest} has nearly all requests")
             }
         ),
-        Verdict::InsufficientData if report.scraped < 2 || 2 * report.scraped < *pods => {
+        // As the judge has it: too few of the grown pods can be judged.
+        Verdict::InsufficientData if failing > 0 && (*judged < 2 || *judged < failing) => {
             format!(
-                "only {} of {pods} pods could be scraped: {}",
-                report.scraped, report.metrics.message
+                "only {judged} of {pods} pods can be judged: {}",
+                report.metrics.message
             )
         }
         Verdict::InsufficientData => format!(
