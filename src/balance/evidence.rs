@@ -105,6 +105,8 @@ impl Evidence {
                     self.suspected = None;
                     self.settled = Some(verdict);
                 }
+                // What is uneven is there: it must not be denied for as long as it is watched.
+                self.settled = self.settled.filter(|said| *said != Verdict::NoTraffic);
                 self.settled.unwrap_or(Verdict::WarmingUp)
             }
         }
@@ -255,6 +257,14 @@ mod tests {
                     .all(|said| *said == WarmingUp)
             );
         }
+    }
+
+    #[test]
+    fn silence_is_not_said_of_what_is_watched() {
+        let mut evidence = Evidence::default();
+        say(&mut evidence, 0, &[Verdict::NoTraffic]);
+        let said = evidence.weigh(Observation::Suspicion(Skewed), at(5), WINDOW);
+        assert_eq!(said, WarmingUp);
     }
 
     #[test]
