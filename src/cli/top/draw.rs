@@ -152,16 +152,11 @@ fn pods(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
     };
     let [above, list] = Layout::vertical([Constraint::Length(2), Constraint::Min(1)]).areas(list);
     frame.render_widget(Paragraph::new(about(pods)).wrap(Wrap { trim: true }), above);
-    let busiest = pods
-        .rows
-        .iter()
-        .filter_map(|pod| pod.requests_per_second)
-        .fold(f64::MIN_POSITIVE, f64::max);
     let rows: Vec<Row<'static>> = pods
         .rows
         .iter()
         .skip(view.scrolled)
-        .map(|row| pod(row, busiest))
+        .map(|row| pod(row, pods.part(row)))
         .collect();
     let widths = [
         Constraint::Fill(1),
@@ -188,15 +183,13 @@ fn about(pods: &Pods) -> String {
     }
 }
 
-fn pod(pod: &PodRow, busiest: f64) -> Row<'static> {
+fn pod(pod: &PodRow, part: Option<f64>) -> Row<'static> {
     let color = match pod.state {
         State::Serving => GOOD,
         State::Hot | State::Starved => BAD,
         State::WarmingUp | State::NoMetrics => UNKNOWN,
     };
-    let load = pod
-        .requests_per_second
-        .map_or_else(String::new, |rate| bar(rate / busiest, LOAD));
+    let load = part.map_or_else(String::new, |part| bar(part, LOAD));
     Row::new([
         Cell::new(pod.name.clone()),
         Cell::new(percent(pod.share)),

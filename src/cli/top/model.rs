@@ -3,7 +3,7 @@
 use kube::ResourceExt as _;
 use serde::Serialize;
 
-use crate::api::{ConditionType, GrpcBackend, PodShare};
+use crate::api::{BalanceStatus, ConditionType, GrpcBackend, PodShare};
 use crate::balance::{PodStanding, Report};
 
 /// Which backend.
@@ -209,12 +209,7 @@ impl Pods {
 
     /// Only what the status names.
     pub fn of_status(backend: &GrpcBackend, note: String) -> Self {
-        let balance = backend
-            .status
-            .clone()
-            .unwrap_or_default()
-            .balance
-            .unwrap_or_default();
+        let balance = balance(backend);
         let total: Option<f64> = balance
             .requests_per_second
             .and_then(|total| total.parse().ok());
@@ -242,23 +237,30 @@ impl Pods {
 
     /// Requests per second of a pod if all had the same.
     pub fn mean(&self) -> Option<f64> {
-        let rates: Vec<f64> = self
-            .rows
-            .iter()
-            .filter_map(|pod| pod.requests_per_second)
-            .collect();
-        let count = u32::try_from(rates.len()).ok().filter(|count| *count > 0)?;
-        Some(rates.iter().sum::<f64>() / f64::from(count))
+        let count = u32::try_from(self.rates().count()).ok()?;
+        (count > 0).then(|| self.rates().sum::<f64>() / f64::from(count))
+    }
+
+    /// A pod's part of what the busiest has, 0 to 1.
+    pub fn part(&self, pod: &PodRow) -> Option<f64> {
+        let busiest = self.rates().fold(f64::MIN_POSITIVE, f64::max);
+        Some(pod.requests_per_second? / busiest)
+    }
+
+    fn rates(&self) -> impl Iterator<Item = f64> {
+        self.rows.iter().filter_map(|pod| pod.requests_per_second)
     }
 }
 
-fn named(backend: &GrpcBackend) -> impl Fn(&str) -> Option<State> {
-    let balance = backend
-        .status
-        .clone()
+fn balance(backend: &GrpcBackend) -> BalanceStatus {
+    let status = backend.status.as_ref();
+    status
+        .and_then(|status| status.balance.clone())
         .unwrap_or_default()
-        .balance
-        .unwrap_or_default();
+}
+
+fn named(backend: &GrpcBackend) -> impl Fn(&str) -> Option<State> {
+    let balance = balance(backend);
     move |pod| {
         let among = |shares: &[PodShare]| shares.iter().any(|share| share.pod == pod);
         if among(&balance.hottest) {

@@ -74,22 +74,14 @@ fn cells(backend: &Backend) -> [String; 9] {
 }
 
 fn pod_cells(pods: &Pods) -> Vec<[String; 5]> {
-    let busiest = pods
-        .rows
-        .iter()
-        .filter_map(|pod| pod.requests_per_second)
-        .fold(0.0, f64::max);
     pods.rows
         .iter()
         .map(|pod| {
-            let part = pod
-                .requests_per_second
-                .map_or(0.0, |rate| rate / busiest.max(f64::MIN_POSITIVE));
             [
                 pod.name.clone(),
                 percent(pod.share),
                 rate(pod.requests_per_second),
-                bar(part, BAR),
+                bar(pods.part(pod).unwrap_or(0.0), BAR),
                 word(pod.state).to_owned(),
             ]
         })
