@@ -32,10 +32,14 @@ const DOCUMENTED: Duration = Duration::from_secs(33 + 30 + 30);
 const WHOLE_SECOND: Duration = Duration::from_secs(1);
 /// Servers spread the age of 30 s by a tenth; the client's clock begins a little later than theirs.
 const AGED: std::ops::RangeInclusive<u64> = 26_500..=40_000;
+/// For each call. A client that knows no living pod has none until its next look-up, up to 30 s later: that still shows. A
+/// machine on which all stands still for some seconds does not.
+const PATIENT: &str = "--deadline=15s";
 
 async fn new_pods_serve_within_the_promise(world: Arc<World>) -> Result<()> {
     let server = manifests::server("echo", 2);
-    let (bed, client) = aged_with_client(&world, "discover", &server, &["--rate=50"]).await?;
+    let (bed, client) =
+        aged_with_client(&world, "discover", &server, &["--rate=50", PATIENT]).await?;
     until(
         "three rounds of scrapes saw the traffic",
         ROLLOUT,
@@ -68,7 +72,7 @@ async fn a_replaced_pod_serves_within_the_promise(world: Arc<World>) -> Result<(
     // Longer than the old pod drains.
     manifests::container(&mut server)["args"] = json!(["--drain=5s", "--ready-after=12s"]);
     server["spec"]["strategy"] = json!({"rollingUpdate": {"maxSurge": 2, "maxUnavailable": 0}});
-    let flags = ["--rate=50", "--dns-min-interval=1s"];
+    let flags = ["--rate=50", "--dns-min-interval=1s", PATIENT];
     let (bed, client) = aged_with_client(&world, "replace", &server, &flags).await?;
     let old = names(&bed.pods("app=echo").await?);
     bed.kubectl(&["delete", "pod", &old[0], "--wait=false"])
@@ -93,8 +97,14 @@ async fn two_versions_under_one_selector(world: Arc<World>) -> Result<()> {
     bed.rolled_out("v2").await?;
     bed.apply(&manifests::backend("echo")).await?;
     bed.reason("echo", ServicesReady, "Created", SOON).await?;
+    // Not by the operator's twin, which goes with the backend while the client is still there.
+    let mut theirs = manifests::service("theirs");
+    theirs["spec"]["clusterIP"] = "None".into();
+    theirs["spec"]["selector"] = json!({"app": "echo"});
+    bed.apply(&theirs).await?;
+    let target = format!("dns:///theirs.{}.svc.cluster.local:8080", bed.name());
     let client = bed
-        .client("client", &headless(&bed), &["--rate=100"])
+        .client("client", &target, &["--rate=100", PATIENT])
         .await?;
     // At once: the client has just looked up and will not for 30 s. Both rollouts in that time would leave it no pod that lives.
     let begun = Timestamp::now();
@@ -151,6 +161,16 @@ async fn two_versions_under_one_selector(world: Arc<World>) -> Result<()> {
         )
         .await?;
     }
+    no_errors(&bed, &client).await?;
+    // The way back replaces all pods likewise.
+    let begun = Timestamp::now();
+    bed.kubectl(&["delete", "gb", "echo", "--wait=false"])
+        .await?;
+    until("the backend is gone", ROLLOUT * 2, async || {
+        Ok((!bed.exists("gb/echo").await?).then_some(()))
+    })
+    .await?;
+    one_after_the_other(&bed, begun).await?;
     no_errors(&bed, &client).await
 }
 
