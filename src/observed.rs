@@ -47,6 +47,44 @@ pub struct Observed {
     pub published: Option<Published>,
     /// Whether the namespace is being deleted: nothing may be created in it and nothing needs to be restored.
     pub namespace_terminating: bool,
+    /// What scales the workloads; none: not known.
+    pub autoscalers: Option<Vec<Autoscaler>>,
+    /// Read from files: nothing is known of what runs.
+    pub from_manifests: bool,
+    /// Nobody wrote a GrpcBackend: this one was made up from a workload and its Services.
+    pub guessed: bool,
+}
+
+/// What sets the replicas of a workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Autoscaler {
+    /// Its kind, `HorizontalPodAutoscaler` or `ScaledObject`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The workload's kind, as written.
+    pub target_kind: String,
+    /// The workload's name.
+    pub target_name: String,
+    /// Never fewer pods.
+    pub min: i32,
+    /// Never more.
+    pub max: i32,
+}
+
+impl Autoscaler {
+    /// Whether it scales this one.
+    pub fn scales(&self, workload: &Workload) -> bool {
+        self.target_kind == workload.kind.as_str() && self.target_name == workload.name()
+    }
+
+    /// The field that says how many pods there may be.
+    pub fn max_field(&self) -> &'static str {
+        match self.kind {
+            "ScaledObject" => "spec.maxReplicaCount",
+            _ => "spec.maxReplicas",
+        }
+    }
 }
 
 /// A kind that the operator lacks a right for.
@@ -80,6 +118,27 @@ impl Observed {
         self.workloads
             .iter()
             .filter(|workload| workload.is_selected(selector))
+    }
+
+    /// What scales a workload, if that is known.
+    pub fn autoscaler(&self, workload: &Workload) -> Option<&Autoscaler> {
+        self.autoscalers
+            .iter()
+            .flatten()
+            .find(|scaler| scaler.scales(workload))
+    }
+
+    /// The most pods that may serve at once.
+    pub fn most_pods(&self) -> i32 {
+        let most = |workload| {
+            let scaler = self.autoscaler(workload);
+            scaler.map_or(workload.replicas, |scaler| {
+                scaler.max.max(workload.replicas)
+            })
+        };
+        self.serving_workloads()
+            .map(most)
+            .fold(0, i32::saturating_add)
     }
 
     /// Whether a workload that serves is replacing its pods.

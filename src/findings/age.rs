@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::api::ObservedAge;
 use crate::balance::{Turnover, bearable_age};
-use crate::observed::Observed;
+use crate::observed::{Observed, Workload};
+
+use super::{Seen, services};
 
 /// The longest age that is worth having.
 const LONG: Duration = Duration::from_mins(15);
@@ -15,28 +17,51 @@ fn asked(observed: &Observed) -> Option<(&str, Duration)> {
 }
 
 /// GB021: without an age, clients that found their pods once never look again.
-pub(super) fn absent(observed: &Observed) -> Option<String> {
+pub(super) fn absent(observed: &Observed) -> Option<Seen> {
     let spec = &observed.backend.spec;
+    if observed.guessed {
+        return absent_from_guess(observed);
+    }
     (spec.connection_age.is_none() && spec.endpoint_watch.is_none()).then(|| {
-        "spec.connectionAge is not set: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
+        Seen::in_backend("spec", "spec.connectionAge is not set: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
          Set spec.connectionAge with the knob of your server, such as {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE}}} or, for a well-known one, knob: {preset: Thanos}, or let clients watch endpoints (spec.endpointWatch). If your server has an age by itself, or takes it from a file only, put GB021 into spec.ignoreFindings with that as the reason"
-            .into()
+            .into())
+    })
+}
+
+/// Without a GrpcBackend: whether anything in the containers speaks of an age. What a program sets by itself cannot be seen.
+fn absent_from_guess(observed: &Observed) -> Option<Seen> {
+    let server = observed.serving_workloads().next()?;
+    let speaks = |workload: &Workload| {
+        let text = serde_json::to_string(workload.containers()).unwrap_or_default();
+        let text = text.to_lowercase().replace(['-', '_', '.'], "");
+        ["connectionage", "connage", "maxage"]
+            .iter()
+            .any(|word| text.contains(word))
+    };
+    (services::wants_balance(observed) && !observed.serving_workloads().any(speaks)).then(|| {
+        let message = format!(
+            "no variable or flag of {server} speaks of a maximum connection age: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
+             Write a GrpcBackend with spec.connectionAge and the knob of your server (evenkeel check --fix begins one, evenkeel presets lists known servers), unless the program sets an age by itself or a proxy balances"
+        );
+        Seen::in_workload(server, "spec.template.spec.containers", message)
     })
 }
 
 /// GB022: the resolvers of most languages wait 30 seconds between two look-ups, that of .NET 15.
-pub(super) fn short(observed: &Observed) -> Option<String> {
+pub(super) fn short(observed: &Observed) -> Option<Seen> {
     let (text, age) = asked(observed)?;
     (age < Duration::from_secs(30)).then(|| {
-        format!("spec.connectionAge.maxAge is {text}: most clients wait 30 s between two look-ups (15 s in .NET), so an age under 30s costs connections and finds new pods hardly sooner. Set it to 30s or more")
+        Seen::in_backend("spec.connectionAge.maxAge", format!("spec.connectionAge.maxAge is {text}: most clients wait 30 s between two look-ups (15 s in .NET), so an age under 30s costs connections and finds new pods hardly sooner. Set it to 30s or more"))
     })
 }
 
 /// GB023: what ends comes back, and that costs both sides.
-pub(super) fn hurried(observed: &Observed) -> Option<String> {
+pub(super) fn hurried(observed: &Observed) -> Option<Seen> {
     let (text, age) = asked(observed)?;
+    let seen = |message| Seen::in_backend("spec.connectionAge.maxAge", message);
     let Some(often) = observed.published.as_ref()?.reconnects else {
-        return said_before(observed, "GB023");
+        return said_before(observed, "GB023").map(seen);
     };
     let better = bearable_age(age, often).as_secs().max(1);
     let longer = if better <= LONG.as_secs() {
@@ -45,7 +70,7 @@ pub(super) fn hurried(observed: &Observed) -> Option<String> {
         "Have".into()
     };
     (often > 0).then(|| {
-        format!("spec.connectionAge.maxAge is {text}, and a pod has so many connections that {often} or more end each second: every one comes back as a new one, with TLS by a handshake, and costs servers and clients CPU. {longer} the clients share connections")
+        seen(format!("spec.connectionAge.maxAge is {text}, and a pod has so many connections that {often} or more end each second: every one comes back as a new one, with TLS by a handshake, and costs servers and clients CPU. {longer} the clients share connections"))
     })
 }
 
@@ -58,15 +83,15 @@ fn said_before(observed: &Observed, id: &str) -> Option<String> {
 }
 
 /// GB029: a new pod may idle for 1.1 times the age.
-pub(super) fn long(observed: &Observed) -> Option<String> {
+pub(super) fn long(observed: &Observed) -> Option<Seen> {
     let (text, age) = asked(observed)?;
     (age > LONG).then(|| {
-        format!("spec.connectionAge.maxAge is {text}: a pod that is added may idle for that long. Set it to 15m or less; 5m suits most")
+        Seen::in_backend("spec.connectionAge.maxAge", format!("spec.connectionAge.maxAge is {text}: a pod that is added may idle for that long. Set it to 15m or less; 5m suits most"))
     })
 }
 
 /// GB024: what is still running when the grace ends is cut off.
-pub(super) fn short_grace(observed: &Observed) -> Option<String> {
+pub(super) fn short_grace(observed: &Observed) -> Option<Seen> {
     let grace = observed
         .backend
         .spec
@@ -75,23 +100,23 @@ pub(super) fn short_grace(observed: &Observed) -> Option<String> {
         .grace
         .as_ref()?;
     (grace.get().ok()? < Duration::from_secs(5)).then(|| {
-        format!("spec.connectionAge.grace is {}: a request that takes longer is cut off whenever its connection comes of age, and clients see UNAVAILABLE. Set it above the longest deadline of your clients; 30s suits most", grace.as_str())
+        Seen::in_backend("spec.connectionAge.grace", format!("spec.connectionAge.grace is {}: a request that takes longer is cut off whenever its connection comes of age, and clients see UNAVAILABLE. Set it above the longest deadline of your clients; 30s suits most", grace.as_str()))
     })
 }
 
 /// GB025: a connection with an open stream stays until the stream ends, and the grace is what ends it.
-pub(super) fn streams_without_grace(observed: &Observed) -> Option<String> {
+pub(super) fn streams_without_grace(observed: &Observed) -> Option<Seen> {
     let age = observed.backend.spec.connection_age.as_ref()?;
     let streams = observed.published.as_ref()?.streams;
     (streams && age.grace.is_none()).then(|| {
-        "the servers have streaming methods and spec.connectionAge.grace is not set: in most servers a connection with an open stream then stays for as long as the stream, and its pod keeps the load. \
+        Seen::in_backend("spec.connectionAge", "the servers have streaming methods and spec.connectionAge.grace is not set: in most servers a connection with an open stream then stays for as long as the stream, and its pod keeps the load. \
          Set spec.connectionAge.grace to the longest time that a stream may go on, if your server has a name for it; clients must open streams anew after that. If it has none, end streams in the program, or put GB025 into spec.ignoreFindings"
-            .into()
+            .into())
     })
 }
 
 /// GB034: it is set, and the connections do not follow.
-pub(super) fn outlived(observed: &Observed) -> Option<String> {
+pub(super) fn outlived(observed: &Observed) -> Option<Seen> {
     asked(observed)?;
     let turnover = &observed.published.as_ref()?.turnover;
     let Some((pod, _)) = turnover.iter().find(|(_, seen)| **seen == Turnover::Later) else {
@@ -107,12 +132,15 @@ pub(super) fn outlived(observed: &Observed) -> Option<String> {
             .findings
             .iter()
             .find(|finding| finding.id == "GB034")?;
-        return stands.then(|| said.message.clone());
+        return stands.then(|| Seen::in_backend("spec.connectionAge", said.message.clone()));
     };
     let of = owner(observed, pod);
-    Some(format!(
-        "connections of pod {pod}{of} outlive the age that it is set to by the server's own count: the server does not take the value, or takes it for another unit, or open streams hold its connections. \
+    Some(Seen::in_backend(
+        "spec.connectionAge",
+        format!(
+            "connections of pod {pod}{of} outlive the age that it is set to by the server's own count: the server does not take the value, or takes it for another unit, or open streams hold its connections. \
          Check the name and spec.connectionAge.knob's format against the server's documentation; where it serves streams, set spec.connectionAge.grace"
+        ),
     ))
 }
 

@@ -2,15 +2,52 @@
 
 use kube::ResourceExt as _;
 
-use crate::observed::{Observed, mesh_proxy};
+use crate::observed::{Observed, Workload, mesh_proxy};
+
+use super::Seen;
 
 /// GB028: a proxy beside the server balances requests already.
-pub(super) fn beside_an_age(observed: &Observed) -> Option<String> {
+pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
     observed.backend.spec.connection_age.as_ref()?;
-    let mut meshed = observed.pods.iter();
-    let (pod, proxy) = meshed.find_map(|pod| Some((pod.name_any(), mesh_proxy(pod)?)))?;
-    Some(format!(
-        "pod {pod} has the proxy {proxy} beside its server and spec.connectionAge is set: the mesh balances requests of meshed clients already, and the age then ends the connections between proxy and server only. \
+    let of_pods = observed.pods.iter().find_map(|pod| {
+        let proxy = mesh_proxy(pod)?;
+        let name = pod.name_any();
+        Some(format!("pod {name} has the proxy {proxy} beside its server"))
+    });
+    let seen = of_pods.or_else(|| {
+        let (workload, mesh) = observed
+            .serving_workloads()
+            .find_map(|workload| Some((workload, injected(workload)?)))?;
+        Some(format!(
+            "{workload} asks {mesh} to put a proxy beside its server"
+        ))
+    })?;
+    Some(Seen::in_backend(
+        "spec.connectionAge",
+        format!(
+            "{seen} and spec.connectionAge is set: the mesh balances requests of meshed clients already, and the age then ends the connections between proxy and server only. \
          Remove spec.connectionAge, unless clients outside the mesh call these pods"
+        ),
     ))
+}
+
+/// The mesh that a template asks for a proxy. What a namespace asks for is not known here.
+pub(super) fn injected(workload: &Workload) -> Option<&'static str> {
+    let metadata = workload.template.metadata.as_ref()?;
+    let says = |key: &str, values: &[&str]| {
+        [&metadata.labels, &metadata.annotations]
+            .into_iter()
+            .flatten()
+            .any(|map| {
+                map.get(key)
+                    .is_some_and(|value| values.contains(&value.as_str()))
+            })
+    };
+    let meshes = [
+        ("Linkerd", "linkerd.io/inject", &["enabled", "ingress"][..]),
+        ("Istio", "sidecar.istio.io/inject", &["true"]),
+        ("Istio", "istio.io/dataplane-mode", &["ambient"]),
+    ];
+    let mesh = meshes.iter().find(|(_, key, values)| says(key, values))?;
+    Some(mesh.0)
 }

@@ -1,13 +1,24 @@
 //! The rules of hygiene: one small function each, from what was observed to a sentence, and one catalogue of them.
 //!
 //! A rule says what was seen, why it matters and what to do. It is pure, so that the same rule speaks of a cluster and of
-//! files. To add one: write the function in the file of its family and name it in [`CATALOGUE`].
+//! files. To add one: write the function in the file of its family, describe it in [`CATALOGUE`], give it an example in
+//! `tests/corpus/rules/`, and run `make crds`, which writes its page.
 
 mod age;
+mod catalogue;
+mod dns;
+mod gitops;
 mod mesh;
 mod pods;
 mod rollout;
+mod scale;
+mod seen;
 mod services;
+mod watch;
+
+pub use catalogue::CATALOGUE;
+pub use seen::{Place, Seen};
+pub use services::{is_grpc, named, says_grpc};
 
 use crate::api::Finding;
 use crate::observed::Observed;
@@ -40,111 +51,95 @@ pub struct Rule {
     pub id: &'static str,
     /// How much it matters.
     pub severity: Severity,
+    /// What is wrong, in a few words.
+    pub title: &'static str,
+    /// Why it matters.
+    pub why: &'static str,
+    /// What to write instead, as YAML.
+    pub remedy: &'static str,
+    /// What has to be known for an answer besides Services and workloads.
+    pub needs: &'static [Need],
     /// What was seen, why it matters and what to do; nothing where all is well.
-    pub check: fn(&Observed) -> Option<String>,
+    pub check: fn(&Observed) -> Option<Seen>,
 }
 
-/// Every rule.
-pub const CATALOGUE: &[Rule] = &[
-    Rule {
-        id: "GB005",
-        severity: Severity::Error,
-        check: services::publishes_not_ready,
-    },
-    Rule {
-        id: "GB010",
-        severity: Severity::Warning,
-        check: pods::no_readiness_probe,
-    },
-    Rule {
-        id: "GB021",
-        severity: Severity::Warning,
-        check: age::absent,
-    },
-    Rule {
-        id: "GB022",
-        severity: Severity::Warning,
-        check: age::short,
-    },
-    Rule {
-        id: "GB023",
-        severity: Severity::Warning,
-        check: age::hurried,
-    },
-    Rule {
-        id: "GB024",
-        severity: Severity::Warning,
-        check: age::short_grace,
-    },
-    Rule {
-        id: "GB025",
-        severity: Severity::Warning,
-        check: age::streams_without_grace,
-    },
-    Rule {
-        id: "GB028",
-        severity: Severity::Info,
-        check: mesh::beside_an_age,
-    },
-    Rule {
-        id: "GB029",
-        severity: Severity::Warning,
-        check: age::long,
-    },
-    Rule {
-        id: "GB030",
-        severity: Severity::Info,
-        check: rollout::pre_stop_is_short,
-    },
-    Rule {
-        id: "GB031",
-        severity: Severity::Error,
-        check: rollout::termination_is_short,
-    },
-    Rule {
-        id: "GB032",
-        severity: Severity::Info,
-        check: rollout::rollout_is_fast,
-    },
-    Rule {
-        id: "GB033",
-        severity: Severity::Info,
-        check: pods::one_replica,
-    },
-    Rule {
-        id: "GB034",
-        severity: Severity::Error,
-        check: age::outlived,
-    },
-    Rule {
-        id: "GB054",
-        severity: Severity::Info,
-        check: pods::owned_by_job,
-    },
-];
+impl Rule {
+    /// Its page, in the repository.
+    pub fn page(&self) -> String {
+        format!("docs/findings/{}.md", self.id)
+    }
+}
+
+/// What not every observer knows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Need {
+    /// Running pods.
+    Pods,
+    /// What the pods' metrics say.
+    Metrics,
+    /// HorizontalPodAutoscalers.
+    Autoscalers,
+}
+
+impl Need {
+    /// As a sentence names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pods => "running pods",
+            Self::Metrics => "the pods' metrics",
+            Self::Autoscalers => "HorizontalPodAutoscalers",
+        }
+    }
+
+    fn is_met(self, observed: &Observed) -> bool {
+        match self {
+            // In a cluster no pods is an answer too.
+            Self::Pods => !observed.from_manifests || !observed.pods.is_empty(),
+            Self::Metrics => observed.published.is_some() || !observed.from_manifests,
+            Self::Autoscalers => observed.autoscalers.is_some(),
+        }
+    }
+}
+
+/// The answers of all rules.
+pub struct Answers {
+    /// What is worth changing, worst first, without what the user ignores.
+    pub found: Vec<(&'static Rule, Seen)>,
+    /// The rules that had no answer for want of what they need.
+    pub unchecked: Vec<&'static Rule>,
+}
+
+/// Asks every rule.
+pub fn ask(observed: &Observed) -> Answers {
+    let ignored = &observed.backend.spec.ignore_findings;
+    let (able, unchecked): (Vec<&Rule>, Vec<&Rule>) = CATALOGUE
+        .iter()
+        .filter(|rule| !ignored.iter().any(|ignored| ignored.id == rule.id))
+        .partition(|rule| rule.needs.iter().all(|need| need.is_met(observed)));
+    let mut found: Vec<_> = able
+        .into_iter()
+        .filter_map(|rule| Some((rule, (rule.check)(observed)?)))
+        .collect();
+    found.sort_by_key(|(rule, _)| (rule.severity, rule.id));
+    Answers { found, unchecked }
+}
 
 /// At most this many go into the status.
 const MAX: usize = 20;
 
-/// What is worth changing, worst first, without what the user ignores.
+/// What goes into the status: worst first, without what the user ignores.
 pub fn all(observed: &Observed) -> Vec<Finding> {
-    let ignored = &observed.backend.spec.ignore_findings;
-    let mut found: Vec<_> = CATALOGUE
-        .iter()
-        .filter(|rule| !ignored.iter().any(|ignored| ignored.id == rule.id))
-        .filter_map(|rule| Some((rule, (rule.check)(observed)?)))
-        .collect();
-    found.sort_by_key(|(rule, _)| (rule.severity, rule.id));
+    let found = ask(observed).found.into_iter().take(MAX);
     found
-        .into_iter()
-        .take(MAX)
-        .map(|(rule, message)| Finding {
+        .map(|(rule, seen)| Finding {
             id: rule.id.into(),
             severity: rule.severity.as_str().into(),
-            message,
+            message: seen.message,
         })
         .collect()
 }
 
+#[cfg(test)]
+mod services_tests;
 #[cfg(test)]
 mod tests;

@@ -5,25 +5,27 @@ use kube::ResourceExt as _;
 
 use crate::observed::{Kind, Observed};
 
+use super::Seen;
+
 /// GB010: without a probe a pod is published from the moment that its process starts.
-pub(super) fn no_readiness_probe(observed: &Observed) -> Option<String> {
+pub(super) fn no_readiness_probe(observed: &Observed) -> Option<Seen> {
     observed.serving_workloads().find_map(|workload| {
         let serves = |number: i32| observed.backend.spec.ports.iter().any(|port| port.target() == number);
         let container = workload.containers().iter().find(|container| {
             container.ports.iter().flatten().any(|port| serves(port.container_port))
         })?;
         container.readiness_probe.is_none().then(|| {
-            format!(
+            Seen::in_container(workload, &container.name, "readinessProbe", format!(
                 "container {} of {workload} has no readinessProbe: a pod gets requests before its server listens, and keeps getting them when it can no longer serve. Add readinessProbe: {{grpc: {{port: {}}}}}, or tcpSocket in place of grpc if the server has TLS or no grpc.health.v1.Health",
                 container.name,
                 observed.backend.spec.ports[0].target(),
-            )
+            ))
         })
     })
 }
 
 /// GB033: with one pod there is nothing to balance.
-pub(super) fn one_replica(observed: &Observed) -> Option<String> {
+pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
     let mut serving = observed.serving_workloads().filter(|own| own.replicas > 0);
     let (workload, None) = (serving.next()?, serving.next()) else {
         return None;
@@ -36,19 +38,24 @@ pub(super) fn one_replica(observed: &Observed) -> Option<String> {
         Kind::Deployment | Kind::StatefulSet => "Set its replicas to 2 or more",
     };
     (workload.replicas == 1).then(|| {
-        format!("{workload} has one pod{pod}, and no other serves: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. {remedy}")
+        Seen::in_workload(workload, "spec.replicas", format!("{workload} has one pod{pod}, and no other serves: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. {remedy}"))
     })
 }
 
 /// GB054: pods of a Job carry the selector's labels.
-pub(super) fn owned_by_job(observed: &Observed) -> Option<String> {
+pub(super) fn owned_by_job(observed: &Observed) -> Option<Seen> {
     let pod = observed.pods.iter().find(|pod| {
         pod.owner_references()
             .iter()
             .any(|owner| owner.kind == "Job")
     })?;
-    Some(format!(
-        "pod {} belongs to a Job and carries the labels of spec.selector: it is an endpoint of the Services, but is left out of the balance. Give the Job's pods other labels",
-        pod.name_any()
+    let name = pod.name_any();
+    Some(Seen::at(
+        "Pod",
+        Some(&name),
+        "metadata.labels".into(),
+        format!(
+            "pod {name} belongs to a Job and carries the labels of spec.selector: it is an endpoint of the Services, but is left out of the balance. Give the Job's pods other labels"
+        ),
     ))
 }

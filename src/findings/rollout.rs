@@ -7,6 +7,8 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use crate::connection_age::timing::{DNS_TTL, LOOK_UP};
 use crate::observed::{Observed, Update, Workload};
 
+use super::Seen;
+
 /// Until every node has heard that a pod is going.
 const PROPAGATION: Duration = Duration::from_secs(5);
 /// A graceful stop takes some time after the hook; not less than this.
@@ -15,7 +17,7 @@ const DRAIN: i64 = 5;
 const DEFAULT_TERMINATION: i64 = 30;
 
 /// GB030: clients that look names up by their own clock keep the address of a pod that is gone until the answer expires.
-pub(super) fn pre_stop_is_short(observed: &Observed) -> Option<String> {
+pub(super) fn pre_stop_is_short(observed: &Observed) -> Option<Seen> {
     let wanted = (DNS_TTL + PROPAGATION).as_secs();
     servers(observed).find_map(|(workload, pod)| {
         let container = serving(observed, pod)?;
@@ -24,17 +26,17 @@ pub(super) fn pre_stop_is_short(observed: &Observed) -> Option<String> {
             Hook::Absent => "has no preStop hook".into(),
             Hook::Sleeps(_) | Hook::Unknown => return None,
         };
-        Some(format!(
+        Some(Seen::in_container(workload, &container.name, "lifecycle", format!(
             "container {} of {workload} {seen}: clients that look names up by their own clock (Envoy STRICT_DNS, ginepro) call a pod that is gone for up to {wanted} s. \
              Add lifecycle: {{preStop: {{sleep: {{seconds: {wanted}}}}}}} and terminationGracePeriodSeconds: {}, unless all clients balance by gRPC itself, which a graceful stop tells",
             container.name,
             wanted + 30,
-        ))
+        )))
     })
 }
 
 /// GB031: the kubelet kills a pod in the middle of its graceful stop.
-pub(super) fn termination_is_short(observed: &Observed) -> Option<String> {
+pub(super) fn termination_is_short(observed: &Observed) -> Option<Seen> {
     servers(observed).find_map(|(workload, pod)| {
         let container = serving(observed, pod)?;
         let Hook::Sleeps(sleep) = pre_stop(container) else {
@@ -42,17 +44,17 @@ pub(super) fn termination_is_short(observed: &Observed) -> Option<String> {
         };
         let period = pod.termination_grace_period_seconds.unwrap_or(DEFAULT_TERMINATION);
         (period < sleep + DRAIN).then(|| {
-            format!(
+            Seen::in_workload(workload, "spec.template.spec.terminationGracePeriodSeconds", format!(
                 "{workload} gives its pods {period} s to end, of which the preStop hook of container {} sleeps {sleep}: running requests are cut off. Set terminationGracePeriodSeconds to {} or more",
                 container.name,
                 sleep + 30,
-            )
+            ))
         })
     })
 }
 
 /// GB032: all pods are others before a client may look again.
-pub(super) fn rollout_is_fast(observed: &Observed) -> Option<String> {
+pub(super) fn rollout_is_fast(observed: &Observed) -> Option<Seen> {
     let wanted = i64::try_from(LOOK_UP.as_secs()).ok()?;
     servers(observed).find_map(|(workload, _)| {
         let replicas = i64::from(workload.replicas);
@@ -61,10 +63,10 @@ pub(super) fn rollout_is_fast(observed: &Observed) -> Option<String> {
         let pace = batches * i64::from(workload.min_ready_seconds);
         let by_itself = replicas > 1 && workload.update != Update::OnDelete;
         (by_itself && pace < wanted).then(|| {
-            format!(
+            Seen::in_workload(workload, "spec.minReadySeconds", format!(
                 "a rollout of {workload} may replace all {replicas} pods within {pace} s and their start, while DNS clients may look again only after {wanted} s: for a moment one may know no pod that lives. Set minReadySeconds to {}",
                 (wanted + batches - 1) / batches.max(1),
-            )
+            ))
         })
     })
 }

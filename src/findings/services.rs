@@ -1,22 +1,198 @@
 //! Services.
 
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
-use crate::observed::Observed;
+use crate::observed::{Kind, Observed, Workload};
+
+use super::{Seen, mesh};
+
+/// GB001: one connection, one pod.
+pub(super) fn only_cluster_ip(observed: &Observed) -> Option<Seen> {
+    let service = observed.cluster_ip.as_ref()?;
+    let stands_alone = observed.guessed && observed.headless.is_none();
+    let name = service.name_any();
+    (stands_alone && wants_balance(observed)).then(|| {
+        let message = format!(
+            "Service {name} is the only way to its gRPC servers and has one virtual address: a client keeps one connection, so one pod has all of its requests and others may have none. \
+             Give it a headless twin (evenkeel check --fix prints the GrpcBackend that keeps one) and have clients dial that with dns:/// and round_robin, unless a mesh or a proxy balances"
+        );
+        Seen::in_service(&name, "spec", message)
+    })
+}
+
+/// Whether a guess is about something that clients have to balance by themselves: one pod leaves nothing to balance, peers
+/// with names of their own are dialled by those, and a mesh balances by itself.
+pub(super) fn wants_balance(observed: &Observed) -> bool {
+    let otherwise = |workload: &Workload| {
+        workload.kind == Kind::StatefulSet || mesh::injected(workload).is_some()
+    };
+    observed.most_pods() != 1 && !observed.serving_workloads().any(otherwise)
+}
+
+/// GB003: a headless Service translates no ports.
+pub(super) fn headless_port_differs(observed: &Observed) -> Option<Seen> {
+    let service = observed.headless.as_ref()?;
+    let name = service.name_any();
+    ports(service).iter().enumerate().find_map(|(index, port)| {
+        let target = target(observed, port)?;
+        (target != port.port).then(|| {
+            let number = port.port;
+            let message = format!(
+                "headless Service {name} has port {number} for the pods' port {target}: nothing translates on that way, clients get the pods' addresses and connect to {number}, where nobody listens. Set its port to {target}, and have clients dial that"
+            );
+            Seen::in_service(&name, &format!("spec.ports[{index}].port"), message)
+        })
+    })
+}
+
+/// GB004: meshes and SRV records go by declared ports.
+pub(super) fn headless_without_ports(observed: &Observed) -> Option<Seen> {
+    let service = observed.headless.as_ref()?;
+    let name = service.name_any();
+    let target = observed.backend.spec.ports.first()?.target();
+    ports(service).is_empty().then(|| {
+        let message = format!(
+            "headless Service {name} declares no ports: a mesh takes its traffic for plain bytes or drops it, and watching clients find no port. Add ports: [{{name: grpc, port: {target}, appProtocol: kubernetes.io/h2c}}]"
+        );
+        Seen::in_service(&name, "spec", message)
+    })
+}
 
 /// GB005: `ready` is then true for every pod, for those that are going too.
-pub(super) fn publishes_not_ready(observed: &Observed) -> Option<String> {
-    let service = [&observed.cluster_ip, &observed.headless]
+pub(super) fn publishes_not_ready(observed: &Observed) -> Option<Seen> {
+    let service = both(observed).find(|service| {
+        service
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.publish_not_ready_addresses == Some(true))
+    })?;
+    let name = service.name_any();
+    let message = format!(
+        "Service {name} has publishNotReadyAddresses: true: clients are sent to pods that are not ready yet, or not any more. Set it to false; peers that must find each other before they are ready want a Service of their own"
+    );
+    Some(Seen::in_service(
+        &name,
+        "spec.publishNotReadyAddresses",
+        message,
+    ))
+}
+
+/// GB006: what the one counts as a pod of the backend, the other does not.
+pub(super) fn selectors_differ(observed: &Observed) -> Option<Seen> {
+    let wanted = &observed.backend.spec.selector;
+    let service = both(observed).find(|service| {
+        let selector = service
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.selector.as_ref());
+        selector.is_none_or(|selector| selector != wanted)
+    })?;
+    let name = service.name_any();
+    let than = match (&observed.cluster_ip, observed.guessed) {
+        (Some(twin), true) => format!("its twin {}", twin.name_any()),
+        _ => "spec.selector".into(),
+    };
+    let message = format!(
+        "Service {name} selects other pods than {than}: clients of the one reach pods that those of the other do not. Give both the same selector: {}",
+        labels(wanted)
+    );
+    Some(Seen::in_service(&name, "spec.selector", message))
+}
+
+/// GB007: what ties clients to pods, or pods to nodes, skews the way through the virtual address.
+pub(super) fn ties_clients(observed: &Observed) -> Option<Seen> {
+    let service = observed.cluster_ip.as_ref()?;
+    let spec = service.spec.as_ref()?;
+    let (field, value) = if spec.session_affinity.as_deref() == Some("ClientIP") {
+        ("sessionAffinity", "ClientIP")
+    } else if spec.internal_traffic_policy.as_deref() == Some("Local") {
+        ("internalTrafficPolicy", "Local")
+    } else {
+        ("trafficDistribution", spec.traffic_distribution.as_deref()?)
+    };
+    let name = service.name_any();
+    let message = format!(
+        "Service {name} has {field}: {value}: connections go to some of the pods by where the client is, not evenly, and clients of a headless Service do not notice it at all. Remove {field}, or accept the skew and put GB007 into spec.ignoreFindings"
+    );
+    Some(Seen::in_service(&name, &format!("spec.{field}"), message))
+}
+
+/// GB082: meshes, gateways and dashboards tell gRPC by the port's name or its protocol.
+pub(super) fn protocol_unsaid(observed: &Observed) -> Option<Seen> {
+    both(observed).find_map(|service| {
+        let serves = |port: &ServicePort| {
+            let target = target(observed, port);
+            let ports = &observed.backend.spec.ports;
+            ports.iter().any(|own| Some(own.target()) == target)
+        };
+        let unsaid = |port: &ServicePort| port.app_protocol.is_none() && !says_grpc(port.name.as_deref());
+        let mut all = ports(service).iter().enumerate();
+        let (index, port) = all.find(|(_, port)| serves(port) && unsaid(port))?;
+        let name = service.name_any();
+        let message = format!(
+            "port {} of Service {name} does not say that it is gRPC: meshes and gateways take it for plain TCP and balance connections, not requests. Name it grpc, or add appProtocol: kubernetes.io/h2c (Gateway API) or grpc (Istio)",
+            port.port
+        );
+        Some(Seen::in_service(&name, &format!("spec.ports[{index}]"), message))
+    })
+}
+
+/// Whether a port's name says gRPC: as Istio reads it, and as people put it the other way round. gRPC-Web is HTTP/1.1 too.
+pub fn says_grpc(name: Option<&str>) -> bool {
+    name.is_some_and(|name| {
+        let name = name.to_ascii_lowercase();
+        let mut words = name.split('-');
+        !name.contains("web") && words.any(|word| matches!(word, "grpc" | "grpcs" | "h2c"))
+    })
+}
+
+/// Whether a protocol says gRPC.
+pub fn is_grpc(protocol: Option<&str>) -> bool {
+    matches!(protocol, Some("grpc" | "kubernetes.io/h2c" | "h2c"))
+}
+
+/// The number of the pods' port that a Service's port leads to, if that can be told.
+pub fn target(observed: &Observed, port: &ServicePort) -> Option<i32> {
+    match &port.target_port {
+        None => Some(port.port),
+        Some(IntOrString::Int(number)) => Some(*number),
+        Some(IntOrString::String(name)) => observed
+            .serving_workloads()
+            .find_map(|workload| named(workload, name)),
+    }
+}
+
+/// The number of a named port.
+pub fn named(workload: &Workload, name: &str) -> Option<i32> {
+    let ports = workload
+        .containers()
+        .iter()
+        .flat_map(|own| own.ports.iter().flatten());
+    ports
+        .into_iter()
+        .find(|port| port.name.as_deref() == Some(name))
+        .map(|port| port.container_port)
+}
+
+/// The Services that there are, the headless one last.
+pub(super) fn both(observed: &Observed) -> impl Iterator<Item = &Service> {
+    [&observed.cluster_ip, &observed.headless]
         .into_iter()
         .flatten()
-        .find(|service| {
-            service
-                .spec
-                .as_ref()
-                .is_some_and(|spec| spec.publish_not_ready_addresses == Some(true))
-        })?;
-    Some(format!(
-        "Service {} has publishNotReadyAddresses: true: clients are sent to pods that are not ready yet, or not any more. Set it to false; peers that must find each other before they are ready want a Service of their own",
-        service.name_any()
-    ))
+}
+
+fn ports(service: &Service) -> &[ServicePort] {
+    let spec = service.spec.as_ref();
+    spec.and_then(|spec| spec.ports.as_deref())
+        .unwrap_or_default()
+}
+
+fn labels(selector: &std::collections::BTreeMap<String, String>) -> String {
+    let pairs: Vec<_> = selector
+        .iter()
+        .map(|(key, value)| format!("{key}: {value}"))
+        .collect();
+    format!("{{{}}}", pairs.join(", "))
 }

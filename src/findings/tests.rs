@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn observed(spec: &Value, deployment: &Value) -> Observed {
+pub(super) fn observed(spec: &Value, deployment: &Value) -> Observed {
     let mut whole = json!({"selector": {"app": "a"}, "ports": [{"port": 80}]});
     for (key, value) in spec.as_object().unwrap() {
         whole[key] = value.clone();
@@ -21,7 +21,7 @@ fn observed(spec: &Value, deployment: &Value) -> Observed {
     }
 }
 
-fn deployment(replicas: i32, probe: bool) -> Value {
+pub(super) fn deployment(replicas: i32, probe: bool) -> Value {
     let mut container = json!({"name": "server", "ports": [{"containerPort": 80}]});
     if probe {
         container["readinessProbe"] = json!({"grpc": {"port": 80}});
@@ -31,11 +31,11 @@ fn deployment(replicas: i32, probe: bool) -> Value {
         "metadata": {"labels": {"app": "a"}}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 65}}}})
 }
 
-fn age(text: &str) -> Value {
+pub(super) fn age(text: &str) -> Value {
     json!({"connectionAge": {"maxAge": text, "knob": {"env": {"maxAge": "A"}}}})
 }
 
-fn ids(observed: &Observed) -> Vec<String> {
+pub(super) fn ids(observed: &Observed) -> Vec<String> {
     all(observed)
         .into_iter()
         .map(|finding| finding.id)
@@ -241,7 +241,8 @@ fn a_mesh_and_an_age() {
 #[test]
 fn a_service_that_publishes_what_is_not_ready() {
     let mut world = observed(&age("5m"), &deployment(2, true));
-    let service = json!({"metadata": {"name": "s"}, "spec": {"publishNotReadyAddresses": true}});
+    let spec = json!({"selector": {"app": "a"}, "ports": [{"name": "grpc", "port": 80}], "publishNotReadyAddresses": true});
+    let service = json!({"metadata": {"name": "s"}, "spec": spec});
     world.headless = Some(serde_json::from_value(service).unwrap());
     assert_eq!(ids(&world), ["GB005"]);
 }

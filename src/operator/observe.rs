@@ -94,6 +94,9 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         siblings: siblings(scope, backend),
         namespace_terminating,
         published: None,
+        autoscalers: None,
+        from_manifests: false,
+        guessed: false,
         backend: live,
     }))
 }

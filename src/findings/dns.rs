@@ -1,0 +1,107 @@
+//! Discovery by DNS.
+
+use kube::ResourceExt;
+
+use crate::names;
+use crate::observed::Observed;
+
+use super::{Seen, services};
+
+/// What a UDP answer may have where nothing larger is agreed on.
+const PLAIN: usize = 512;
+/// What Go asks for, and its record of 11 bytes that says so.
+const EDNS: usize = 1232 - 11;
+/// Over TCP the length is two bytes.
+const TCP: usize = 65_535;
+
+/// GB040: old C libraries take what fits into a datagram for all.
+pub(super) fn answer_is_cut(observed: &Observed) -> Option<Seen> {
+    let (pods, most) = (pods(observed)?, addresses(observed, PLAIN));
+    (pods > most).then(|| {
+        let message = format!(
+            "up to {pods} pods, of which an answer of {PLAIN} bytes holds {most}: clients on musl before 1.2.4 (Alpine before 3.18) read no further, and each sees a random part of the pods. Build such clients on Alpine 3.18 or later, or let them watch endpoints (spec.endpointWatch)"
+        );
+        in_workload(observed, message)
+    })
+}
+
+/// GB041: each look-up is made twice.
+pub(super) fn answer_needs_tcp(observed: &Observed) -> Option<Seen> {
+    let (pods, most) = (pods(observed)?, addresses(observed, EDNS));
+    (pods > most).then(|| {
+        let message = format!(
+            "up to {pods} pods, of which a datagram as Go asks for it (1232 bytes) holds {most}: each look-up is made again over TCP, and each client keeps {pods} connections. See that NetworkPolicies allow TCP 53; far above a hundred pods consider subsetting or xDS"
+        );
+        in_workload(observed, message)
+    })
+}
+
+/// GB042: no answer holds them all.
+pub(super) fn answer_is_impossible(observed: &Observed) -> Option<Seen> {
+    let (pods, most) = (pods(observed)?, addresses(observed, TCP));
+    (pods > most).then(|| {
+        let message = format!(
+            "up to {pods} pods, of which the largest DNS answer (64 KiB) holds {most}: clients never learn of the others. Split the backend, or use xDS"
+        );
+        in_workload(observed, message)
+    })
+}
+
+/// GB046: a resolver takes each address for a pod.
+pub(super) fn two_families(observed: &Observed) -> Option<Seen> {
+    let service = observed.headless.as_ref()?;
+    is_dual(service).then(|| {
+        let name = service.name_any();
+        let message = format!(
+            "headless Service {name} has addresses of two families: resolvers take each pod's two for two pods, and clients keep two connections to each. Set ipFamilyPolicy: SingleStack"
+        );
+        Seen::in_service(&name, "spec.ipFamilyPolicy", message)
+    })
+}
+
+/// Whether it may have addresses of both families.
+pub(super) fn is_dual(service: &k8s_openapi::api::core::v1::Service) -> bool {
+    service.spec.as_ref().is_some_and(|spec| {
+        let families = spec.ip_families.as_ref().map_or(0, Vec::len);
+        let policy = spec.ip_family_policy.as_deref();
+        // In a cluster the families say what has become of the policy: with one of them it has one.
+        families > 1
+            || families == 0 && matches!(policy, Some("PreferDualStack" | "RequireDualStack"))
+    })
+}
+
+/// The most pods that one answer has to hold, where clients are to look them up.
+fn pods(observed: &Observed) -> Option<usize> {
+    if observed.guessed && observed.headless.is_none() {
+        return None;
+    }
+    usize::try_from(observed.most_pods()).ok()
+}
+
+/// IPv4 addresses that fit: what is left after the header, the question and its type, by 16 bytes each.
+fn addresses(observed: &Observed, bytes: usize) -> usize {
+    let service = observed.headless.as_ref().map_or_else(
+        || names::headless_service(&observed.backend),
+        ResourceExt::name_any,
+    );
+    let name = format!("{service}.{}.svc.cluster.local", observed.namespace());
+    bytes.saturating_sub(12 + name.len() + 2 + 4) / 16
+}
+
+fn in_workload(observed: &Observed, message: String) -> Seen {
+    let mut workloads = observed.serving_workloads();
+    let scaled = workloads.find_map(|workload| observed.autoscaler(workload));
+    if let Some(scaler) = scaled {
+        let name = Some(scaler.name.as_str());
+        return Seen::at(scaler.kind, name, scaler.max_field().into(), message);
+    }
+    match observed.serving_workloads().next() {
+        Some(workload) => Seen::in_workload(workload, "spec.replicas", message),
+        None => Seen::in_backend("spec", message),
+    }
+}
+
+/// Whether any of the Services may have addresses of both families.
+pub(super) fn any_dual(observed: &Observed) -> bool {
+    services::both(observed).any(is_dual)
+}

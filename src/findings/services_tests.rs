@@ -1,0 +1,329 @@
+use serde_json::{Value, json};
+
+use super::tests::{age, deployment, ids, observed};
+use super::*;
+
+/// A healthy backend with its two Services, and changes to them.
+fn world(cluster_ip: &Value, headless: &Value) -> Observed {
+    let mut world = observed(&age("5m"), &deployment(3, true));
+    let service = |name: &str, changes: &Value| {
+        let ports = json!([{"name": "grpc", "port": 80}]);
+        let mut spec = json!({"selector": {"app": "a"}, "ports": ports});
+        for (key, value) in changes.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        let service = json!({"metadata": {"name": name}, "spec": spec});
+        Some(serde_json::from_value(service).unwrap())
+    };
+    world.cluster_ip = service("a", cluster_ip);
+    world.headless = service("a-headless", headless);
+    if let Some(spec) = world
+        .headless
+        .as_mut()
+        .and_then(|service| service.spec.as_mut())
+    {
+        spec.cluster_ip = Some("None".into());
+    }
+    world
+}
+
+#[test]
+fn a_healthy_pair_has_none() {
+    assert!(ids(&world(&json!({}), &json!({}))).is_empty());
+}
+
+#[test]
+fn a_guess_with_one_service_wants_the_twin() {
+    let mut world = world(&json!({}), &json!({}));
+    world.guessed = true;
+    world.backend.spec.connection_age = None;
+    assert_eq!(ids(&world), ["GB021"]);
+    world.headless = None;
+    assert_eq!(ids(&world), ["GB001", "GB021"]);
+    world.guessed = false;
+    assert_eq!(ids(&world), ["GB021"], "the operator makes the twin");
+    world.guessed = true;
+    let meshed = json!({"labels": {"app": "a"}, "annotations": {"linkerd.io/inject": "enabled"}});
+    world.workloads[0].template.metadata = Some(serde_json::from_value(meshed).unwrap());
+    assert!(ids(&world).is_empty(), "a mesh balances");
+    world.workloads[0].kind = crate::observed::Kind::StatefulSet;
+    world.workloads[0]
+        .template
+        .metadata
+        .as_mut()
+        .unwrap()
+        .annotations = None;
+    assert!(ids(&world).is_empty(), "peers are dialled by name");
+    world.workloads[0].kind = crate::observed::Kind::Deployment;
+    world.workloads[0].replicas = 1;
+    assert_eq!(ids(&world), ["GB033"], "one pod leaves nothing to balance");
+    world.autoscalers = Some(vec![scaler(1, 2)]);
+    assert_eq!(ids(&world), ["GB001", "GB021", "GB071", "GB033"]);
+}
+
+#[test]
+fn a_guess_is_told_of_an_age_by_whatever_speaks_of_one() {
+    let mut world = world(&json!({}), &json!({}));
+    world.guessed = true;
+    world.backend.spec.connection_age = None;
+    for (key, value, found) in [
+        (
+            "env",
+            json!([{"name": "GRPC_MAX_CONNECTION_AGE", "value": "5m"}]),
+            vec![],
+        ),
+        (
+            "args",
+            json!(["--grpc-server-max-connection-age=5m"]),
+            vec![],
+        ),
+        ("args", json!(["--max-connections=5"]), vec!["GB021"]),
+    ] {
+        let mut deployment = deployment(3, true);
+        deployment["spec"]["template"]["spec"]["containers"][0][key] = value.clone();
+        let read: k8s_openapi::api::apps::v1::Deployment =
+            serde_json::from_value(deployment).unwrap();
+        world.workloads = vec![read.into()];
+        assert_eq!(ids(&world), found, "{value}");
+    }
+}
+
+#[test]
+fn the_port_of_a_headless_service() {
+    for (port, found) in [
+        (json!({"name": "grpc", "port": 80}), vec![]),
+        (
+            json!({"name": "grpc", "port": 80, "targetPort": 80}),
+            vec![],
+        ),
+        (
+            json!({"name": "grpc", "port": 81, "targetPort": 80}),
+            vec!["GB003"],
+        ),
+        (
+            json!({"name": "grpc", "port": 81, "targetPort": "main"}),
+            vec!["GB003"],
+        ),
+        (
+            json!({"name": "grpc", "port": 80, "targetPort": "main"}),
+            vec![],
+        ),
+        (
+            json!({"name": "grpc", "port": 81, "targetPort": "unknown"}),
+            vec![],
+        ),
+    ] {
+        let mut world = world(&json!({}), &json!({"ports": [port]}));
+        let mut deployment = deployment(3, true);
+        deployment["spec"]["template"]["spec"]["containers"][0]["ports"][0]["name"] = "main".into();
+        let read: k8s_openapi::api::apps::v1::Deployment =
+            serde_json::from_value(deployment).unwrap();
+        world.workloads = vec![read.into()];
+        assert_eq!(ids(&world), found, "{port}");
+    }
+    assert_eq!(ids(&world(&json!({}), &json!({"ports": []}))), ["GB004"]);
+    let translated = json!({"ports": [{"name": "grpc", "port": 81, "targetPort": 80}]});
+    assert!(
+        ids(&world(&translated, &json!({}))).is_empty(),
+        "a virtual address translates"
+    );
+}
+
+#[test]
+fn the_two_select_the_same() {
+    for (selector, found) in [
+        (json!({"app": "a"}), vec![]),
+        (json!({"app": "a", "version": "2"}), vec!["GB006"]),
+        (json!({}), vec!["GB006"]),
+        (json!(null), vec!["GB006"]),
+    ] {
+        let changes = json!({"selector": selector});
+        assert_eq!(ids(&world(&json!({}), &changes)), found, "{selector}");
+        assert_eq!(ids(&world(&changes, &json!({}))), found, "{selector}");
+    }
+}
+
+#[test]
+fn what_ties_clients() {
+    for (changes, found) in [
+        (json!({"sessionAffinity": "None"}), vec![]),
+        (json!({"sessionAffinity": "ClientIP"}), vec!["GB007"]),
+        (json!({"internalTrafficPolicy": "Cluster"}), vec![]),
+        (json!({"internalTrafficPolicy": "Local"}), vec!["GB007"]),
+        (json!({"trafficDistribution": "PreferClose"}), vec!["GB007"]),
+    ] {
+        assert_eq!(ids(&world(&changes, &json!({}))), found, "{changes}");
+    }
+    assert!(ids(&world(&json!({}), &json!({"sessionAffinity": "ClientIP"}))).is_empty());
+}
+
+#[test]
+fn a_port_says_that_it_is_grpc() {
+    for (port, found) in [
+        (json!({"port": 80}), vec!["GB082"]),
+        (json!({"port": 80, "name": "main"}), vec!["GB082"]),
+        (json!({"port": 80, "name": "grpc-web"}), vec!["GB082"]),
+        (json!({"port": 80, "name": "tls-grpc"}), vec![]),
+        (
+            json!({"port": 80, "name": "main", "appProtocol": "kubernetes.io/h2c"}),
+            vec![],
+        ),
+        (json!({"port": 9090, "name": "metrics"}), vec![]),
+    ] {
+        let changes = json!({"ports": [port]});
+        assert_eq!(ids(&world(&changes, &json!({}))), found, "{port}");
+    }
+}
+
+#[test]
+fn two_families() {
+    for (changes, found) in [
+        (json!({"ipFamilyPolicy": "SingleStack"}), vec![]),
+        (json!({"ipFamilyPolicy": "PreferDualStack"}), vec!["GB046"]),
+        (
+            json!({"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv4"]}),
+            vec![],
+        ),
+        (json!({"ipFamilies": ["IPv4", "IPv6"]}), vec!["GB046"]),
+    ] {
+        assert_eq!(ids(&world(&json!({}), &changes)), found, "{changes}");
+        assert!(ids(&world(&changes, &json!({}))).is_empty(), "{changes}");
+    }
+}
+
+/// The borders are those of the arithmetic: (512 - 12 - (length + 2) - 4) / 16, and so on.
+#[test]
+fn how_many_pods_an_answer_holds() {
+    // a-headless.shop.svc.cluster.local: 33 letters.
+    for (pods, found) in [
+        (28, vec![]),
+        (29, vec!["GB040"]),
+        (73, vec!["GB040"]),
+        (74, vec!["GB040", "GB041"]),
+        (4_092, vec!["GB040", "GB041"]),
+        (4_093, vec!["GB042", "GB040", "GB041"]),
+    ] {
+        let mut world = world(&json!({}), &json!({}));
+        world.backend.metadata.namespace = Some("shop".into());
+        world.workloads[0].replicas = pods;
+        assert_eq!(ids(&world), found, "{pods}");
+        world.workloads[0].replicas = 3;
+        world.autoscalers = Some(vec![scaler(3, pods)]);
+        assert_eq!(ids(&world), found, "{pods} by an autoscaler");
+    }
+}
+
+fn scaler(min: i32, max: i32) -> crate::observed::Autoscaler {
+    crate::observed::Autoscaler {
+        kind: "HorizontalPodAutoscaler",
+        name: "a".into(),
+        target_kind: "Deployment".into(),
+        target_name: "a".into(),
+        min,
+        max,
+    }
+}
+
+#[test]
+fn clients_that_watch() {
+    let mut world = world(&json!({}), &json!({}));
+    world.backend.spec.endpoint_watch = Some(crate::api::EndpointWatch::default());
+    world.workloads[0].min_ready_seconds = 60;
+    world.backend.metadata.namespace = Some("shop".into());
+    let slices = |world: &Observed| ids(world).contains(&"GB050".to_owned());
+    world.workloads[0].replicas = 100;
+    assert!(!slices(&world));
+    world.workloads[0].replicas = 101;
+    assert!(slices(&world));
+    world.workloads[0].replicas = 3;
+    world
+        .cluster_ip
+        .as_mut()
+        .unwrap()
+        .spec
+        .as_mut()
+        .unwrap()
+        .ip_family_policy = Some("RequireDualStack".into());
+    assert_eq!(ids(&world), ["GB050"]);
+    world.backend.spec.endpoint_watch = None;
+    assert!(ids(&world).is_empty());
+}
+
+#[test]
+fn the_token_of_clients_that_watch() {
+    for (mounts, found) in [
+        (None, vec![]),
+        (Some(true), vec![]),
+        (Some(false), vec!["GB052"]),
+    ] {
+        let mut world = world(&json!({}), &json!({}));
+        world.backend.spec.endpoint_watch = Some(crate::api::EndpointWatch::default());
+        world.service_account = Some(k8s_openapi::api::core::v1::ServiceAccount {
+            automount_service_account_token: mounts,
+            ..Default::default()
+        });
+        assert_eq!(ids(&world), found, "{mounts:?}");
+    }
+}
+
+#[test]
+fn an_autoscaler_without_an_age() {
+    let mut world = world(&json!({}), &json!({}));
+    world.backend.spec.connection_age = None;
+    for (scalers, found) in [
+        (None, vec!["GB021"]),
+        (Some(vec![]), vec!["GB021"]),
+        (Some(vec![scaler(3, 3)]), vec!["GB021"]),
+        (Some(vec![scaler(3, 4)]), vec!["GB021", "GB071"]),
+    ] {
+        world.autoscalers = scalers;
+        assert_eq!(ids(&world), found);
+    }
+    assert!(ask(&world).unchecked.is_empty());
+    world.autoscalers = None;
+    let unchecked: Vec<_> = ask(&world).unchecked.iter().map(|rule| rule.id).collect();
+    assert_eq!(unchecked, ["GB071"]);
+}
+
+#[test]
+fn a_flag_in_args_that_are_applied() {
+    let flags =
+        json!({"connectionAge": {"maxAge": "5m", "knob": {"flags": {"maxAge": "--max-age"}}}});
+    for (args, marks, found) in [
+        (
+            json!(["serve"]),
+            json!({"argocd.argoproj.io/tracking-id": "x"}),
+            vec!["GB090"],
+        ),
+        (
+            json!(["serve", "-max-age=1m"]),
+            json!({"argocd.argoproj.io/tracking-id": "x"}),
+            vec![],
+        ),
+        (json!(["serve"]), json!({}), vec![]),
+        (
+            json!(null),
+            json!({"argocd.argoproj.io/tracking-id": "x"}),
+            vec![],
+        ),
+    ] {
+        let mut deployment = deployment(3, true);
+        deployment["metadata"]["annotations"] = marks.clone();
+        deployment["spec"]["template"]["spec"]["containers"][0]["args"] = args.clone();
+        let mut world = observed(&flags, &deployment);
+        assert_eq!(ids(&world), found, "{args} {marks}");
+        world.from_manifests = true;
+        let in_files = args == json!(["serve"]);
+        assert_eq!(
+            ids(&world).contains(&"GB090".to_owned()),
+            in_files,
+            "{args}"
+        );
+        world.backend.spec.connection_age.as_mut().unwrap().mode =
+            Some(crate::api::AgeMode::Advise);
+        assert!(ids(&world).is_empty());
+    }
+    let mut world = observed(&age("5m"), &deployment(3, true));
+    world.from_manifests = true;
+    assert!(ids(&world).is_empty(), "a variable stays through applies");
+}
