@@ -5,6 +5,7 @@
 //!   presets ─────── the knobs of real servers, as data
 //!   names ───────── every name that the operator gives
 //!   observed ────── one backend's world as plain values
+//!   manifests ───── the same world from files, line by line
 //!      │
 //!      ├─ services ─────── the pair of Services, the strings to dial
 //!      ├─ connection_age ─ the age into somebody's workload, and out again
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod connection_age;
 pub mod endpoint_watch;
 pub mod findings;
+pub mod manifests;
 pub mod names;
 pub mod observed;
 pub mod operator;

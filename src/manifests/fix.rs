@@ -1,0 +1,133 @@
+//! The GrpcBackend that would put things right.
+
+use std::fmt::Write as _;
+
+use kube::Resource as _;
+use serde_json::{Value, json};
+
+use super::group::Backend;
+use crate::api::{AgeMode, ConnectionAge, GoDuration, GrpcBackend, Knob};
+use crate::findings::{self, Severity};
+use crate::observed::{Observed, Workload};
+use crate::presets;
+
+/// As YAML, with comments where only the owner knows.
+pub fn fix(backend: &Backend) -> String {
+    let observed = &backend.observed;
+    let mut resource = observed.backend.clone();
+    let mut notes = Vec::new();
+    match &mut resource.spec.connection_age {
+        Some(age) => mend(age),
+        None => match known_server(observed) {
+            Some((preset, age)) => {
+                notes.push(format!(
+                    "The image looks like {preset}: see evenkeel presets {preset}."
+                ));
+                resource.spec.connection_age = Some(age);
+            }
+            None if resource.spec.endpoint_watch.is_none() => notes.push(AGE.into()),
+            None => {}
+        },
+    }
+    if in_args(observed, &resource) {
+        notes.push(ARGS.into());
+        if let Some(age) = &mut resource.spec.connection_age {
+            age.mode = Some(AgeMode::Advise);
+        }
+    }
+    resource.status = None;
+    let mut text = String::new();
+    if let Some(how) = &backend.how {
+        let _ = writeln!(text, "# Guessed: {how}.");
+    }
+    for note in notes.iter().flat_map(|note| note.lines()) {
+        let _ = writeln!(text, "# {note}");
+    }
+    for (rule, seen) in findings::ask(observed).found {
+        if !MENDED.contains(&rule.id) && rule.severity < Severity::Info {
+            let (file, line) = backend.locate(&seen.place);
+            let _ = writeln!(
+                text,
+                "# Still to do: {} at {file}:{line}: {}.",
+                rule.id, rule.title
+            );
+        }
+    }
+    // A resource of ours always has a YAML form.
+    text + &serde_yaml_ng::to_string(&bare(&resource)).unwrap_or_default()
+}
+
+/// What the resource settles: the twin, and the age, now or as the note says.
+const MENDED: [&str; 7] = [
+    "GB001", "GB021", "GB022", "GB024", "GB029", "GB071", "GB090",
+];
+
+const AGE: &str = "The server program has to offer a knob for the connection age (evenkeel presets lists known servers). With it, add to spec:\n  \
+    connectionAge: {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE, grace: MAX_CONNECTION_AGE_GRACE}}}";
+
+const ARGS: &str = "The age is a flag, and your args are applied again and again: with mode Advise the status says which one to\nwrite into them, and nothing is patched.";
+
+/// Whether the age would go into args that the manifests have.
+fn in_args(observed: &Observed, resource: &GrpcBackend) -> bool {
+    let observed = Observed {
+        backend: resource.clone(),
+        ..observed.clone()
+    };
+    let found = findings::ask(&observed).found;
+    found.iter().any(|(rule, _)| rule.id == "GB090")
+}
+
+/// What the rules of the age would say is settled.
+fn mend(age: &mut ConnectionAge) {
+    let seconds = |text: &GoDuration| text.get().ok().map(|time| time.as_secs_f64());
+    if seconds(&age.max_age).is_some_and(|age| age < 30.0) {
+        age.max_age = GoDuration::new("30s");
+    }
+    if seconds(&age.max_age).is_some_and(|age| age > 900.0) {
+        age.max_age = GoDuration::new("5m");
+    }
+    if age
+        .grace
+        .as_ref()
+        .and_then(seconds)
+        .is_some_and(|grace| grace < 5.0)
+    {
+        age.grace = Some(GoDuration::new("30s"));
+    }
+}
+
+/// An image whose name is that of a preset with a knob.
+fn known_server(observed: &Observed) -> Option<(&'static str, ConnectionAge)> {
+    let plain = |text: &str| text.to_lowercase().replace(['-', '_'], "");
+    let images = observed.serving_workloads().flat_map(Workload::containers);
+    let names: Vec<String> = images
+        .filter_map(|container| container.image.as_deref())
+        .filter_map(|image| image.rsplit('/').next()?.split([':', '@']).next())
+        .map(plain)
+        .collect();
+    let server = presets::all()
+        .iter()
+        .find(|server| server.knob.is_some() && names.contains(&plain(&server.name)))?;
+    let knob = json!({"preset": server.name});
+    let knob: Knob = serde_json::from_value(knob).ok()?;
+    let age = ConnectionAge {
+        max_age: GoDuration::new("5m"),
+        knob,
+        ..ConnectionAge::default()
+    };
+    Some((&server.name, age))
+}
+
+/// Without what only a server writes.
+fn bare(resource: &GrpcBackend) -> Value {
+    let mut metadata = json!({"name": resource.metadata.name});
+    if let Some(namespace) = &resource.metadata.namespace {
+        metadata["namespace"] = json!(namespace);
+    }
+    json!({
+        "apiVersion": GrpcBackend::api_version(&()),
+        "kind": GrpcBackend::kind(&()),
+        "metadata": metadata,
+        "spec": resource.spec,
+    })
+}

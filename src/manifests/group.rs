@@ -1,0 +1,174 @@
+//! Objects to backends, each with the world that rules look at.
+
+use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use kube::ResourceExt as _;
+
+use super::guess::{Guess, guess};
+use super::objects::{Objects, Placed, Source};
+use crate::api::GrpcBackend;
+use crate::findings::Place;
+use crate::names;
+use crate::observed::{Autoscaler, Observed, Workload, selects};
+
+/// One backend of the manifests.
+pub struct Backend {
+    /// Its world.
+    pub observed: Observed,
+    /// Where nobody wrote a GrpcBackend: how it was guessed.
+    pub how: Option<String>,
+    /// Where the GrpcBackend stands, or what it was guessed from.
+    main: Source,
+    /// Where the others stand, by kind and name.
+    sources: Vec<(&'static str, String, Source)>,
+}
+
+impl Backend {
+    /// Where a place is written: the file and the line.
+    pub fn locate(&self, place: &Place) -> (&str, usize) {
+        let Some(name) = &place.name else {
+            // A path of a GrpcBackend leads nowhere in what it was guessed from.
+            let path = if self.how.is_some() { "" } else { &place.path };
+            return (&self.main.file, self.main.line_of(path));
+        };
+        let is_it = |kind: &str, known: &String| kind == place.kind && known == name;
+        let source = self
+            .sources
+            .iter()
+            .find(|(kind, known, _)| is_it(kind, known));
+        let source = source.map_or(&self.main, |(_, _, source)| source);
+        (&source.file, source.line_of(&place.path))
+    }
+}
+
+/// Every backend, those that somebody wrote first, each by namespace and name.
+pub fn backends(objects: &Objects) -> Vec<Backend> {
+    let is_known = |workload: &Placed<Workload>| {
+        let mut backends = objects.backends.iter();
+        backends.any(|backend| {
+            backend.namespace == workload.namespace
+                && workload.object.is_selected(&backend.object.spec.selector)
+        })
+    };
+    let guesses = guess(objects, is_known);
+    let written = objects
+        .backends
+        .iter()
+        .map(|backend| written(objects, backend));
+    let made_up = guesses
+        .into_iter()
+        .filter_map(|guess| guessed(objects, guess));
+    let mut all: Vec<Backend> = written.chain(made_up).collect();
+    all.sort_by_cached_key(|backend| {
+        (
+            backend.how.is_some(),
+            names::key_of(&backend.observed.backend),
+        )
+    });
+    all
+}
+
+fn written(objects: &Objects, placed: &Placed<GrpcBackend>) -> Backend {
+    let backend = &placed.object;
+    let service = |name: String| {
+        let mut all = objects.services.iter();
+        all.find(|own| own.namespace == placed.namespace && own.object.name_any() == name)
+    };
+    let pair = [
+        names::cluster_ip_service(backend),
+        names::headless_service(backend),
+    ]
+    .map(service);
+    let mut made = world(objects, backend, pair, placed.source.clone());
+    let siblings = objects.backends.iter().filter(|own| {
+        own.namespace == placed.namespace && own.object.name_any() != backend.name_any()
+    });
+    made.observed.siblings = siblings.map(|own| own.object.clone()).collect();
+    made
+}
+
+fn guessed(objects: &Objects, guess: Guess<'_>) -> Option<Backend> {
+    let main = guess.cluster_ip.or(guess.headless)?.source.clone();
+    let mut made = world(
+        objects,
+        &guess.backend,
+        [guess.cluster_ip, guess.headless],
+        main,
+    );
+    made.observed.guessed = true;
+    made.how = Some(guess.how);
+    Some(made)
+}
+
+fn world(
+    objects: &Objects,
+    backend: &GrpcBackend,
+    pair: [Option<&Placed<Service>>; 2],
+    main: Source,
+) -> Backend {
+    let namespace = backend.namespace().unwrap_or_default();
+    let selector = &backend.spec.selector;
+    let mut sources = Vec::new();
+    let workloads = kept(
+        &objects.workloads,
+        &namespace,
+        &mut sources,
+        |own: &Workload| {
+            own.is_selected(selector)
+                .then(|| (own.kind.as_str(), own.name().to_owned()))
+        },
+    );
+    let scales = |own: &Autoscaler| workloads.iter().any(|workload| own.scales(workload));
+    let autoscalers = kept(&objects.autoscalers, &namespace, &mut sources, |own| {
+        scales(own).then(|| (own.kind, own.name.clone()))
+    });
+    let pods = kept(&objects.pods, &namespace, &mut sources, |own: &Pod| {
+        selects(selector, own.labels()).then(|| ("Pod", own.name_any()))
+    });
+    let account = names::watch_service_account(backend);
+    let accounts = kept(
+        &objects.accounts,
+        &namespace,
+        &mut sources,
+        |own: &ServiceAccount| {
+            (own.name_any() == account).then(|| ("ServiceAccount", account.clone()))
+        },
+    );
+    for service in pair.into_iter().flatten() {
+        sources.push(("Service", service.object.name_any(), service.source.clone()));
+    }
+    let [cluster_ip, headless] = pair.map(|service| service.map(|own| own.object.clone()));
+    let observed = Observed {
+        backend: backend.clone(),
+        cluster_ip,
+        headless,
+        service_account: accounts.into_iter().next(),
+        workloads,
+        pods,
+        autoscalers: Some(autoscalers),
+        from_manifests: true,
+        ..Observed::default()
+    };
+    Backend {
+        observed,
+        how: None,
+        main,
+        sources,
+    }
+}
+
+/// The objects of a namespace that `name` gives a kind and a name, and where they stand.
+fn kept<T: Clone>(
+    all: &[Placed<T>],
+    namespace: &str,
+    sources: &mut Vec<(&'static str, String, Source)>,
+    name: impl Fn(&T) -> Option<(&'static str, String)>,
+) -> Vec<T> {
+    let mut kept = Vec::new();
+    for own in all.iter().filter(|own| own.namespace == namespace) {
+        if let Some((kind, name)) = name(&own.object) {
+            sources.push((kind, name, own.source.clone()));
+            kept.push(own.object.clone());
+        }
+    }
+    kept
+}

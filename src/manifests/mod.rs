@@ -1,0 +1,25 @@
+//! Manifests as the world that rules speak of: text to objects with file and line, objects to backends.
+//!
+//! ```text
+//! bytes ─ yaml ─▶ documents with lines ─ objects ─▶ what is known of them ─ group ─▶ one Observed for each backend
+//! ```
+//!
+//! Where a GrpcBackend is written, it is the backend. Where none is, one is guessed (`guess` says how). What lists objects
+//! from a cluster can hand them to [`Objects::add`] as well: grouping is the same.
+
+mod fix;
+mod group;
+mod guess;
+mod node;
+mod objects;
+mod scalar;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use fix::fix;
+pub use group::{Backend, backends};
+pub use node::{Content, Node};
+pub use objects::{Fault, Objects, Placed, Source};
+pub use yaml::{Limits, Unreadable, read};

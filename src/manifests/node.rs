@@ -1,0 +1,94 @@
+//! A document as it was written: values with the lines that they stand on.
+
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+
+/// A value and its line.
+#[derive(Debug)]
+pub struct Node {
+    /// Counted from 1.
+    pub line: usize,
+    /// The value.
+    pub content: Content,
+    /// What the value weighs written out, aliases too.
+    pub weight: usize,
+    /// Levels below it, aliases too.
+    pub height: usize,
+}
+
+/// What a node is. Aliases share what they stand for.
+#[derive(Debug)]
+pub enum Content {
+    /// A single value.
+    Scalar(Value),
+    /// A list.
+    List(Vec<Rc<Node>>),
+    /// A map: each key with its line.
+    Map(Vec<(String, usize, Rc<Node>)>),
+}
+
+impl Node {
+    /// A field of a map.
+    pub fn get(&self, key: &str) -> Option<&Rc<Self>> {
+        Some(&self.entry(key)?.2)
+    }
+
+    /// A text.
+    pub fn text(&self) -> Option<&str> {
+        match &self.content {
+            Content::Scalar(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The items of a list.
+    pub fn items(&self) -> Option<&[Rc<Self>]> {
+        match &self.content {
+            Content::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The value with aliases written out. Its depth and weight are bounded where the node is made.
+    pub fn value(&self) -> Value {
+        match &self.content {
+            Content::Scalar(value) => value.clone(),
+            Content::List(items) => items.iter().map(|item| item.value()).collect(),
+            Content::Map(entries) => {
+                let fields = entries.iter();
+                let fields = fields.map(|(key, _, value)| (key.clone(), value.value()));
+                Value::Object(fields.collect::<Map<_, _>>())
+            }
+        }
+    }
+
+    /// The line of a path such as `spec.containers[0].ports`, or of as much of it as is written.
+    pub fn line_of(&self, path: &str) -> usize {
+        let mut node = self;
+        let mut line = self.line;
+        for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {
+            let next = match (step.strip_suffix(']'), node.items()) {
+                (Some(index), Some(items)) => {
+                    let index: Option<usize> = index.parse().ok();
+                    index
+                        .and_then(|index| items.get(index))
+                        .map(|item| (item.line, item))
+                }
+                _ => node.entry(step).map(|(_, line, value)| (*line, value)),
+            };
+            let Some((at, below)) = next else { break };
+            line = at;
+            node = below;
+        }
+        line
+    }
+
+    /// The last of that name counts, as everywhere in Kubernetes.
+    fn entry(&self, key: &str) -> Option<&(String, usize, Rc<Self>)> {
+        match &self.content {
+            Content::Map(entries) => entries.iter().rev().find(|(name, _, _)| name == key),
+            _ => None,
+        }
+    }
+}

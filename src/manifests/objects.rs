@@ -1,0 +1,256 @@
+//! Documents to objects: those that rules speak of are kept with where they stand, others are counted.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use kube::ResourceExt;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::node::Node;
+use crate::api::GrpcBackend;
+use crate::observed::{Autoscaler, Workload};
+
+/// Objects that are kept; of more than these nothing could be said in a time that anybody waits.
+const MOST: usize = 20_000;
+
+/// Where an object stands.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file as it was named.
+    pub file: Rc<str>,
+    /// The object as it was written.
+    pub node: Rc<Node>,
+}
+
+/// An object and where it stands.
+#[derive(Clone, Debug)]
+pub struct Placed<T> {
+    /// The object.
+    pub object: T,
+    /// The namespace that it is in, or would be.
+    pub namespace: String,
+    /// Where it stands.
+    pub source: Source,
+}
+
+/// Something that could not be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// The file as it was named.
+    pub file: String,
+    /// Counted from 1; 0 where no line is to blame.
+    pub line: usize,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+/// Everything that was read.
+#[derive(Debug, Default)]
+pub struct Objects {
+    /// The backends that somebody wrote.
+    pub backends: Vec<Placed<GrpcBackend>>,
+    /// Deployments, StatefulSets and DaemonSets.
+    pub workloads: Vec<Placed<Workload>>,
+    /// Services.
+    pub services: Vec<Placed<Service>>,
+    /// Pods.
+    pub pods: Vec<Placed<Pod>>,
+    /// ServiceAccounts.
+    pub accounts: Vec<Placed<ServiceAccount>>,
+    /// What scales workloads.
+    pub autoscalers: Vec<Placed<Autoscaler>>,
+    /// Objects of other kinds, counted.
+    pub skipped: BTreeMap<String, usize>,
+    /// What could not be read.
+    pub faults: Vec<Fault>,
+}
+
+impl Objects {
+    /// How many objects are kept.
+    pub fn len(&self) -> usize {
+        self.backends.len()
+            + self.workloads.len()
+            + self.services.len()
+            + self.pods.len()
+            + self.accounts.len()
+            + self.autoscalers.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes one document in; `namespace` is that of objects which name none.
+    pub fn add(&mut self, file: &Rc<str>, node: Rc<Node>, namespace: &str) {
+        let kind = node
+            .get("kind")
+            .and_then(|kind| kind.text().map(str::to_owned));
+        let group = node
+            .get("apiVersion")
+            .and_then(|version| version.text().map(str::to_owned));
+        let (Some(kind), Some(group)) = (kind, group) else {
+            // An empty document is none; values files and the like stand beside manifests.
+            if node.get("kind").is_some() || node.get("apiVersion").is_some() {
+                *self.skipped.entry("incomplete object".into()).or_default() += 1;
+            }
+            return;
+        };
+        if let (true, Some(items)) = (
+            kind.ends_with("List"),
+            node.get("items").and_then(|list| list.items()),
+        ) {
+            for item in items {
+                self.add(file, Rc::clone(item), namespace);
+            }
+            return;
+        }
+        let line = node.line;
+        let told = if self.len() < MOST {
+            self.keep(
+                &kind,
+                &group,
+                Source {
+                    file: Rc::clone(file),
+                    node,
+                },
+                namespace,
+            )
+        } else {
+            Err(format!(
+                "is one of more than {MOST} objects: check a part of them at a time"
+            ))
+        };
+        if let Err(message) = told {
+            self.faults.push(Fault {
+                file: file.to_string(),
+                line,
+                message,
+            });
+        }
+    }
+
+    fn keep(
+        &mut self,
+        kind: &str,
+        group: &str,
+        source: Source,
+        namespace: &str,
+    ) -> Result<(), String> {
+        let group = group.split_once('/').map_or("", |(group, _)| group);
+        match (group, kind) {
+            ("evenkeel.dev", "GrpcBackend") => self.backends.push(placed(kind, source, namespace)?),
+            ("apps", "Deployment") => self
+                .workloads
+                .push(workload::<Deployment>(kind, source, namespace)?),
+            ("apps", "StatefulSet") => self
+                .workloads
+                .push(workload::<StatefulSet>(kind, source, namespace)?),
+            ("apps", "DaemonSet") => self
+                .workloads
+                .push(workload::<DaemonSet>(kind, source, namespace)?),
+            ("", "Service") => self.services.push(placed(kind, source, namespace)?),
+            ("", "Pod") => self.pods.push(placed(kind, source, namespace)?),
+            ("", "ServiceAccount") => self.accounts.push(placed(kind, source, namespace)?),
+            ("autoscaling", "HorizontalPodAutoscaler") => {
+                let fields = ["minReplicas", "maxReplicas"];
+                self.scaler("HorizontalPodAutoscaler", fields, (1, 1), source, namespace);
+            }
+            ("keda.sh", "ScaledObject") => {
+                let fields = ["minReplicaCount", "maxReplicaCount"];
+                self.scaler("ScaledObject", fields, (0, 100), source, namespace);
+            }
+            _ => *self.skipped.entry(kind.into()).or_default() += 1,
+        }
+        Ok(())
+    }
+
+    fn scaler(
+        &mut self,
+        kind: &'static str,
+        [min, max]: [&str; 2],
+        defaults: (i32, i32),
+        source: Source,
+        namespace: &str,
+    ) {
+        let value = source.node.value();
+        let number = |field: &str, default| {
+            let number = value["spec"][field].as_i64();
+            number.map_or(default, |number| i32::try_from(number).unwrap_or(i32::MAX))
+        };
+        let text = |value: &Value, default: &str| value.as_str().unwrap_or(default).to_owned();
+        let target = &value["spec"]["scaleTargetRef"];
+        let object = Autoscaler {
+            kind,
+            name: text(&value["metadata"]["name"], ""),
+            target_kind: text(&target["kind"], "Deployment"),
+            target_name: text(&target["name"], ""),
+            min: number(min, defaults.0),
+            max: number(max, defaults.1),
+        };
+        let namespace = text(&value["metadata"]["namespace"], namespace);
+        self.autoscalers.push(Placed {
+            object,
+            namespace,
+            source,
+        });
+    }
+}
+
+impl Source {
+    /// The line of a field, or of as much of its path as is written.
+    pub fn line_of(&self, path: &str) -> usize {
+        self.node.line_of(path)
+    }
+}
+
+fn placed<T: DeserializeOwned + ResourceExt>(
+    kind: &str,
+    source: Source,
+    namespace: &str,
+) -> Result<Placed<T>, String> {
+    let mut object: T = parsed(kind, &source)?;
+    let namespace = object.namespace().unwrap_or_else(|| namespace.into());
+    object.meta_mut().namespace = Some(namespace.clone());
+    Ok(Placed {
+        object,
+        namespace,
+        source,
+    })
+}
+
+fn workload<T>(kind: &str, source: Source, namespace: &str) -> Result<Placed<Workload>, String>
+where
+    T: DeserializeOwned + ResourceExt + Into<Workload>,
+{
+    let Placed {
+        object,
+        namespace,
+        source,
+    } = placed::<T>(kind, source, namespace)?;
+    Ok(Placed {
+        object: object.into(),
+        namespace,
+        source,
+    })
+}
+
+fn parsed<T: DeserializeOwned>(kind: &str, source: &Source) -> Result<T, String> {
+    let value = source.node.value();
+    let name = value["metadata"]["name"].as_str().map(str::to_owned);
+    let name = name.or_else(|| {
+        value["metadata"]["generateName"]
+            .as_str()
+            .map(str::to_owned)
+    });
+    let name = name.ok_or_else(|| format!("{kind} without metadata.name: give it one"))?;
+    serde_json::from_value(value).map_err(|error| {
+        let error: String = error.to_string().chars().take(200).collect();
+        format!(
+            "{kind} {name} is not one that the API server would take ({error}): mend that first"
+        )
+    })
+}

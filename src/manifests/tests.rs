@@ -1,0 +1,193 @@
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+const SMALL: Limits = Limits {
+    file_bytes: 1 << 20,
+    all_bytes: 2 << 20,
+    files: 10,
+    documents: 5,
+    depth: 64,
+    weight: 1 << 20,
+};
+
+fn documents(text: &str) -> Result<Vec<Rc<Node>>, Unreadable> {
+    documents_of(text.as_bytes())
+}
+
+fn documents_of(bytes: &[u8]) -> Result<Vec<Rc<Node>>, Unreadable> {
+    let mut all = Vec::new();
+    read(bytes, &SMALL, |node| all.push(node)).map(|()| all)
+}
+
+fn values(text: &str) -> Vec<Value> {
+    let all = documents(text).unwrap();
+    all.iter().map(|node| node.value()).collect()
+}
+
+fn refusal(text: &str) -> Unreadable {
+    documents(text).unwrap_err()
+}
+
+#[test]
+fn documents_are_read_as_kubectl_reads_them() {
+    assert_eq!(
+        values("a: 1\n---\n# nothing\n---\nb: [x, {c: 'on'}]\nd: on\n"),
+        [
+            json!({"a": 1}),
+            json!(null),
+            json!({"b": ["x", {"c": "on"}], "d": true})
+        ]
+    );
+    assert_eq!(
+        values("\u{feff}{\n\t\"a\": \"é\",\n\t\"b\": [1.5, null]\n}\n"),
+        [json!({"a": "é", "b": [1.5, null]})]
+    );
+    assert_eq!(
+        values("a: &x {b: 1, c: 2}\nd: {<<: *x, c: 3}\n"),
+        [json!({"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}})]
+    );
+    assert_eq!(values("a: 1\na: 2\n"), [json!({"a": 2})]);
+    assert_eq!(
+        values("a: !!str 8080\n8: x\n"),
+        [json!({"a": "8080", "8": "x"})]
+    );
+    assert_eq!(values("a: |\n  one\n  two\n"), [json!({"a": "one\ntwo\n"})]);
+    assert_eq!(values("a: 1\r\nb: 2\r\n"), [json!({"a": 1, "b": 2})]);
+}
+
+#[test]
+fn a_line_is_that_of_the_field_or_of_what_is_there_of_it() {
+    let text =
+        "spec:\n  ports:\n    - name: a\n      port: 1\n    - name: b\n      port: 2\n  other: x\n";
+    let node = &documents(text).unwrap()[0];
+    for (path, line) in [
+        ("", 1),
+        ("spec", 1),
+        ("spec.ports", 2),
+        ("spec.ports[1]", 5),
+        ("spec.ports[1].port", 6),
+        ("spec.ports[1].targetPort", 5),
+        ("spec.ports[7]", 2),
+        ("spec.other.deeper", 7),
+        ("metadata", 1),
+    ] {
+        assert_eq!(node.line_of(path), line, "{path}");
+    }
+}
+
+/// Each level names the one below it ten times: 10^9 values in 200 bytes.
+#[test]
+fn an_anchor_bomb_is_refused() {
+    let mut bomb = String::from("a0: &a0 lol\n");
+    for level in 1..=9 {
+        let below = vec![format!("*a{}", level - 1); 10].join(", ");
+        let _ = writeln!(bomb, "a{level}: &a{level} [{below}]");
+    }
+    let told = refusal(&bomb);
+    assert!(told.why.contains("aliases written out"), "{told}");
+    assert!(told.line > 1, "{told:?}");
+}
+
+#[test]
+fn aliases_do_not_make_a_document_deep() {
+    let mut deep = String::from("a0: &a0 [x]\n");
+    for level in 1..=70 {
+        let _ = writeln!(deep, "a{level}: &a{level} [*a{}]", level - 1);
+    }
+    let told = refusal(&deep);
+    assert!(told.why.contains("more than 64 deep"), "{told}");
+    let told = refusal("a: &a [*a]\n");
+    assert!(!told.why.is_empty(), "{told}");
+}
+
+#[test]
+fn depth_is_bounded_on_both_sides_of_the_border() {
+    let nested = |levels: usize| format!("{}{}\n", "[".repeat(levels), "]".repeat(levels));
+    assert!(documents(&nested(64)).is_ok());
+    assert!(refusal(&nested(65)).why.contains("more than 64 deep"));
+    let mut block = String::new();
+    for level in 0..300 {
+        let _ = writeln!(block, "{}a:", " ".repeat(level));
+    }
+    assert!(!refusal(&block).why.is_empty());
+    assert!(!refusal(&"[".repeat(100_000)).why.is_empty());
+}
+
+#[test]
+fn bytes_and_documents_are_bounded() {
+    assert!(
+        refusal(&"a".repeat((1 << 20) + 1))
+            .why
+            .contains("more than 1 MiB")
+    );
+    assert!(documents(&"a: 1\n---\n".repeat(4)).is_ok());
+    assert!(
+        refusal(&"a: 1\n---\n".repeat(6))
+            .why
+            .contains("more than 5 documents")
+    );
+}
+
+#[test]
+fn what_is_no_text_is_refused_with_its_line() {
+    let told = documents_of(b"a: 1\nb: \xff\n").unwrap_err();
+    assert_eq!((told.line, told.why.contains("UTF-8")), (2, true));
+}
+
+#[test]
+fn a_template_is_told_from_a_manifest() {
+    let told = refusal("kind: Service\n{{- if .Values.x }}\na: b: c\n{{- end }}\n");
+    assert!(told.why.contains("helm template"), "{told}");
+    assert!(!refusal("a: b: c\n").why.contains("helm"));
+    assert!(refusal("{a: 1}: b\n").why.contains("as a key"));
+}
+
+/// In a time that a person waits for, though nothing is reused between the maps.
+#[test]
+fn merges_are_as_fast_as_they_are_long() {
+    let mut text = String::from("a: &a\n");
+    for key in 0..1_000 {
+        let _ = writeln!(text, "  k{key}: 1");
+    }
+    text += "b:\n  <<: [*a, *a, *a]\n";
+    let node = &documents(&text).unwrap()[0];
+    assert_eq!(node.value()["b"].as_object().unwrap().len(), 1_000);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let _ = documents_of(&bytes);
+    }
+
+    /// What has the characters of YAML goes further into the reader than what has not.
+    #[test]
+    fn no_text_makes_it_panic(text in "[-a-c:&*!?|>'\"%@{}\\[\\], \n\t#0-9<.]{0,200}") {
+        if let Ok(all) = documents(&text) {
+            let file: Rc<str> = "f".into();
+            let mut objects = Objects::default();
+            for node in all {
+                objects.add(&file, node, "default");
+            }
+        }
+    }
+
+    /// JSON is YAML, and what is written is read.
+    #[test]
+    fn json_is_read_as_it_is_written(
+        map in proptest::collection::btree_map("[a-zA-Z./-]{1,20}", "[ -~]{0,40}", 0..10),
+        number in any::<i64>(),
+    ) {
+        let value = json!({"map": map, "list": [number, true, null, 1.5]});
+        for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            prop_assert_eq!(values(&text), vec![value.clone()]);
+        }
+        let yaml = serde_yaml_ng::to_string(&json!({"list": [number]})).unwrap();
+        prop_assert_eq!(values(&yaml), vec![json!({"list": [number]})]);
+    }
+}
