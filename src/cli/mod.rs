@@ -1,8 +1,11 @@
 //! The other door: the command line.
 
+mod check;
 mod presets;
 mod run;
 mod top;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -21,18 +24,20 @@ enum Command {
     /// Prints the CustomResourceDefinition.
     Crd,
     Presets(presets::Presets),
+    Check(check::Check),
     Top(top::Top),
 }
 
 /// Reads the command line and does what it says.
-pub fn main() -> anyhow::Result<()> {
+pub fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
-        Command::Run(run) => run.main(),
+        Command::Run(run) => run.main()?,
         Command::Crd => {
             print!("{}", serde_yaml_ng::to_string(&crate::api::crd())?);
-            Ok(())
         }
-        Command::Presets(presets) => presets.main(),
-        Command::Top(top) => top.main(),
+        Command::Presets(presets) => presets.main()?,
+        Command::Check(check) => return check.main(),
+        Command::Top(top) => top.main()?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,115 @@
+//! `evenkeel check`: the rules of hygiene on manifests, with no cluster.
+
+mod read;
+mod report;
+mod sarif;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use crate::findings::Severity;
+use crate::manifests::{self, Backend, Limits, Objects};
+
+use report::Report;
+
+/// Checks manifests for what makes balancing fail, with no cluster. Exits 1 if it finds something as bad as --fail-on says, 2 if something cannot be read.
+#[derive(Args)]
+pub struct Check {
+    /// A file, a directory with all below it, or - for standard input; may be given more than once.
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    files: Vec<String>,
+    /// The namespace of objects that name none.
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// How it is printed.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// From which severity on the exit status is 1.
+    #[arg(long, value_enum, default_value_t = FailOn::Error)]
+    fail_on: FailOn,
+    /// Prints, in place of the findings, the GrpcBackends that would put things right.
+    #[arg(long)]
+    fix: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// Everything, for programs.
+    Json,
+    /// For code scanning: SARIF 2.1.0.
+    Sarif,
+    /// For GitHub Actions: annotations of the lines.
+    Github,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FailOn {
+    Error,
+    Warning,
+    Info,
+    Never,
+}
+
+impl FailOn {
+    fn fails(self, severity: Severity) -> bool {
+        match self {
+            Self::Error => severity <= Severity::Error,
+            Self::Warning => severity <= Severity::Warning,
+            Self::Info => true,
+            Self::Never => false,
+        }
+    }
+}
+
+impl Check {
+    /// Checks, prints, and says by the exit status how it went.
+    pub fn main(self) -> anyhow::Result<ExitCode> {
+        let objects = read::all(&self.files, &self.namespace, &Limits::default());
+        let backends = manifests::backends(&objects);
+        let report = Report::new(&objects, &backends);
+        for fault in &report.faults {
+            eprintln!("{}", text::printable(&fault.to_string()));
+        }
+        print(&self.text(&report, &backends)?)?;
+        Ok(self.status(&report, &objects))
+    }
+
+    fn text(&self, report: &Report, backends: &[Backend]) -> anyhow::Result<String> {
+        if self.fix {
+            let fixes: Vec<String> = backends.iter().map(manifests::fix).collect();
+            return Ok(fixes.join("---\n"));
+        }
+        Ok(match self.output {
+            Output::Text => text::people(report),
+            Output::Json => serde_json::to_string_pretty(report)? + "\n",
+            Output::Sarif => serde_json::to_string_pretty(&sarif::log(report))? + "\n",
+            Output::Github => text::github(report),
+        })
+    }
+
+    fn status(&self, report: &Report, objects: &Objects) -> ExitCode {
+        if !objects.faults.is_empty() {
+            return ExitCode::from(2);
+        }
+        let fails = report
+            .findings()
+            .any(|found| self.fail_on.fails(found.rule.severity));
+        ExitCode::from(u8::from(fails))
+    }
+}
+
+/// A reader that has seen enough, such as head, is no fault of ours.
+fn print(text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,130 @@
+//! Files to objects: no more is read than the limits say, whatever a file claims.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::manifests::{Fault, Limits, Objects, read};
+
+/// Directories within each other.
+const DEPTH: usize = 32;
+
+/// Reads all that is named. What cannot be read is among the faults; the rest is there all the same.
+pub fn all(names: &[String], namespace: &str, limits: &Limits) -> Objects {
+    let mut reader = Reader {
+        objects: Objects::default(),
+        limits,
+        namespace,
+        left: limits.all_bytes,
+        files: 0,
+    };
+    for name in names {
+        let path = Path::new(name);
+        if name == "-" {
+            reader.take("stdin", io::stdin().lock());
+        } else if path.is_dir() {
+            reader.directory(path, 0);
+        } else {
+            reader.file(path);
+        }
+    }
+    reader.objects
+}
+
+struct Reader<'a> {
+    objects: Objects,
+    limits: &'a Limits,
+    namespace: &'a str,
+    /// Bytes that may still be read.
+    left: usize,
+    files: usize,
+}
+
+impl Reader<'_> {
+    /// Every manifest below a directory, by name. Links are not followed, so that none leads in a circle.
+    fn directory(&mut self, path: &Path, depth: usize) {
+        if depth > DEPTH {
+            return self.fault(path, 0, &format!("has directories more than {DEPTH} deep"));
+        }
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => return self.fault(path, 0, &format!("cannot be read: {error}")),
+        };
+        let mut entries: Vec<_> = entries
+            .into_iter()
+            .filter_map(|entry| Some((entry.path(), entry.file_type().ok()?)))
+            .collect();
+        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (path, kind) in entries {
+            if kind.is_dir() && !is_hidden(&path) {
+                self.directory(&path, depth + 1);
+            } else if kind.is_file() && is_manifest(&path) {
+                self.file(&path);
+            }
+        }
+    }
+
+    fn file(&mut self, path: &Path) {
+        self.files += 1;
+        if self.files > self.limits.files {
+            // Once is enough.
+            if self.files == self.limits.files + 1 {
+                let most = self.limits.files;
+                self.fault(
+                    path,
+                    0,
+                    &format!("is one of more than {most} files: check a part of them at a time"),
+                );
+            }
+            return;
+        }
+        match fs::File::open(path) {
+            Ok(file) => self.take(&path.display().to_string(), file),
+            Err(error) => self.fault(path, 0, &format!("cannot be read: {error}")),
+        }
+    }
+
+    fn take(&mut self, name: &str, from: impl Read) {
+        let most = self.limits.file_bytes.min(self.left);
+        let mut bytes = Vec::new();
+        // One more than may be: so it is known that there is more, and no more is read.
+        let reach = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+        if let Err(error) = from.take(reach).read_to_end(&mut bytes) {
+            return self.fault(Path::new(name), 0, &format!("cannot be read: {error}"));
+        }
+        if bytes.len() > most && most < self.limits.file_bytes {
+            let all = self.limits.all_bytes >> 20;
+            self.left = 0;
+            return self.fault(Path::new(name), 0, &format!("is not read: all files together have more than {all} MiB, check a part of them at a time"));
+        }
+        self.left -= bytes.len().min(self.left);
+        let file: Rc<str> = name.into();
+        let (objects, namespace) = (&mut self.objects, self.namespace);
+        let told = read(&bytes, self.limits, |node| {
+            objects.add(&file, node, namespace);
+        });
+        if let Err(error) = told {
+            self.fault(Path::new(name), error.line, &error.why);
+        }
+    }
+
+    fn fault(&mut self, path: &Path, line: usize, message: &str) {
+        self.objects.faults.push(Fault {
+            file: path.display().to_string(),
+            line,
+            message: message.into(),
+        });
+    }
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("yaml" | "yml" | "json")) && !is_hidden(path)
+}
+
+fn is_hidden(path: &Path) -> bool {
+    let name = PathBuf::from(path.file_name().unwrap_or_default());
+    name.to_string_lossy().starts_with('.')
+}

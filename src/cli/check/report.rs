@@ -1,0 +1,164 @@
+//! What is said, whatever it is printed as.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::findings::{self, Rule};
+use crate::manifests::{Backend, Objects};
+
+/// All that was found.
+#[derive(Serialize)]
+pub struct Report {
+    /// The backends, those that somebody wrote first.
+    pub backends: Vec<Checked>,
+    /// Objects that rules speak of.
+    pub objects: usize,
+    /// Objects of other kinds, counted.
+    pub skipped: BTreeMap<String, usize>,
+    /// What could not be read.
+    pub faults: Vec<Unread>,
+}
+
+/// One backend.
+#[derive(Serialize)]
+pub struct Checked {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// How it was guessed; absent where a GrpcBackend is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guessed: Option<String>,
+    /// Worst first.
+    pub findings: Vec<Found>,
+    /// Rules that had no answer, and why.
+    #[serde(rename = "notChecked")]
+    pub unchecked: Vec<Unchecked>,
+}
+
+/// One finding.
+#[derive(Serialize)]
+pub struct Found {
+    /// The rule.
+    #[serde(flatten, serialize_with = "id_and_more")]
+    pub rule: &'static Rule,
+    /// The object that it speaks of.
+    pub object: String,
+    /// The file that it stands in.
+    pub file: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// What was seen, why it matters and what to do.
+    pub message: String,
+}
+
+/// A rule without an answer.
+#[derive(Serialize)]
+pub struct Unchecked {
+    /// The rule's id.
+    pub id: &'static str,
+    /// What it would have to know.
+    pub needs: String,
+}
+
+/// Something that could not be read.
+#[derive(Serialize)]
+pub struct Unread {
+    /// The file as it was named.
+    pub file: String,
+    /// Counted from 1; 0 where no line is to blame.
+    pub line: usize,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl Report {
+    /// Asks the rules.
+    pub fn new(objects: &Objects, backends: &[Backend]) -> Self {
+        Self {
+            backends: backends.iter().map(Checked::new).collect(),
+            objects: objects.len(),
+            skipped: objects.skipped.clone(),
+            faults: objects
+                .faults
+                .iter()
+                .map(|fault| Unread {
+                    file: fault.file.clone(),
+                    line: fault.line,
+                    message: fault.message.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    /// The findings of all backends.
+    pub fn findings(&self) -> impl Iterator<Item = &Found> {
+        self.backends.iter().flat_map(|backend| &backend.findings)
+    }
+}
+
+impl Checked {
+    fn new(backend: &Backend) -> Self {
+        let answers = findings::ask(&backend.observed);
+        let found = answers.found.into_iter().map(|(rule, seen)| {
+            let (file, line) = backend.locate(&seen.place);
+            Found {
+                rule,
+                object: seen.place.to_string(),
+                file: file.to_owned(),
+                line,
+                message: seen.message,
+            }
+        });
+        Self {
+            namespace: backend.observed.namespace(),
+            name: backend.observed.name(),
+            guessed: backend.how.clone(),
+            findings: found.collect(),
+            unchecked: answers.unchecked.into_iter().map(Unchecked::new).collect(),
+        }
+    }
+}
+
+impl Unchecked {
+    fn new(rule: &'static Rule) -> Self {
+        let needs: Vec<_> = rule.needs.iter().map(|need| need.as_str()).collect();
+        Self {
+            id: rule.id,
+            needs: needs.join(", "),
+        }
+    }
+}
+
+/// `file:12: what`.
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.message),
+            line => write!(f, "{}:{line}: {}", self.file, self.message),
+        }
+    }
+}
+
+fn id_and_more<S: Serializer>(rule: &Rule, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Said {
+        id: &'static str,
+        severity: &'static str,
+        title: &'static str,
+        why: &'static str,
+        remedy: &'static str,
+        page: String,
+    }
+    let said = Said {
+        id: rule.id,
+        severity: rule.severity.as_str(),
+        title: rule.title,
+        why: rule.why,
+        remedy: rule.remedy,
+        page: rule.page(),
+    };
+    said.serialize(serializer)
+}

@@ -1,0 +1,261 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::findings::{CATALOGUE, Need};
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
+}
+
+fn report(path: &Path) -> Report {
+    let name = path.display().to_string();
+    let objects = read::all(&[name], "default", &Limits::default());
+    let backends = manifests::backends(&objects);
+    Report::new(&objects, &backends)
+}
+
+/// Ids, without fault: every file of the corpus can be read.
+fn ids(path: &Path) -> BTreeSet<String> {
+    let report = report(path);
+    let faults: Vec<_> = report.faults.iter().map(ToString::to_string).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    report
+        .findings()
+        .map(|found| found.rule.id.to_owned())
+        .collect()
+}
+
+/// Every set says exactly what it must be told: all else it must not.
+#[test]
+fn the_corpus_is_told_what_it_expects() {
+    let mut sets = 0;
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir(corpus()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
+        sets += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        let expect = text
+            .lines()
+            .find_map(|line| line.strip_prefix("# expect: "));
+        let expect =
+            expect.unwrap_or_else(|| panic!("{} has no line '# expect: '", path.display()));
+        let expect: BTreeSet<String> = expect
+            .split(' ')
+            .filter(|id| *id != "none")
+            .map(str::to_owned)
+            .collect();
+        let found = ids(&path);
+        if found != expect {
+            wrong.push(format!(
+                "{}: {found:?} instead of {expect:?}",
+                path.display()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(sets >= 20, "only {sets} sets");
+}
+
+/// The example shows the fault and little else; mended, it has no fault at all.
+#[test]
+fn every_rule_has_an_example() {
+    for rule in CATALOGUE {
+        let path = |ending: &str| corpus().join(format!("rules/{}{ending}", rule.id));
+        if rule.needs.contains(&Need::Metrics) {
+            assert!(
+                !path(".yaml").exists(),
+                "{} cannot be seen in files",
+                rule.id
+            );
+            continue;
+        }
+        let shown = ids(&path(".yaml"));
+        assert!(shown.contains(rule.id), "{}: {shown:?}", rule.id);
+        let mended = ids(&path(".mended.yaml"));
+        assert!(!mended.contains(rule.id), "{}: {mended:?}", rule.id);
+        assert!(mended.is_subset(&shown), "{}: {mended:?}", rule.id);
+    }
+}
+
+#[test]
+fn a_finding_names_the_line_that_it_speaks_of() {
+    let path = corpus().join("rules/GB003.yaml");
+    let report = report(&path);
+    let found = report
+        .findings()
+        .find(|found| found.rule.id == "GB003")
+        .unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let line = text.lines().nth(found.line - 1).unwrap();
+    assert!(line.contains("port: 80, targetPort: 8081"), "{line}");
+    assert_eq!(found.object, "Service rng-headless");
+    let shown = text::people(&report);
+    assert!(
+        shown.contains(&format!("GB003.yaml:{}: error GB003: ", found.line)),
+        "{shown}"
+    );
+    assert!(shown.contains("1 backend: 1 error, 0 warnings"), "{shown}");
+    assert!(
+        shown.contains("for want of the pods' metrics: GB023, GB025, GB034"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn programs_read_the_same() {
+    let path = corpus().join("rules/GB003.yaml");
+    let report = report(&path);
+    let json = serde_json::to_value(&report).unwrap();
+    let found = &json["backends"][0]["findings"][0];
+    assert_eq!(found["id"], "GB003");
+    assert_eq!(found["severity"], "Error");
+    assert_eq!(found["page"], "docs/findings/GB003.md");
+    let log = sarif::log(&report);
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "GB003");
+    assert_eq!(result["level"], "error");
+    let region = &result["locations"][0]["physicalLocation"]["region"];
+    assert_eq!(region["startLine"], found["line"]);
+    let line = text::github(&report);
+    assert!(line.starts_with("::error file="), "{line}");
+    assert!(
+        line.contains("title=GB003%3A ") && line.ends_with('\n'),
+        "{line}"
+    );
+}
+
+/// What --fix prints is a GrpcBackend that the check reads again, and with which less is told.
+#[test]
+fn a_fix_is_read_again() {
+    for set in [
+        "first-day",
+        "autoscaled",
+        "thanos-query-three",
+        "canary",
+        "two-ports",
+    ] {
+        let path = corpus().join(format!("{set}.yaml"));
+        let objects = read::all(&[path.display().to_string()], "default", &Limits::default());
+        let fixed: Vec<String> = manifests::backends(&objects)
+            .iter()
+            .map(manifests::fix)
+            .collect();
+        let directory =
+            std::env::temp_dir().join(format!("evenkeel-fix-{}-{set}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        fs::copy(&path, directory.join("set.yaml")).unwrap();
+        fs::write(directory.join("fix.yaml"), fixed.join("---\n")).unwrap();
+        let (before, after) = (ids(&path), ids(&directory));
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(!after.contains("GB001"), "{set}: {after:?}");
+        assert!(after.is_subset(&before), "{set}: {before:?} {after:?}");
+    }
+}
+
+#[test]
+fn a_known_image_is_fixed_with_its_preset() {
+    let path = corpus().join("thanos-query-three.yaml");
+    let objects = read::all(&[path.display().to_string()], "default", &Limits::default());
+    let fixed = manifests::fix(&manifests::backends(&objects)[0]);
+    assert!(fixed.contains("preset: Thanos"), "{fixed}");
+}
+
+#[test]
+fn an_exit_status_for_each_threshold() {
+    for (rule, fail_on, fails) in [
+        ("GB003", FailOn::Error, true),
+        ("GB003", FailOn::Never, false),
+        ("GB007", FailOn::Error, false),
+        ("GB007", FailOn::Warning, true),
+        ("GB033", FailOn::Warning, false),
+        ("GB033", FailOn::Info, true),
+    ] {
+        let report = report(&corpus().join(format!("rules/{rule}.yaml")));
+        let failed = report
+            .findings()
+            .any(|found| fail_on.fails(found.rule.severity));
+        assert_eq!(failed, fails, "{rule}");
+    }
+}
+
+#[test]
+fn no_more_is_read_than_the_limits_say() {
+    let small = Limits {
+        file_bytes: 1 << 20,
+        all_bytes: 1 << 20,
+        ..Limits::default()
+    };
+    let directory = std::env::temp_dir().join(format!("evenkeel-limits-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    // As large as it says, and nearly nothing on the disk.
+    let large = fs::File::create(directory.join("a.yaml")).unwrap();
+    large.set_len(100 << 30).unwrap();
+    fs::write(directory.join("b.yaml"), "a: b\n").unwrap();
+    let read = read::all(&[directory.display().to_string()], "default", &small);
+    fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(read.faults.len(), 2, "{:?}", read.faults);
+    assert!(
+        read.faults[0].message.contains("more than 1 MiB"),
+        "{:?}",
+        read.faults
+    );
+    assert!(read.faults[0].file.ends_with("a.yaml"));
+    assert!(
+        read.faults[1].message.contains("all files together"),
+        "{:?}",
+        read.faults
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let missing = read::all(&["/nowhere/a.yaml".into()], "default", &Limits::default());
+    assert!(missing.faults[0].message.contains("cannot be read"));
+    let directory = std::env::temp_dir().join(format!("evenkeel-wrong-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let text = "a: 1\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: many}]}\n";
+    fs::write(directory.join("a.yaml"), text).unwrap();
+    let read = read::all(
+        &[directory.display().to_string()],
+        "default",
+        &Limits::default(),
+    );
+    fs::remove_dir_all(&directory).unwrap();
+    let fault = &read.faults[0];
+    assert_eq!(fault.line, 3);
+    assert!(
+        fault.message.starts_with("Service a is not one"),
+        "{}",
+        fault.message
+    );
+}
+
+/// What a manifest says must not steer the terminal, nor add an annotation.
+#[test]
+fn output_is_of_one_piece() {
+    let directory = std::env::temp_dir().join(format!("evenkeel-steer-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let set = fs::read_to_string(corpus().join("rules/GB003.yaml")).unwrap();
+    let set = set
+        .replace("name: rng-headless", "name: \"rng-headless\"")
+        .replace("name: server", "name: \"s\\e[2J\\n::error::x\"");
+    fs::write(
+        directory.join("a.yaml"),
+        set.replace("readinessProbe", "other"),
+    )
+    .unwrap();
+    let report = report(&directory);
+    fs::remove_dir_all(&directory).unwrap();
+    assert!(!text::people(&report).contains('\u{1b}'));
+    let lines = text::github(&report);
+    assert!(
+        lines.lines().all(|line| !line.starts_with("::error::x")),
+        "{lines}"
+    );
+    assert!(lines.contains("%0A::error::x"), "{lines}");
+}

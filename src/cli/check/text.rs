@@ -1,0 +1,138 @@
+//! For people, and for a runner that turns lines into annotations.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::report::{Checked, Report};
+use crate::findings::Severity;
+
+/// For people. Writing to a String cannot fail.
+pub fn people(report: &Report) -> String {
+    let mut text = String::new();
+    for backend in &report.backends {
+        let _ = write!(
+            text,
+            "{}/{}",
+            printable(&backend.namespace),
+            printable(&backend.name)
+        );
+        if let Some(how) = &backend.guessed {
+            let _ = write!(text, " (no GrpcBackend; guessed: {})", printable(how));
+        }
+        text.push('\n');
+        if backend.findings.is_empty() {
+            text += "  nothing to say\n";
+        }
+        for found in &backend.findings {
+            let (rule, file) = (found.rule, printable(&found.file));
+            let severity = rule.severity.as_str().to_lowercase();
+            let _ = writeln!(
+                text,
+                "  {file}:{}: {severity} {}: {}",
+                found.line, rule.id, rule.title
+            );
+            let _ = writeln!(text, "      {}", printable(&found.message));
+            for line in rule.remedy.lines() {
+                let _ = writeln!(text, "        {line}");
+            }
+        }
+        text.push('\n');
+    }
+    text + &summary(report)
+}
+
+fn summary(report: &Report) -> String {
+    let count = |severity| {
+        let of = report
+            .findings()
+            .filter(|found| found.rule.severity == severity);
+        of.count()
+    };
+    let mut text = format!(
+        "{}: {}, {}, {}\n",
+        many(report.backends.len(), "backend"),
+        many(count(Severity::Error), "error"),
+        many(count(Severity::Warning), "warning"),
+        many(count(Severity::Info), "info"),
+    );
+    for (needs, ids) in unchecked(&report.backends) {
+        let _ = writeln!(text, "not checked, for want of {needs}: {}", ids.join(", "));
+    }
+    let skipped: usize = report.skipped.values().sum();
+    let _ = write!(text, "{} read", many(report.objects, "object"));
+    if skipped > 0 {
+        let kinds = report.skipped.iter().take(8);
+        let kinds: Vec<_> = kinds
+            .map(|(kind, count)| format!("{count} {}", printable(kind)))
+            .collect();
+        let _ = write!(
+            text,
+            ", {skipped} of other kinds skipped ({})",
+            kinds.join(", ")
+        );
+    }
+    text + "\n"
+}
+
+fn unchecked(backends: &[Checked]) -> BTreeMap<&str, Vec<&str>> {
+    let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for rule in backends.iter().flat_map(|backend| &backend.unchecked) {
+        let ids = all.entry(&rule.needs).or_default();
+        if !ids.contains(&rule.id) {
+            ids.push(rule.id);
+        }
+    }
+    all
+}
+
+fn many(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+/// What a manifest says must not steer a terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Workflow commands of GitHub Actions.
+pub fn github(report: &Report) -> String {
+    let mut text = String::new();
+    for found in report.findings() {
+        let command = match found.rule.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => "notice",
+        };
+        let title = format!("{}: {}", found.rule.id, found.rule.title);
+        let _ = writeln!(
+            text,
+            "::{command} file={},line={},title={}::{}",
+            property(&found.file),
+            found.line,
+            property(&title),
+            data(&found.message)
+        );
+    }
+    for fault in &report.faults {
+        let (file, line) = (property(&fault.file), fault.line.max(1));
+        let _ = writeln!(
+            text,
+            "::error file={file},line={line}::{}",
+            data(&fault.message)
+        );
+    }
+    text
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
