@@ -193,6 +193,7 @@ mod tests {
         settle(&crate::docs::pages(root).unwrap(), true).unwrap();
         settle(&presets(root).unwrap(), true).unwrap();
         settle(&metrics(root), true).unwrap();
+        settle(&crate::findings::pages(root).unwrap(), true).unwrap();
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod api;
 mod chart;
 mod docs;
+mod findings;
 mod generate;
 mod image;
 mod process;
@@ -61,6 +62,7 @@ fn run(task: Task) -> Result<ExitCode> {
             generate::settle(&docs::pages(&root)?, check)?;
             generate::settle(&generate::presets(&root)?, check)?;
             generate::settle(&generate::metrics(&root), check)?;
+            generate::settle(&findings::pages(&root)?, check)?;
         }
         Task::Test(options) => return Ok(test::run(&root, &options)),
         Task::Image => image::build(&root)?,
