@@ -49,10 +49,22 @@ pub struct Observed {
     pub namespace_terminating: bool,
     /// What scales the workloads; none: not known.
     pub autoscalers: Option<Vec<Autoscaler>>,
-    /// Read from files: nothing is known of what runs.
-    pub from_manifests: bool,
+    /// Who looked.
+    pub observer: Observer,
     /// Nobody wrote a GrpcBackend: this one was made up from a workload and its Services.
     pub guessed: bool,
+}
+
+/// Who looks at a backend: each knows other things.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Observer {
+    /// The operator, that knows all but what it lacks a right for.
+    #[default]
+    Operator,
+    /// Somebody who lists what runs, and reads no metrics.
+    Visitor,
+    /// A reader of files, to whom nothing runs.
+    Manifests,
 }
 
 /// What sets the replicas of a workload.

@@ -1,6 +1,7 @@
 //! The other door: the command line.
 
 mod check;
+mod connect;
 mod presets;
 mod run;
 mod top;

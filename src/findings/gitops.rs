@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Container;
 
 use crate::api::{AgeMode, Knob};
-use crate::observed::{Observed, Workload};
+use crate::observed::{Observed, Observer, Workload};
 use crate::presets;
 
 use super::Seen;
@@ -25,7 +25,7 @@ pub(super) fn args_are_applied(observed: &Observed) -> Option<Seen> {
     let flag = flag(&age.knob)?;
     let (workload, container) = observed
         .serving_workloads()
-        .filter(|workload| observed.from_manifests || is_marked(workload))
+        .filter(|workload| observed.observer == Observer::Manifests || is_marked(workload))
         .find_map(|workload| {
             let lacks = |own: &&Container| serves(observed, own) && lacks(own, flag);
             Some((workload, workload.containers().iter().find(lacks)?))

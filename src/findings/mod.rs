@@ -21,7 +21,7 @@ pub use seen::{Place, Seen};
 pub use services::{is_grpc, named, says_grpc};
 
 use crate::api::Finding;
-use crate::observed::Observed;
+use crate::observed::{Observed, Observer};
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -93,9 +93,9 @@ impl Need {
 
     fn is_met(self, observed: &Observed) -> bool {
         match self {
-            // In a cluster no pods is an answer too.
-            Self::Pods => !observed.from_manifests || !observed.pods.is_empty(),
-            Self::Metrics => observed.published.is_some() || !observed.from_manifests,
+            // To the operator no pods is an answer too.
+            Self::Pods => observed.observer == Observer::Operator || !observed.pods.is_empty(),
+            Self::Metrics => observed.observer == Observer::Operator,
             Self::Autoscalers => observed.autoscalers.is_some(),
         }
     }

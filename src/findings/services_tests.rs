@@ -312,7 +312,7 @@ fn a_flag_in_args_that_are_applied() {
         deployment["spec"]["template"]["spec"]["containers"][0]["args"] = args.clone();
         let mut world = observed(&flags, &deployment);
         assert_eq!(ids(&world), found, "{args} {marks}");
-        world.from_manifests = true;
+        world.observer = crate::observed::Observer::Manifests;
         let in_files = args == json!(["serve"]);
         assert_eq!(
             ids(&world).contains(&"GB090".to_owned()),
@@ -324,6 +324,6 @@ fn a_flag_in_args_that_are_applied() {
         assert!(ids(&world).is_empty());
     }
     let mut world = observed(&age("5m"), &deployment(3, true));
-    world.from_manifests = true;
+    world.observer = crate::observed::Observer::Manifests;
     assert!(ids(&world).is_empty(), "a variable stays through applies");
 }

@@ -144,8 +144,10 @@ fn world(
         service_account: accounts.into_iter().next(),
         workloads,
         pods,
-        autoscalers: Some(autoscalers),
-        from_manifests: true,
+        autoscalers: objects
+            .knows("HorizontalPodAutoscaler")
+            .then_some(autoscalers),
+        observer: objects.observer,
         ..Observed::default()
     };
     Backend {

@@ -4,8 +4,8 @@
 //! bytes ─ yaml ─▶ documents with lines ─ objects ─▶ what is known of them ─ group ─▶ one Observed for each backend
 //! ```
 //!
-//! Where a GrpcBackend is written, it is the backend. Where none is, one is guessed (`guess` says how). What lists objects
-//! from a cluster can hand them to [`Objects::add`] as well: grouping is the same.
+//! Where a GrpcBackend is written, it is the backend. Where none is, one is guessed (`guess` says how). What is listed from a
+//! cluster goes the same way, without lines ([`Objects::of_cluster`], [`Node::of`]).
 
 mod fix;
 mod group;
@@ -21,5 +21,5 @@ mod tests;
 pub use fix::fix;
 pub use group::{Backend, backends};
 pub use node::{Content, Node};
-pub use objects::{Fault, Objects, Placed, Source};
+pub use objects::{Fault, Objects, Placed, Source, Unlisted};
 pub use yaml::{Limits, Unreadable, read};

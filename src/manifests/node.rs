@@ -29,6 +29,24 @@ pub enum Content {
 }
 
 impl Node {
+    /// A value that nobody wrote down: there are no lines.
+    pub fn of(value: &Value) -> Rc<Self> {
+        let content = match value {
+            Value::Array(items) => Content::List(items.iter().map(Self::of).collect()),
+            Value::Object(fields) => {
+                let field = |(key, value): (&String, &Value)| (key.clone(), 0, Self::of(value));
+                Content::Map(fields.iter().map(field).collect())
+            }
+            scalar => Content::Scalar(scalar.clone()),
+        };
+        Rc::new(Self {
+            line: 0,
+            content,
+            weight: 0,
+            height: 0,
+        })
+    }
+
     /// A field of a map.
     pub fn get(&self, key: &str) -> Option<&Rc<Self>> {
         Some(&self.entry(key)?.2)

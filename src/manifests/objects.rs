@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::node::Node;
 use crate::api::GrpcBackend;
-use crate::observed::{Autoscaler, Workload};
+use crate::observed::{Autoscaler, Observer, Workload};
 
 /// Objects that are kept; of more than these nothing could be said in a time that anybody waits.
 const MOST: usize = 20_000;
@@ -47,9 +47,20 @@ pub struct Fault {
     pub message: String,
 }
 
+/// A kind of which not everything is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unlisted {
+    /// The kind.
+    pub kind: String,
+    /// Why.
+    pub why: String,
+}
+
 /// Everything that was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Objects {
+    /// Who reads.
+    pub observer: Observer,
     /// The backends that somebody wrote.
     pub backends: Vec<Placed<GrpcBackend>>,
     /// Deployments, StatefulSets and DaemonSets.
@@ -66,9 +77,42 @@ pub struct Objects {
     pub skipped: BTreeMap<String, usize>,
     /// What could not be read.
     pub faults: Vec<Fault>,
+    /// Kinds that a cluster did not show, or not all of them.
+    pub unlisted: Vec<Unlisted>,
+}
+
+impl Default for Objects {
+    /// None yet, to be read from files.
+    fn default() -> Self {
+        Self {
+            observer: Observer::Manifests,
+            backends: Vec::new(),
+            workloads: Vec::new(),
+            services: Vec::new(),
+            pods: Vec::new(),
+            accounts: Vec::new(),
+            autoscalers: Vec::new(),
+            skipped: BTreeMap::new(),
+            faults: Vec::new(),
+            unlisted: Vec::new(),
+        }
+    }
 }
 
 impl Objects {
+    /// None yet, to be listed from a cluster.
+    pub fn of_cluster() -> Self {
+        Self {
+            observer: Observer::Visitor,
+            ..Self::default()
+        }
+    }
+
+    /// Whether objects of a kind would be here if there were any.
+    pub fn knows(&self, kind: &str) -> bool {
+        !self.unlisted.iter().any(|own| own.kind == kind)
+    }
+
     /// How many objects are kept.
     pub fn len(&self) -> usize {
         self.backends.len()
@@ -124,7 +168,13 @@ impl Objects {
                 "is one of more than {MOST} objects: check a part of them at a time"
             ))
         };
-        if let Err(message) = told {
+        // That there are too many is said once.
+        let is_new = |message: &String| {
+            self.faults
+                .last()
+                .is_none_or(|last| last.message != *message)
+        };
+        if let Some(message) = told.err().filter(is_new) {
             self.faults.push(Fault {
                 file: file.to_string(),
                 line,

@@ -15,7 +15,7 @@ use super::Namespaced;
 use super::context::Scope;
 use super::error::Error;
 use crate::api::GrpcBackend;
-use crate::observed::{Kind, Observed, Serves, Unreadable, Workload, labels, selects};
+use crate::observed::{Kind, Observed, Observer, Serves, Unreadable, Workload, labels, selects};
 use crate::{connection_age, names};
 
 /// Longer than any healthy answer, shorter than a leader's lease.
@@ -95,7 +95,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         namespace_terminating,
         published: None,
         autoscalers: None,
-        from_manifests: false,
+        observer: Observer::Operator,
         guessed: false,
         backend: live,
     }))

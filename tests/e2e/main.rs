@@ -23,6 +23,7 @@ mod cycling;
 mod deletion;
 mod discovery;
 mod existing;
+mod findings;
 mod helm;
 mod kinds;
 mod observed;
@@ -56,6 +57,7 @@ fn main() -> std::process::ExitCode {
         deletion::TESTS,
         discovery::TESTS,
         existing::TESTS,
+        findings::TESTS,
         helm::TESTS,
         kinds::TESTS,
         observed::TESTS,

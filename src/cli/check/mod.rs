@@ -1,5 +1,6 @@
-//! `evenkeel check`: the rules of hygiene on manifests, with no cluster.
+//! `evenkeel check`: the rules of hygiene on manifests, with no cluster, or on what runs in one.
 
+mod cluster;
 mod read;
 mod report;
 mod sarif;
@@ -15,17 +16,35 @@ use clap::{Args, ValueEnum};
 use crate::findings::Severity;
 use crate::manifests::{self, Backend, Limits, Objects};
 
+use super::connect::connect;
 use report::Report;
 
-/// Checks manifests for what makes balancing fail, with no cluster. Exits 1 if it finds something as bad as --fail-on says, 2 if something cannot be read.
+/// Checks for what makes balancing fail: manifests before any cluster (-f), or what runs in one (--cluster), where nothing has to be installed and
+/// nothing is written.
+///
+/// Exits 1 if it finds something as bad as --fail-on says, 2 if something cannot be read.
 #[derive(Args)]
 pub struct Check {
     /// A file, a directory with all below it, or - for standard input; may be given more than once.
-    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    #[arg(
+        short,
+        long = "file",
+        value_name = "FILE",
+        required_unless_present = "cluster"
+    )]
     files: Vec<String>,
-    /// The namespace of objects that name none.
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
+    /// Look at what runs, with the kubeconfig's rights; what may not be listed is said and left out.
+    #[arg(long, conflicts_with = "files")]
+    cluster: bool,
+    /// With --cluster the namespace to look at (default: that of the kubeconfig's context); with -f the one of objects that name none (default: default).
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// With --cluster: all namespaces.
+    #[arg(short = 'A', long, requires = "cluster", conflicts_with = "namespace")]
+    all_namespaces: bool,
+    /// With --cluster: the kubeconfig's context to use.
+    #[arg(long, requires = "cluster")]
+    context: Option<String>,
     /// How it is printed.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -71,7 +90,13 @@ impl FailOn {
 impl Check {
     /// Checks, prints, and says by the exit status how it went.
     pub fn main(self) -> anyhow::Result<ExitCode> {
-        let objects = read::all(&self.files, &self.namespace, &Limits::default());
+        let objects = match self.objects() {
+            Ok(objects) => objects,
+            Err(error) => {
+                eprintln!("Error: {error:#}");
+                return Ok(ExitCode::from(2));
+            }
+        };
         let backends = manifests::backends(&objects);
         let report = Report::new(&objects, &backends);
         for fault in &report.faults {
@@ -79,6 +104,22 @@ impl Check {
         }
         print(&self.text(&report, &backends)?)?;
         Ok(self.status(&report, &objects))
+    }
+
+    fn objects(&self) -> anyhow::Result<Objects> {
+        if !self.cluster {
+            let namespace = self.namespace.as_deref().unwrap_or("default");
+            return Ok(read::all(&self.files, namespace, &Limits::default()));
+        }
+        let listed = async {
+            let (client, own) = connect(self.context.as_deref()).await?;
+            let namespace = self.namespace.as_deref().unwrap_or(&own);
+            cluster::all(&client, (!self.all_namespaces).then_some(namespace)).await
+        };
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(listed)
     }
 
     fn text(&self, report: &Report, backends: &[Backend]) -> anyhow::Result<String> {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::findings::{self, Rule};
+use crate::findings::{self, Place, Rule};
 use crate::manifests::{Backend, Objects};
 
 /// All that was found.
@@ -19,6 +19,9 @@ pub struct Report {
     pub skipped: BTreeMap<String, usize>,
     /// What could not be read.
     pub faults: Vec<Unread>,
+    /// Kinds that a cluster did not show, or not all of them.
+    #[serde(rename = "notListed", skip_serializing_if = "Vec::is_empty")]
+    pub unlisted: Vec<NotListed>,
 }
 
 /// One backend.
@@ -46,9 +49,13 @@ pub struct Found {
     pub rule: &'static Rule,
     /// The object that it speaks of.
     pub object: String,
-    /// The file that it stands in.
+    /// The field of it.
+    pub field: String,
+    /// The file that it stands in; none in a cluster.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub file: String,
-    /// Counted from 1.
+    /// Counted from 1; 0 in a cluster.
+    #[serde(skip_serializing_if = "is_nowhere")]
     pub line: usize,
     /// What was seen, why it matters and what to do.
     pub message: String,
@@ -61,6 +68,15 @@ pub struct Unchecked {
     pub id: &'static str,
     /// What it would have to know.
     pub needs: String,
+}
+
+/// A kind that is not known in full.
+#[derive(Serialize)]
+pub struct NotListed {
+    /// The kind.
+    pub kind: String,
+    /// Why.
+    pub why: String,
 }
 
 /// Something that could not be read.
@@ -90,6 +106,14 @@ impl Report {
                     message: fault.message.clone(),
                 })
                 .collect(),
+            unlisted: objects
+                .unlisted
+                .iter()
+                .map(|own| NotListed {
+                    kind: own.kind.clone(),
+                    why: own.why.clone(),
+                })
+                .collect(),
         }
     }
 
@@ -106,7 +130,8 @@ impl Checked {
             let (file, line) = backend.locate(&seen.place);
             Found {
                 rule,
-                object: seen.place.to_string(),
+                object: object(&seen.place, backend),
+                field: seen.place.path,
                 file: file.to_owned(),
                 line,
                 message: seen.message,
@@ -132,10 +157,35 @@ impl Unchecked {
     }
 }
 
+/// What it speaks of, by kind and name.
+fn object(place: &Place, backend: &Backend) -> String {
+    match (&place.name, &backend.how) {
+        (None, None) => format!("{place} {}", backend.observed.name()),
+        _ => place.to_string(),
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants this form")]
+fn is_nowhere(line: &usize) -> bool {
+    *line == 0
+}
+
+impl Found {
+    /// Where to look: the line of a file, or a field of an object.
+    pub fn place(&self) -> String {
+        match (self.file.is_empty(), self.field.is_empty()) {
+            (false, _) => format!("{}:{}", self.file, self.line),
+            (true, false) => format!("{} {}", self.object, self.field),
+            (true, true) => self.object.clone(),
+        }
+    }
+}
+
 /// `file:12: what`.
 impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
+            _ if self.file.is_empty() => write!(f, "{}", self.message),
             0 => write!(f, "{}: {}", self.file, self.message),
             line => write!(f, "{}:{line}: {}", self.file, self.message),
         }

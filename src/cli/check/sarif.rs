@@ -50,8 +50,17 @@ fn result(found: &Found) -> Value {
         "ruleId": found.rule.id,
         "level": level(found.rule.severity),
         "message": {"text": found.message},
-        "locations": [location(&found.file, found.line)],
+        "locations": [place(found)],
     })
+}
+
+/// A line of a file, or an object of a cluster.
+fn place(found: &Found) -> Value {
+    if !found.file.is_empty() {
+        return location(&found.file, found.line);
+    }
+    let name = format!("{} {}", found.object, found.field);
+    json!({"logicalLocations": [{"fullyQualifiedName": name, "kind": "object"}]})
 }
 
 fn notice(fault: &Unread) -> Value {

@@ -259,3 +259,57 @@ fn output_is_of_one_piece() {
     );
     assert!(lines.contains("%0A::error::x"), "{lines}");
 }
+
+/// The same objects without files: what a cluster lists has no lines, and there are no metrics.
+#[test]
+fn what_runs_is_named_by_object_and_field() {
+    let path = corpus().join("rules/GB003.yaml");
+    let written = fs::read(&path).unwrap();
+    let mut objects = Objects::of_cluster();
+    objects.unlisted.push(manifests::Unlisted {
+        kind: "HorizontalPodAutoscaler".into(),
+        why: "you may not list horizontalpodautoscalers in namespace shop".into(),
+    });
+    manifests::read(&written, &Limits::default(), |node| {
+        let value = node.value();
+        objects.add(&"".into(), manifests::Node::of(&value), "");
+    })
+    .unwrap();
+    let report = Report::new(&objects, &manifests::backends(&objects));
+    let shown = text::people(&report);
+    for expected in [
+        "  Service rng-headless spec.ports[0].port: error GB003: ",
+        "for want of HorizontalPodAutoscalers: GB071",
+        "for want of the pods' metrics: GB023, GB025, GB034",
+        "HorizontalPodAutoscaler not listed, so not looked at: you may not list",
+    ] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    let json = serde_json::to_value(&report).unwrap();
+    let found = &json["backends"][0]["findings"][0];
+    assert_eq!(found["object"], "Service rng-headless");
+    assert_eq!(found["field"], "spec.ports[0].port");
+    assert!(
+        found["file"].is_null() && found["line"].is_null(),
+        "{found}"
+    );
+    let log = sarif::log(&report);
+    let place = &log["runs"][0]["results"][0]["locations"][0];
+    assert!(place["physicalLocation"].is_null(), "{place}");
+    let line = text::github(&report);
+    assert!(line.starts_with("::error title=GB003%3A "), "{line}");
+}
+
+#[test]
+fn sentences_are_wrapped_where_a_terminal_ends() {
+    let shown = text::people(&report(&corpus().join("rules/GB003.yaml")));
+    let sentence = "GB003.yaml:15: error GB003: a headless Service's port is not the pods' port\n      headless Service rng-headless has port 80";
+    assert!(shown.contains(sentence), "{shown}");
+    assert!(
+        shown
+            .lines()
+            .skip(2)
+            .all(|line| line.chars().count() <= 120),
+        "{shown}"
+    );
+}

@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 use super::report::{Checked, Report};
 use crate::findings::Severity;
 
+const INDENT: &str = "      ";
+const WIDTH: usize = 120;
+
 /// For people. Writing to a String cannot fail.
 pub fn people(report: &Report) -> String {
     let mut text = String::new();
@@ -24,14 +27,10 @@ pub fn people(report: &Report) -> String {
             text += "  nothing to say\n";
         }
         for found in &backend.findings {
-            let (rule, file) = (found.rule, printable(&found.file));
+            let (rule, place) = (found.rule, printable(&found.place()));
             let severity = rule.severity.as_str().to_lowercase();
-            let _ = writeln!(
-                text,
-                "  {file}:{}: {severity} {}: {}",
-                found.line, rule.id, rule.title
-            );
-            let _ = writeln!(text, "      {}", printable(&found.message));
+            let _ = writeln!(text, "  {place}: {severity} {}: {}", rule.id, rule.title);
+            wrap(&mut text, &printable(&found.message));
             for line in rule.remedy.lines() {
                 let _ = writeln!(text, "        {line}");
             }
@@ -71,7 +70,37 @@ fn summary(report: &Report) -> String {
             kinds.join(", ")
         );
     }
-    text + "\n"
+    text.push('\n');
+    for unlisted in &report.unlisted {
+        let _ = writeln!(
+            text,
+            "{} not listed, so not looked at: {}",
+            unlisted.kind,
+            printable(&unlisted.why)
+        );
+    }
+    text
+}
+
+/// Indented, in lines that a terminal holds.
+fn wrap(text: &mut String, sentence: &str) {
+    let mut column = WIDTH;
+    for word in sentence.split(' ') {
+        let length = word.chars().count();
+        if column + 1 + length > WIDTH {
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+            *text += INDENT;
+            column = INDENT.len();
+        } else {
+            text.push(' ');
+            column += 1;
+        }
+        *text += word;
+        column += length;
+    }
+    text.push('\n');
 }
 
 fn unchecked(backends: &[Checked]) -> BTreeMap<&str, Vec<&str>> {
@@ -107,11 +136,14 @@ pub fn github(report: &Report) -> String {
             Severity::Info => "notice",
         };
         let title = format!("{}: {}", found.rule.id, found.rule.title);
+        let place = if found.file.is_empty() {
+            String::new()
+        } else {
+            format!("file={},line={},", property(&found.file), found.line)
+        };
         let _ = writeln!(
             text,
-            "::{command} file={},line={},title={}::{}",
-            property(&found.file),
-            found.line,
+            "::{command} {place}title={}::{}",
             property(&title),
             data(&found.message)
         );

@@ -7,9 +7,8 @@ use futures::{StreamExt as _, stream};
 use http::Request;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -17,6 +16,7 @@ use super::model::{Backend, Key, Pods, Snapshot};
 use crate::api::GrpcBackend;
 use crate::balance::exposition::Page;
 use crate::balance::{Choice, Judge, Mode, Round, ScrapeError, Settings};
+use crate::cli::connect::connect;
 use crate::operator::{ACCEPT, Answer, Asked, Endpoint, comparable, endpoint, read};
 
 /// For one list.
@@ -53,19 +53,9 @@ struct Opened {
 impl Source {
     /// Finds the cluster as kubectl does; gives the context's namespace too.
     pub async fn connect(context: Option<&str>) -> anyhow::Result<(Self, String)> {
-        let config = match context {
-            None => Config::infer().await?,
-            Some(context) => {
-                let options = KubeConfigOptions {
-                    context: Some(context.to_owned()),
-                    ..KubeConfigOptions::default()
-                };
-                Config::from_custom_kubeconfig(Kubeconfig::read()?, &options).await?
-            }
-        };
-        let namespace = config.default_namespace.clone();
+        let (client, namespace) = connect(context).await?;
         let source = Self {
-            client: Client::try_from(config)?,
+            client,
             namespace: None,
             window: Duration::ZERO,
             opened: None,

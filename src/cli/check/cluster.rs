@@ -1,0 +1,165 @@
+//! What runs, by lists, with the user's own rights: no more is asked for than what the rules look at, and nothing is written.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use futures::{StreamExt as _, stream};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, TypeMeta};
+use kube::core::Status;
+use kube::{Client, ResourceExt as _};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::manifests::{Node, Objects, Unlisted};
+
+/// For one page of a list.
+const LISTED_IN: Duration = Duration::from_secs(20);
+/// Objects of one page, and of one kind.
+const PAGE: u32 = 250;
+const MOST: usize = 10_000;
+/// Lists at once.
+const AT_ONCE: usize = 4;
+
+/// Group, version, kind and plural of what is listed, and whether a cluster may well not know it.
+const KINDS: [(&str, &str, &str, &str, bool); 9] = [
+    (
+        "evenkeel.dev",
+        "v1alpha1",
+        "GrpcBackend",
+        "grpcbackends",
+        true,
+    ),
+    ("apps", "v1", "Deployment", "deployments", false),
+    ("apps", "v1", "StatefulSet", "statefulsets", false),
+    ("apps", "v1", "DaemonSet", "daemonsets", false),
+    ("", "v1", "Service", "services", false),
+    ("", "v1", "Pod", "pods", false),
+    ("", "v1", "ServiceAccount", "serviceaccounts", false),
+    (
+        "autoscaling",
+        "v2",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+        false,
+    ),
+    ("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects", true),
+];
+
+/// Everything that rules look at in a namespace; none: in all. What may not be listed is said, and the rest is there all the
+/// same.
+pub async fn all(client: &Client, namespace: Option<&str>) -> anyhow::Result<Objects> {
+    let lists: Vec<_> = KINDS
+        .iter()
+        .map(|(group, version, kind, plural, may_miss)| {
+            let kind = GroupVersionKind::gvk(group, version, kind);
+            let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+            list(client, namespace, resource, *may_miss)
+        })
+        .collect();
+    // In the order of the kinds, so that the answer is the same each time.
+    let answers: Vec<_> = stream::iter(lists).buffered(AT_ONCE).collect().await;
+    let mut objects = Objects::of_cluster();
+    let file: Rc<str> = "".into();
+    for answer in answers {
+        let (items, unlisted) = answer?;
+        objects.unlisted.extend(unlisted);
+        for item in &items {
+            objects.add(&file, Node::of(item), "");
+        }
+    }
+    if objects.unlisted.len() >= KINDS.len() - 2 && objects.is_empty() {
+        bail!(
+            "nothing may be listed {}: {}",
+            place(namespace),
+            objects.unlisted[0].why
+        );
+    }
+    Ok(objects)
+}
+
+/// Every object of a kind, or as much as may be, with why it is not all.
+async fn list(
+    client: &Client,
+    namespace: Option<&str>,
+    resource: ApiResource,
+    may_miss: bool,
+) -> anyhow::Result<(Vec<Value>, Option<Unlisted>)> {
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let mut items = Vec::new();
+    let mut parameters = ListParams::default().limit(PAGE);
+    loop {
+        let answer = timeout(LISTED_IN, api.list(&parameters))
+            .await
+            .map_err(|_| anyhow!("the API server does not answer"))?;
+        let page = match answer {
+            Ok(page) => page,
+            Err(kube::Error::Api(status)) if status.code == 404 && may_miss => break,
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
+                let why = refused(&status, namespace, &resource);
+                return Ok((items, Some(unlisted(&resource, why))));
+            }
+            Err(error) => {
+                let what = format!("{} cannot be listed {}", resource.plural, place(namespace));
+                return Err(error).context(what);
+            }
+        };
+        items.extend(
+            page.items
+                .into_iter()
+                .filter_map(|item| slim(item, &resource)),
+        );
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(_) if items.len() >= MOST => {
+                let why =
+                    format!("only the first {MOST} are looked at: choose a namespace with -n");
+                return Ok((items, Some(unlisted(&resource, why))));
+            }
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => break,
+        }
+    }
+    Ok((items, None))
+}
+
+fn refused(status: &Status, namespace: Option<&str>, resource: &ApiResource) -> String {
+    if status.code == 404 {
+        return format!(
+            "this cluster does not serve them as {}",
+            resource.api_version
+        );
+    }
+    format!("you may not list {} {}", resource.plural, place(namespace))
+}
+
+fn unlisted(resource: &ApiResource, why: String) -> Unlisted {
+    Unlisted {
+        kind: resource.kind.clone(),
+        why,
+    }
+}
+
+fn place(namespace: Option<&str>) -> String {
+    namespace.map_or_else(
+        || "in all namespaces".into(),
+        |namespace| format!("in namespace {namespace}"),
+    )
+}
+
+/// Without what no rule looks at, which is most of a pod.
+fn slim(mut item: DynamicObject, resource: &ApiResource) -> Option<Value> {
+    item.managed_fields_mut().clear();
+    if resource.kind == "Pod"
+        && let Some(pod) = item.data.as_object_mut()
+    {
+        pod.remove("status");
+    }
+    item.types = Some(TypeMeta {
+        api_version: resource.api_version.clone(),
+        kind: resource.kind.clone(),
+    });
+    serde_json::to_value(item).ok()
+}
