@@ -57,6 +57,14 @@ pub struct GrpcBackendStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings_count: Option<i32>,
 
+    /// The severity of the worst of them: `Error`, `Warning` or `Info`; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_finding: Option<String>,
+
+    /// How many more there would be without `spec.ignoreFindings`; absent where nothing is ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignored_findings: Option<i32>,
+
     /// What is worth changing, worst first; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]

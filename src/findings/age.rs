@@ -6,7 +6,7 @@ use crate::api::ObservedAge;
 use crate::balance::{Turnover, bearable_age};
 use crate::observed::{Observed, Workload};
 
-use super::{Seen, services};
+use super::{Seen, said_before, services};
 
 /// The longest age that is worth having.
 const LONG: Duration = Duration::from_mins(15);
@@ -61,6 +61,7 @@ pub(super) fn hurried(observed: &Observed) -> Option<Seen> {
     let (text, age) = asked(observed)?;
     let seen = |message| Seen::in_backend("spec.connectionAge.maxAge", message);
     let Some(often) = observed.published.as_ref()?.reconnects else {
+        // After a restart of the operator what was said stands until it has been counted anew.
         return said_before(observed, "GB023").map(seen);
     };
     let better = bearable_age(age, often).as_secs().max(1);
@@ -72,14 +73,6 @@ pub(super) fn hurried(observed: &Observed) -> Option<Seen> {
     (often > 0).then(|| {
         seen(format!("spec.connectionAge.maxAge is {text}, and a pod has so many connections that {often} or more end each second: every one comes back as a new one, with TLS by a handshake, and costs servers and clients CPU. {longer} the clients share connections"))
     })
-}
-
-/// What stands in the status, for an operator that has just started and has not counted yet.
-fn said_before(observed: &Observed, id: &str) -> Option<String> {
-    let status = observed.backend.status.as_ref()?;
-    let stands = status.observed_generation == observed.backend.metadata.generation;
-    let said = status.findings.iter().find(|finding| finding.id == id)?;
-    stands.then(|| said.message.clone())
 }
 
 /// GB029: a new pod may idle for 1.1 times the age.
@@ -123,16 +116,10 @@ pub(super) fn outlived(observed: &Observed) -> Option<Seen> {
         // After a restart of the operator what was said stands until it has been counted anew.
         let counted = turnover.values().any(|seen| *seen != Turnover::Measuring);
         let status = observed.backend.status.as_ref().filter(|_| !counted)?;
-        let stands = status.observed_generation == observed.backend.metadata.generation
-            && status
-                .servers
-                .iter()
-                .any(|server| server.observed == Some(ObservedAge::Later));
-        let said = status
-            .findings
-            .iter()
-            .find(|finding| finding.id == "GB034")?;
-        return stands.then(|| Seen::in_backend("spec.connectionAge", said.message.clone()));
+        let mut servers = status.servers.iter();
+        let stands = servers.any(|server| server.observed == Some(ObservedAge::Later));
+        let said = said_before(observed, "GB034").filter(|_| stands)?;
+        return Some(Seen::in_backend("spec.connectionAge", said));
     };
     let of = owner(observed, pod);
     Some(Seen::in_backend(

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use crate::names;
 use crate::observed::Observed;
 
-use super::{Seen, services};
+use super::{Seen, said_before, services};
 
 /// What a UDP answer may have where nothing larger is agreed on.
 const PLAIN: usize = 512;
@@ -16,34 +16,28 @@ const TCP: usize = 65_535;
 
 /// GB040: old C libraries take what fits into a datagram for all.
 pub(super) fn answer_is_cut(observed: &Observed) -> Option<Seen> {
-    let (pods, most) = (pods(observed)?, addresses(observed, PLAIN));
-    (pods > most).then(|| {
-        let message = format!(
+    too_many(observed, "GB040", PLAIN, |pods, most| {
+        format!(
             "up to {pods} pods, of which an answer of {PLAIN} bytes holds {most}: clients on musl before 1.2.4 (Alpine before 3.18) read no further, and each sees a random part of the pods. Build such clients on Alpine 3.18 or later, or let them watch endpoints (spec.endpointWatch)"
-        );
-        in_workload(observed, message)
+        )
     })
 }
 
 /// GB041: each look-up is made twice.
 pub(super) fn answer_needs_tcp(observed: &Observed) -> Option<Seen> {
-    let (pods, most) = (pods(observed)?, addresses(observed, EDNS));
-    (pods > most).then(|| {
-        let message = format!(
+    too_many(observed, "GB041", EDNS, |pods, most| {
+        format!(
             "up to {pods} pods, of which a datagram as Go asks for it (1232 bytes) holds {most}: each look-up is made again over TCP, and each client keeps {pods} connections. See that NetworkPolicies allow TCP 53; far above a hundred pods consider subsetting or xDS"
-        );
-        in_workload(observed, message)
+        )
     })
 }
 
 /// GB042: no answer holds them all.
 pub(super) fn answer_is_impossible(observed: &Observed) -> Option<Seen> {
-    let (pods, most) = (pods(observed)?, addresses(observed, TCP));
-    (pods > most).then(|| {
-        let message = format!(
+    too_many(observed, "GB042", TCP, |pods, most| {
+        format!(
             "up to {pods} pods, of which the largest DNS answer (64 KiB) holds {most}: clients never learn of the others. Split the backend, or use xDS"
-        );
-        in_workload(observed, message)
+        )
     })
 }
 
@@ -68,6 +62,24 @@ pub(super) fn is_dual(service: &k8s_openapi::api::core::v1::Service) -> bool {
         families > 1
             || families == 0 && matches!(policy, Some("PreferDualStack" | "RequireDualStack"))
     })
+}
+
+/// More pods than an answer of so many bytes holds. What is said holds until there are a tenth fewer: an autoscaler goes to and fro.
+fn too_many(
+    observed: &Observed,
+    id: &str,
+    bytes: usize,
+    message: impl Fn(usize, usize) -> String,
+) -> Option<Seen> {
+    let (pods, most) = (pods(observed)?, addresses(observed, bytes));
+    let message = if pods > most {
+        message(pods, most)
+    } else if pods * 10 > most * 9 {
+        said_before(observed, id)?
+    } else {
+        return None;
+    };
+    Some(in_workload(observed, message))
 }
 
 /// The most pods that one answer has to hold, where clients are to look them up.

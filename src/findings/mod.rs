@@ -105,6 +105,8 @@ impl Need {
 pub struct Answers {
     /// What is worth changing, worst first, without what the user ignores.
     pub found: Vec<(&'static Rule, Seen)>,
+    /// How many more the user ignores.
+    pub ignored: usize,
     /// The rules that had no answer for want of what they need.
     pub unchecked: Vec<&'static Rule>,
 }
@@ -114,29 +116,47 @@ pub fn ask(observed: &Observed) -> Answers {
     let ignored = &observed.backend.spec.ignore_findings;
     let (able, unchecked): (Vec<&Rule>, Vec<&Rule>) = CATALOGUE
         .iter()
-        .filter(|rule| !ignored.iter().any(|ignored| ignored.id == rule.id))
         .partition(|rule| rule.needs.iter().all(|need| need.is_met(observed)));
-    let mut found: Vec<_> = able
+    let is_ignored = |rule: &Rule| ignored.iter().any(|ignored| ignored.id == rule.id);
+    let (kept, mut found): (Vec<_>, Vec<_>) = able
         .into_iter()
         .filter_map(|rule| Some((rule, (rule.check)(observed)?)))
-        .collect();
+        .partition(|(rule, _)| is_ignored(rule));
     found.sort_by_key(|(rule, _)| (rule.severity, rule.id));
-    Answers { found, unchecked }
+    Answers {
+        found,
+        ignored: kept.len(),
+        unchecked: unchecked
+            .into_iter()
+            .filter(|rule| !is_ignored(rule))
+            .collect(),
+    }
+}
+
+/// What the status says of a rule already, if it is of this spec. A rule that looks at changing data holds to it until the data
+/// are clearly better.
+fn said_before(observed: &Observed, id: &str) -> Option<String> {
+    let status = observed.backend.status.as_ref()?;
+    let stands = status.observed_generation == observed.backend.metadata.generation;
+    let said = status.findings.iter().find(|finding| finding.id == id)?;
+    stands.then(|| said.message.clone())
 }
 
 /// At most this many go into the status.
 const MAX: usize = 20;
 
-/// What goes into the status: worst first, without what the user ignores.
-pub fn all(observed: &Observed) -> Vec<Finding> {
-    let found = ask(observed).found.into_iter().take(MAX);
-    found
-        .map(|(rule, seen)| Finding {
-            id: rule.id.into(),
-            severity: rule.severity.as_str().into(),
-            message: seen.message,
-        })
-        .collect()
+impl Answers {
+    /// What goes into the status: worst first, without what the user ignores.
+    pub fn told(&self) -> Vec<Finding> {
+        let found = self.found.iter().take(MAX);
+        found
+            .map(|(rule, seen)| Finding {
+                id: rule.id.into(),
+                severity: rule.severity.as_str().into(),
+                message: seen.message.clone(),
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]

@@ -213,6 +213,36 @@ fn how_many_pods_an_answer_holds() {
     }
 }
 
+/// An autoscaler goes to and fro over the border: what is said stays, word for word, until there are a tenth fewer.
+#[test]
+fn too_many_pods_are_so_until_they_are_clearly_fewer() {
+    let mut world = world(&json!({}), &json!({}));
+    world.backend.metadata.namespace = Some("shop".into());
+    world.backend.metadata.generation = Some(2);
+    let mut said = Vec::new();
+    for (pods, found) in [
+        (28, vec![]),
+        (29, vec!["GB040"]),
+        (28, vec!["GB040"]),
+        (26, vec!["GB040"]),
+        (25, vec![]),
+        (28, vec![]),
+    ] {
+        world.workloads[0].replicas = pods;
+        let findings = ask(&world).told();
+        assert_eq!(ids(&world), found, "{pods}");
+        if pods < 29 && !findings.is_empty() {
+            assert_eq!(findings, said, "{pods}");
+        }
+        said.clone_from(&findings);
+        world.backend.status = Some(crate::api::GrpcBackendStatus {
+            observed_generation: Some(2),
+            findings,
+            ..Default::default()
+        });
+    }
+}
+
 fn scaler(min: i32, max: i32) -> crate::observed::Autoscaler {
     crate::observed::Autoscaler {
         kind: "HorizontalPodAutoscaler",

@@ -35,6 +35,10 @@ pub(super) fn age(text: &str) -> Value {
     json!({"connectionAge": {"maxAge": text, "knob": {"env": {"maxAge": "A"}}}})
 }
 
+fn all(observed: &Observed) -> Vec<Finding> {
+    ask(observed).told()
+}
+
 pub(super) fn ids(observed: &Observed) -> Vec<String> {
     all(observed)
         .into_iter()
@@ -256,6 +260,10 @@ fn worst_first_and_without_what_is_ignored() {
         reason: "known".into(),
     }];
     assert_eq!(ids(&world), ["GB010", "GB033"]);
+    assert_eq!(ask(&world).ignored, 1);
+    // What is not found is not counted either.
+    world.backend.spec.ignore_findings[0].id = "GB029".into();
+    assert_eq!((ids(&world).len(), ask(&world).ignored), (3, 0));
 }
 
 #[test]

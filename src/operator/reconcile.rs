@@ -97,7 +97,7 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
     let errors = carried.errors.into_iter().chain(applied.errors);
     let after = status::build(&observed, &parts, now());
     write_status(scope, backend, &before, &after).await?;
-    scope.shared.metrics.backends().conditions(backend, &after);
+    scope.shared.metrics.backends().status(backend, &after);
     // The one that may mend itself first: the others are met again on the way.
     match errors.min_by_key(|error| error.requeue(0)) {
         Some(error) => Err(error),

@@ -49,7 +49,9 @@ pub fn build(observed: &Observed, parts: &Parts<'_>, now: Timestamp) -> GrpcBack
         (ConditionType::Reconciling, reconciling),
         (ConditionType::Stalled, stalled),
     ];
-    let findings = findings::all(observed);
+    let answers = findings::ask(observed);
+    let findings = answers.told();
+    let ignores = !backend.spec.ignore_findings.is_empty();
     GrpcBackendStatus {
         observed_generation: backend.metadata.generation,
         conditions: conditions::merge(
@@ -66,6 +68,8 @@ pub fn build(observed: &Observed, parts: &Parts<'_>, now: Timestamp) -> GrpcBack
         endpoints: Some(endpoints(observed)),
         balance: balance::figures(backend, observed.published.as_ref(), before.balance),
         findings_count: i32::try_from(findings.len()).ok(),
+        worst_finding: findings.first().map(|worst| worst.severity.clone()),
+        ignored_findings: i32::try_from(answers.ignored).ok().filter(|_| ignores),
         findings,
     }
 }

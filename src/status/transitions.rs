@@ -2,16 +2,17 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{ConditionType, GrpcBackendStatus};
+use crate::api::{ConditionType, Finding, GrpcBackendStatus};
+use crate::findings::Severity;
 
 /// One event to be.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Note {
     /// Whether somebody should look.
     pub warning: bool,
-    /// The condition's reason.
+    /// The condition's reason, or the finding's id.
     pub reason: String,
-    /// The condition's message.
+    /// The message of it.
     pub message: String,
 }
 
@@ -34,9 +35,34 @@ const PASSING: [&str; 6] = [
     "Off",
 ];
 
+/// An event for each condition and finding that changed.
+pub fn notes(before: &GrpcBackendStatus, after: &GrpcBackendStatus) -> Vec<Note> {
+    let mut notes = conditions(before, after);
+    notes.extend(findings(&before.findings, &after.findings));
+    notes
+}
+
+/// Findings that came or went. Each has a reason of its own: events of one reason are folded into one.
+fn findings<'a>(before: &'a [Finding], after: &'a [Finding]) -> impl Iterator<Item = Note> + 'a {
+    let lacks = |those: &'a [Finding]| {
+        move |finding: &&Finding| !those.iter().any(|other| other.id == finding.id)
+    };
+    let come = after.iter().filter(lacks(before)).map(|finding| Note {
+        warning: finding.severity != Severity::Info.as_str(),
+        reason: finding.id.clone(),
+        message: finding.message.clone(),
+    });
+    let gone = before.iter().filter(lacks(after)).map(|finding| Note {
+        warning: false,
+        reason: format!("{}Gone", finding.id),
+        message: "it is not found any more, or is ignored by spec.ignoreFindings".into(),
+    });
+    come.chain(gone)
+}
+
 /// An event for each condition whose reason changed, unless it only passes by. Ready repeats the part that fails, so it
 /// is told of only when all is well again.
-pub fn notes(before: &GrpcBackendStatus, after: &GrpcBackendStatus) -> Vec<Note> {
+fn conditions(before: &GrpcBackendStatus, after: &GrpcBackendStatus) -> Vec<Note> {
     let find = |status: &GrpcBackendStatus, kind: ConditionType| -> Option<Condition> {
         status
             .conditions
@@ -95,5 +121,36 @@ mod tests {
         assert!(notes(&nothing, &hot)[0].warning);
         assert!(notes(&hot, &hot).is_empty());
         assert!(notes(&hot, &status("Balanced", "Unknown", "WarmingUp")).is_empty());
+    }
+
+    #[test]
+    fn findings_come_and_go() {
+        let with = |found: &[(&str, &str)]| GrpcBackendStatus {
+            findings: found
+                .iter()
+                .map(|(id, severity)| Finding {
+                    id: (*id).into(),
+                    severity: (*severity).into(),
+                    message: format!("{id} is so"),
+                })
+                .collect(),
+            ..GrpcBackendStatus::default()
+        };
+        let before = with(&[("GB021", "Warning"), ("GB030", "Info")]);
+        let after = with(&[("GB003", "Error"), ("GB021", "Warning"), ("GB033", "Info")]);
+        let told: Vec<_> = notes(&before, &after)
+            .into_iter()
+            .map(|note| (note.reason, note.warning))
+            .collect();
+        let expected = [("GB003", true), ("GB033", false), ("GB030Gone", false)];
+        assert_eq!(
+            told,
+            expected.map(|(reason, warning)| (reason.to_owned(), warning))
+        );
+        assert!(notes(&after, &after).is_empty());
+        // Other words about the same are no event.
+        let mut reworded = after.clone();
+        reworded.findings[1].message = "now of another pod".into();
+        assert!(notes(&after, &reworded).is_empty());
     }
 }

@@ -1,19 +1,24 @@
-//! Findings, as they are said of what runs before anything is installed.
+//! Findings: said of what runs before anything is installed, and told by the operator as they come and go.
 
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use evenkeel_cluster::{From, Identity};
+use evenkeel::api::{ConditionType, GrpcBackend};
+use evenkeel_cluster::{From, Identity, until};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, SOON};
 use crate::manifests;
 use crate::tests;
 use crate::world::{World, operator_binary};
 
-tests![shared what_runs_is_checked(120)];
+tests![
+    shared what_runs_is_checked(120),
+    shared findings_are_told_as_they_come_and_go(180),
+];
 
 /// For one look at a namespace.
 const CHECK: Duration = Duration::from_secs(30);
@@ -101,4 +106,93 @@ async fn rights_are_missing(bed: &Bed) -> Result<()> {
         "{seen}"
     );
     Ok(())
+}
+
+async fn findings_are_told_as_they_come_and_go(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "findings").await?;
+    bed.echo(2).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.reason("echo", ConditionType::Ready, "AllReady", SOON)
+        .await?;
+    let seen = becomes(&bed, "GB021 is found", |ids| ids.contains(&"GB021")).await?;
+    let status = seen.status.unwrap_or_default();
+    ensure!(
+        status.findings[0].id == "GB021" && status.worst_finding.as_deref() == Some("Warning"),
+        "worst first: {:?}",
+        status.findings
+    );
+    ensure!(status.ignored_findings.is_none(), "nothing is ignored");
+    event(&bed, "GB021", "Warning").await?;
+    let series = format!(
+        r#"evenkeel_findings{{namespace="{}",name="echo",id="GB021",severity="Warning"}} 1"#,
+        bed.name()
+    );
+    let page = bed.metrics_page().await?;
+    ensure!(page.contains(&series), "{page}");
+    let row = bed.row("echo").await?;
+    ensure!(
+        row.get("WORST").is_some_and(|worst| worst == "Warning"),
+        "{row:?}"
+    );
+
+    // Known and accepted: it goes, and only its number stays.
+    let ignored =
+        json!({"ignoreFindings": [{"id": "GB021", "reason": "the program sets an age itself"}]});
+    bed.change("echo", &ignored).await?;
+    let seen = becomes(&bed, "GB021 is ignored", |ids| !ids.contains(&"GB021")).await?;
+    let status = seen.status.unwrap_or_default();
+    ensure!(
+        status.ignored_findings == Some(1),
+        "{:?}",
+        status.ignored_findings
+    );
+    ensure!(
+        status.worst_finding.as_deref() == Some("Info"),
+        "{:?}",
+        status.findings
+    );
+    event(&bed, "GB021Gone", "Normal").await?;
+    let page = bed.metrics_page().await?;
+    ensure!(!page.contains(&series), "{page}");
+
+    // Pass after pass over an unchanged world: not a write, not an event.
+    bed.another_pass("echo").await?;
+    let since = Timestamp::now();
+    for _ in 0..3 {
+        bed.another_pass("echo").await?;
+    }
+    let operator = bed.operator.as_ref().context("no operator")?;
+    let writes = world.cluster.audit().writes_by(&operator.user, since)?;
+    ensure!(writes.is_empty(), "{writes:#?}");
+    Ok(())
+}
+
+/// Waits until the ids of the newest spec's findings are so.
+async fn becomes(bed: &Bed, what: &str, holds: impl Fn(&[&str]) -> bool) -> Result<GrpcBackend> {
+    until(what, SOON, async || {
+        let backend = bed.backend("echo").await?;
+        let status = backend.status.clone().unwrap_or_default();
+        let ids: Vec<&str> = status.findings.iter().map(|own| own.id.as_str()).collect();
+        let is_new = status.observed_generation == backend.metadata.generation;
+        ensure!(is_new && holds(&ids), "{ids:?}");
+        Ok(Some(backend))
+    })
+    .await
+}
+
+/// Waits for an event about the backend.
+async fn event(bed: &Bed, reason: &str, kind: &str) -> Result<()> {
+    until(&format!("an event {reason}"), SOON, async || {
+        let events = bed
+            .kubectl(&["get", "events.v1.events.k8s.io", "-o", "json"])
+            .await?;
+        let events: Value = serde_json::from_str(&events)?;
+        let all = events["items"].as_array().context("no items")?;
+        let is_it =
+            |event: &&Value| event["regarding"]["name"] == "echo" && event["reason"] == reason;
+        let event = all.iter().find(is_it).context("there is none")?;
+        ensure!(event["type"] == kind, "{event:#}");
+        Ok(Some(()))
+    })
+    .await
 }

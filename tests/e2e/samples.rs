@@ -168,7 +168,7 @@ async fn kubectl_shows_columns_and_knows_the_names(world: Arc<World>) -> Result<
         "{always}"
     );
     ensure!(
-        wide == "Headless ClusterIP Starved RPS Findings Message",
+        wide == "Headless ClusterIP Starved RPS Findings Worst Message",
         "{wide}"
     );
     bed.apply(&manifests::backend("echo")).await?;

@@ -46,6 +46,7 @@ pub use services::*;
     printcolumn(name = "Starved", type_ = "integer", json_path = ".status.balance.starvedPods", description = "Pods that should get requests and do not", priority = 1),
     printcolumn(name = "RPS", type_ = "string", json_path = ".status.balance.requestsPerSecond", description = "Requests per second over the pods that were judged", priority = 1),
     printcolumn(name = "Findings", type_ = "integer", json_path = ".status.findingsCount", description = "Findings that are not ignored", priority = 1),
+    printcolumn(name = "Worst", type_ = "string", json_path = ".status.worstFinding", description = "Severity of the worst finding", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", description = "What to know first", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! evenkeel_condition{namespace,name,type,status,reason}          1 for what each condition says
+//! evenkeel_findings{namespace,name,id,severity}                  1 for each finding
 //! evenkeel_backend_pods{namespace,name,state}                    pods that are judged, warming or failing
 //! evenkeel_backend_effective_pods{namespace,name}                (sum of x) squared over the sum of x squared
 //! evenkeel_backend_max_over_mean{namespace,name}                 requests of the busiest pod over the mean
@@ -44,6 +45,7 @@ struct Backend {
     namespace: String,
     name: String,
     conditions: Vec<[String; 3]>,
+    findings: Vec<[String; 2]>,
     report: Option<Report>,
 }
 
@@ -62,13 +64,17 @@ impl Backend {
 pub struct Backends(Mutex<BTreeMap<String, Backend>>);
 
 impl Backends {
-    /// What its conditions say.
-    pub fn conditions(&self, backend: &GrpcBackend, status: &GrpcBackendStatus) {
+    /// What its conditions say, and what is worth changing.
+    pub fn status(&self, backend: &GrpcBackend, status: &GrpcBackendStatus) {
         self.update(backend, |entry| {
             let told = status.conditions.iter().map(|condition| {
                 [&condition.type_, &condition.status, &condition.reason].map(Clone::clone)
             });
             entry.conditions = told.collect();
+            let found = status.findings.iter();
+            entry.findings = found
+                .map(|finding| [&finding.id, &finding.severity].map(Clone::clone))
+                .collect();
         });
     }
 
@@ -123,6 +129,11 @@ impl Collector for Backends {
             "condition",
             "1 for the status and reason that each condition of a GrpcBackend has",
             backends.values().flat_map(conditions).collect(),
+        )?;
+        family(
+            "findings",
+            "1 for each finding of a GrpcBackend that is not ignored",
+            backends.values().flat_map(findings).collect(),
         )?;
         let reports = || {
             backends
@@ -238,6 +249,13 @@ fn conditions(backend: &Backend) -> impl Iterator<Item = (Labels, f64)> {
     })
 }
 
+fn findings(backend: &Backend) -> impl Iterator<Item = (Labels, f64)> {
+    backend.findings.iter().map(|[id, severity]| {
+        let said = [("id", &**id), ("severity", &**severity)];
+        (backend.labels(&said), 1.0)
+    })
+}
+
 fn pods(backend: &Backend, report: &Report) -> [(Labels, f64); 3] {
     let failing = report.pods.saturating_sub(report.judged + report.warming);
     [
@@ -324,14 +342,16 @@ mod tests {
     fn each_backend_is_told_until_it_is_gone() {
         let metrics = Metrics::new();
         let status = serde_json::from_value(json!({"conditions": [{
-            "type": "Balanced", "status": "True", "reason": "Balanced", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}));
+            "type": "Balanced", "status": "True", "reason": "Balanced", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            "findings": [{"id": "GB021", "severity": "Warning", "message": ""}]}));
         metrics
             .backends()
-            .conditions(&backend("cart"), &status.unwrap());
+            .status(&backend("cart"), &status.unwrap());
         metrics.backends().report(&backend("cart"), &report(3));
         let page = metrics.page();
         for expected in [
             r#"evenkeel_condition{namespace="shop",name="cart",type="Balanced",status="True",reason="Balanced"} 1.0"#,
+            r#"evenkeel_findings{namespace="shop",name="cart",id="GB021",severity="Warning"} 1.0"#,
             r#"evenkeel_backend_pods{namespace="shop",name="cart",state="judged"} 3.0"#,
             r#"evenkeel_backend_effective_pods{namespace="shop",name="cart"} 2.5"#,
             r#"evenkeel_backend_discovery_seconds_bucket{le="30.0",namespace="shop",name="cart",stage="first_request"} 3"#,
@@ -349,8 +369,9 @@ mod tests {
         metrics.backends().unsampled("shop/cart");
         let page = metrics.page();
         let told: Vec<_> = page.lines().filter(|line| line.contains("cart")).collect();
-        assert_eq!(told.len(), 1, "{page}");
+        assert_eq!(told.len(), 2, "{page}");
         assert!(told[0].starts_with("evenkeel_condition{"), "{page}");
+        assert!(told[1].starts_with("evenkeel_findings{"), "{page}");
         metrics.backends().forget("shop/cart");
         metrics.backends().unsampled("shop/cart");
         assert!(!metrics.page().contains("cart"));
