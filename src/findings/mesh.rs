@@ -12,7 +12,9 @@ pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
     let of_pods = observed.pods.iter().find_map(|pod| {
         let proxy = mesh_proxy(pod)?;
         let name = pod.name_any();
-        Some(format!("pod {name} has the proxy {proxy} beside its server"))
+        Some(format!(
+            "pod {name} has the proxy {proxy} beside its server"
+        ))
     });
     let seen = of_pods.or_else(|| {
         let (workload, mesh) = observed
