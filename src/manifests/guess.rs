@@ -7,8 +7,8 @@
 //! 3. a probe asks it by gRPC;
 //! 4. it is 50051, which next to nothing but gRPC uses.
 //!
-//! Workloads that share a Service are one backend. A headless Service that governs a StatefulSet and publishes pods which are
-//! not ready is there for its peers, not for clients.
+//! Workloads that share a Service are one backend. A headless Service that publishes pods which are not ready, and governs a
+//! StatefulSet or stands beside another Service, is there for peers or for monitoring, not for clients.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -105,7 +105,7 @@ impl<'a> Group<'a> {
         let headless = self.services.iter().filter(leads);
         let headless = headless
             .filter(is_headless)
-            .find(|own| !self.is_for_peers(&own.object))
+            .find(|own| !self.is_for_peers(&own.object, cluster_ip.is_some()))
             .copied();
         let service = cluster_ip.or(headless)?;
         let selector = service.object.spec.as_ref()?.selector.clone()?;
@@ -136,14 +136,11 @@ impl<'a> Group<'a> {
         })
     }
 
-    fn is_for_peers(&self, service: &Service) -> bool {
+    fn is_for_peers(&self, service: &Service, clients_have_another: bool) -> bool {
         let spec = service.spec.as_ref();
         let early = spec.is_some_and(|spec| spec.publish_not_ready_addresses == Some(true));
-        early
-            && self
-                .workloads
-                .iter()
-                .any(|own| own.object.kind == Kind::StatefulSet)
+        let mut workloads = self.workloads.iter();
+        early && (clients_have_another || workloads.any(|own| own.object.kind == Kind::StatefulSet))
     }
 }
 
