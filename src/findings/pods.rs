@@ -37,7 +37,8 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
         Kind::DaemonSet => "Have it run on 2 nodes or more",
         Kind::Deployment | Kind::StatefulSet => "Set its replicas to 2 or more",
     };
-    (workload.replicas == 1).then(|| {
+    let scales = observed.autoscaler(workload).is_some_and(|own| own.max > 1);
+    (workload.replicas == 1 && !scales).then(|| {
         Seen::in_workload(workload, "spec.replicas", format!("{workload} has one pod{pod}, and no other serves: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. {remedy}"))
     })
 }

@@ -58,7 +58,7 @@ fn a_guess_with_one_service_wants_the_twin() {
     world.workloads[0].replicas = 1;
     assert_eq!(ids(&world), ["GB033"], "one pod leaves nothing to balance");
     world.autoscalers = Some(vec![scaler(1, 2)]);
-    assert_eq!(ids(&world), ["GB001", "GB021", "GB071", "GB033"]);
+    assert_eq!(ids(&world), ["GB001", "GB021", "GB071"]);
 }
 
 #[test]
@@ -240,6 +240,18 @@ fn too_many_pods_are_so_until_they_are_clearly_fewer() {
             findings,
             ..Default::default()
         });
+    }
+}
+
+/// What an autoscaler may raise is not one pod for good; and it does not come and go with the load.
+#[test]
+fn one_pod_of_an_autoscaler_is_not_all() {
+    let mut world = world(&json!({}), &json!({}));
+    world.workloads[0].replicas = 1;
+    assert_eq!(ids(&world), ["GB033"]);
+    for (max, found) in [(1, vec!["GB033"]), (2, vec![])] {
+        world.autoscalers = Some(vec![scaler(1, max)]);
+        assert_eq!(ids(&world), found, "{max}");
     }
 }
 
