@@ -2,7 +2,7 @@
 CLUSTER := cargo run --quiet --package evenkeel-cluster
 E2E     := cargo test --quiet --package evenkeel --test e2e --
 
-.PHONY: help demo bench calibration proof clean-cluster test lint flake crds image
+.PHONY: help demo bench calibration proof clean-cluster test lint flake crds image krew
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,3 +39,6 @@ crds: ## Write what is generated: the definition, the kustomize roles, tables in
 
 image: ## Build the static binary and dist/evenkeel.tar
 	cargo xtask image
+
+krew: ## Build the kubectl plugin: an archive and its krew manifest in dist/
+	cargo xtask krew

@@ -8,6 +8,7 @@ mod alerts;
 mod chart;
 mod definition;
 mod installers;
+mod krew;
 mod rbac;
 mod texts;
 

@@ -40,7 +40,7 @@ pub fn build(root: &Path) -> Result<()> {
 }
 
 /// Static, so that it runs in an image that is otherwise empty.
-fn static_binary(root: &Path) -> Result<PathBuf> {
+pub fn static_binary(root: &Path) -> Result<PathBuf> {
     let verbose = output(Command::new("rustc").arg("-vV").current_dir(root))?;
     let host = verbose
         .lines()

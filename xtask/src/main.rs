@@ -6,6 +6,7 @@ mod docs;
 mod findings;
 mod generate;
 mod image;
+mod krew;
 mod process;
 mod test;
 
@@ -41,6 +42,8 @@ enum Task {
     Test(test::Options),
     /// Build the static binary and the image dist/evenkeel.tar.
     Image,
+    /// Build the static binary and what `kubectl krew install` takes: an archive and its manifest in dist/.
+    Krew,
 }
 
 fn main() -> ExitCode {
@@ -66,6 +69,7 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Test(options) => return Ok(test::run(&root, &options)),
         Task::Image => image::build(&root)?,
+        Task::Krew => krew::build(&root)?,
     }
     Ok(ExitCode::SUCCESS)
 }
