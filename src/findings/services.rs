@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
-use crate::observed::{Kind, Observed, Workload};
+use crate::observed::{Kind, Observed, Workload, mesh_proxy};
 
 use super::{Seen, mesh};
 
@@ -28,7 +28,9 @@ pub(super) fn wants_balance(observed: &Observed) -> bool {
     let otherwise = |workload: &Workload| {
         workload.kind == Kind::StatefulSet || mesh::injected(workload).is_some()
     };
-    observed.most_pods() != 1 && !observed.serving_workloads().any(otherwise)
+    // What a namespace's label asks for shows only in its pods.
+    let meshed = observed.pods.iter().any(|pod| mesh_proxy(pod).is_some());
+    observed.most_pods() != 1 && !meshed && !observed.serving_workloads().any(otherwise)
 }
 
 /// GB003: a headless Service translates no ports.

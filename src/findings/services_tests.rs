@@ -46,6 +46,12 @@ fn a_guess_with_one_service_wants_the_twin() {
     let meshed = json!({"labels": {"app": "a"}, "annotations": {"linkerd.io/inject": "enabled"}});
     world.workloads[0].template.metadata = Some(serde_json::from_value(meshed).unwrap());
     assert!(ids(&world).is_empty(), "a mesh balances");
+    world.workloads[0].template.metadata =
+        Some(serde_json::from_value(json!({"labels": {"app": "a"}})).unwrap());
+    let pod = json!({"spec": {"containers": [{"name": "server"}, {"name": "istio-proxy"}]}});
+    world.pods = vec![serde_json::from_value(pod).unwrap()];
+    assert!(ids(&world).is_empty(), "the namespace asks for it");
+    world.pods.clear();
     world.workloads[0].kind = crate::observed::Kind::StatefulSet;
     world.workloads[0]
         .template
