@@ -65,6 +65,11 @@ pub struct GrpcBackendStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignored_findings: Option<i32>,
 
+    /// Rules that have no answer, since the operator may not read what they look at (see the chart's `findings`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub unchecked_findings: Vec<String>,
+
     /// What is worth changing, worst first; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]

@@ -30,6 +30,9 @@ pub struct Run {
     /// How long a pod of a StatefulSet or DaemonSet may take to be ready with a new connection age before the age is taken back; of a Deployment its progressDeadlineSeconds counts.
     #[arg(long, env = "EVENKEEL_ROLLOUT_DEADLINE", default_value = "10m", value_parser = duration)]
     rollout_deadline: Duration,
+    /// Whether HorizontalPodAutoscalers are read, which needs the right to list them: without it findings about autoscaling are not checked.
+    #[arg(long, env = "EVENKEEL_READ_AUTOSCALERS", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    read_autoscalers: bool,
     /// Whether several processes take turns by a Lease.
     #[arg(long, env = "EVENKEEL_LEADER_ELECTION", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     leader_election: bool,
@@ -105,6 +108,7 @@ impl Run {
                 client_namespaces: given(self.client_namespaces),
                 max_concurrent_rollouts: self.max_concurrent_rollouts.into(),
                 rollout_deadline: self.rollout_deadline,
+                read_autoscalers: self.read_autoscalers,
             },
             metrics_address: self.metrics_address,
             health_address: self.health_address,

@@ -146,6 +146,12 @@ fn said_before(observed: &Observed, id: &str) -> Option<String> {
 const MAX: usize = 20;
 
 impl Answers {
+    /// The rules that had no answer.
+    pub fn unchecked_ids(&self) -> Vec<String> {
+        let ids = self.unchecked.iter().take(MAX);
+        ids.map(|rule| rule.id.to_owned()).collect()
+    }
+
     /// What goes into the status: worst first, without what the user ignores.
     pub fn told(&self) -> Vec<Finding> {
         let found = self.found.iter().take(MAX);

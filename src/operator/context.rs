@@ -29,6 +29,8 @@ pub struct Settings {
     pub max_concurrent_rollouts: usize,
     /// How long a pod may take to be ready in a rollout of ours, where the workload's kind has no such limit itself.
     pub rollout_deadline: Duration,
+    /// Whether HorizontalPodAutoscalers are read, for findings.
+    pub read_autoscalers: bool,
 }
 
 /// Shared by everything that runs.

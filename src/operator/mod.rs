@@ -3,6 +3,7 @@
 //! [`reconcile`] is the whole product on one screen; the other files are its steps and what drives it.
 
 mod apply;
+mod autoscalers;
 mod budget;
 mod context;
 mod controller;

@@ -12,6 +12,7 @@ use kube::runtime::reflector::store::WriterDropped;
 use kube::{Api, Client, ResourceExt as _};
 
 use super::Namespaced;
+use super::autoscalers::autoscalers;
 use super::context::Scope;
 use super::error::Error;
 use crate::api::GrpcBackend;
@@ -60,6 +61,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
             workloads(scope, backend, refused),
             get::<GrpcBackend>(client, &namespace, &name),
             namespace_terminating(client, backend),
+            autoscalers(scope, &namespace),
         )
     });
     let (
@@ -73,6 +75,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         (workloads, unreadable),
         live,
         namespace_terminating,
+        autoscalers,
     ) = tokio::time::timeout(READ_TIMEOUT, read)
         .await
         .map_err(|_| Error::timeout("reading what exists", READ_TIMEOUT))??;
@@ -94,7 +97,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         siblings: siblings(scope, backend),
         namespace_terminating,
         published: None,
-        autoscalers: None,
+        autoscalers,
         observer: Observer::Operator,
         guessed: false,
         backend: live,

@@ -69,6 +69,7 @@ pub fn build(observed: &Observed, parts: &Parts<'_>, now: Timestamp) -> GrpcBack
         balance: balance::figures(backend, observed.published.as_ref(), before.balance),
         findings_count: i32::try_from(findings.len()).ok(),
         worst_finding: findings.first().map(|worst| worst.severity.clone()),
+        unchecked_findings: answers.unchecked_ids(),
         ignored_findings: i32::try_from(answers.ignored).ok().filter(|_| ignores),
         findings,
     }

@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 use crate::bed::{Bed, SOON};
 use crate::manifests;
 use crate::tests;
-use crate::world::{World, operator_binary};
+use crate::world::{OPERATORS, World, operator_binary, root};
 
 tests![
     shared what_runs_is_checked(120),
     shared findings_are_told_as_they_come_and_go(180),
+    shared autoscalers_are_read_where_that_is_allowed(120),
 ];
 
 /// For one look at a namespace.
@@ -122,6 +123,11 @@ async fn findings_are_told_as_they_come_and_go(world: Arc<World>) -> Result<()> 
         status.findings
     );
     ensure!(status.ignored_findings.is_none(), "nothing is ignored");
+    ensure!(
+        status.unchecked_findings == ["GB071"],
+        "{:?} are not checked",
+        status.unchecked_findings
+    );
     event(&bed, "GB021", "Warning").await?;
     let series = format!(
         r#"evenkeel_findings{{namespace="{}",name="echo",id="GB021",severity="Warning"}} 1"#,
@@ -195,4 +201,50 @@ async fn event(bed: &Bed, reason: &str, kind: &str) -> Result<()> {
         Ok(Some(()))
     })
     .await
+}
+
+/// With the chart's optional right, and what the operator says when the right is taken away again.
+async fn autoscalers_are_read_where_that_is_allowed(world: Arc<World>) -> Result<()> {
+    let mut bed = Bed::without_operator(&world, "scaled").await?;
+    let rules =
+        std::fs::read_to_string(root().join("charts/evenkeel/files/rbac/autoscalers.yaml"))?;
+    let rules: Value = serde_yaml_ng::from_str(&rules)?;
+    bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "autoscalers"}, "rules": rules},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "autoscalers"},
+         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "autoscalers"},
+         "subjects": [{"kind": "ServiceAccount", "name": bed.name(), "namespace": OPERATORS}]},
+        {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "echo"}, "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "echo"}, "minReplicas": 1, "maxReplicas": 4,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}]}},
+    ]}))
+    .await?;
+    bed.start_operator(&["--read-autoscalers"]).await?;
+    bed.echo(1).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    let seen = becomes(&bed, "GB071 is found", |ids| ids.contains(&"GB071")).await?;
+    let status = seen.status.unwrap_or_default();
+    ensure!(
+        status.unchecked_findings.is_empty(),
+        "{:?}",
+        status.unchecked_findings
+    );
+    // One pod that an autoscaler adds to is not all.
+    ensure!(
+        status.findings.iter().all(|own| own.id != "GB033"),
+        "{:?}",
+        status.findings
+    );
+
+    bed.kubectl(&["delete", "rolebinding", "autoscalers"])
+        .await?;
+    bed.another_pass("echo").await?;
+    let seen = becomes(&bed, "GB071 is not checked", |ids| !ids.contains(&"GB071")).await?;
+    let status = seen.status.unwrap_or_default();
+    ensure!(
+        status.unchecked_findings == ["GB071"],
+        "{:?}",
+        status.unchecked_findings
+    );
+    Ok(())
 }

@@ -97,6 +97,10 @@ fn chart_and_kustomize_have_the_same_rules() {
         }
         assert_eq!(role["rules"], Value::Array(expected));
     }
+    // Only where it is asked for, in the Role of a namespace and in the ClusterRole.
+    let optional = ".Values.findings.readAutoscalers }}\n{{ ";
+    assert_eq!(templates.matches(optional).count(), 2, "{templates}");
+    assert_eq!(templates.matches("files/rbac/autoscalers.yaml").count(), 2);
     assert!(
         !templates.contains("apiGroups:"),
         "a rule stands in a template, not in {RULES}"

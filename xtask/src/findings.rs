@@ -119,14 +119,17 @@ fn said(rule: &Rule, text: &str) -> Option<(usize, String)> {
 }
 
 const HEAD: &str = "# Findings\n\n\
-    Ways in which balancing quietly fails. The operator says them in `status.findings`; `evenkeel check` says them of manifests, before any\n\
-    cluster. `spec.ignoreFindings` takes those out that are known, each with a reason.\n\n\
+    Ways in which balancing quietly fails. The operator says them in `status.findings`, by an event when one comes or goes (`GB021`,\n\
+    `GB021Gone`), and in the metric `evenkeel_findings`; `evenkeel check` says them of manifests, before any cluster, and with `--cluster` of\n\
+    what runs. `spec.ignoreFindings` takes those out that are known, each with a reason; `status.ignoredFindings` counts them.\n\n\
     *Error*: requests fail or pods idle because of it. *Warning*: they will, in a situation that is sure to come, or are likely to by what can be\n\
     seen. *Info*: worth knowing.\n\n";
 
 const TAIL: &str = "\n## What is no rule\n\n\
     * What only the clients show: how many there are, what they dial, which library and image they have (search domains, service configs by\n  \
       TXT, SRV, jitter of servers in Rust, fan-out of watches, streams per connection).\n\
-    * What would take rights that the operator does not ask for: the cluster's DNS configuration, labels of namespaces, NetworkPolicies.\n\
+    * What would take rights that the operator does not ask for: the cluster's DNS configuration (how long answers last is taken to be 30 s),\n  \
+      labels of namespaces (a mesh that is asked for there is seen by the proxies in running pods), NetworkPolicies. HorizontalPodAutoscalers\n  \
+      are read with the chart's `findings.readAutoscalers`; without it `status.uncheckedFindings` names what is not checked.\n\
     * That pods idle or one is hot: it is measured, and is the verdict in the condition `Balanced`.\n\
     * That the age replaces the pods once: it is said where it is asked for.\n";
