@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -312,4 +313,53 @@ fn sentences_are_wrapped_where_a_terminal_ends() {
             .all(|line| line.chars().count() <= 120),
         "{shown}"
     );
+}
+
+/// As somebody might send them on purpose: each ends in a sentence, and no more than the limit is ever held.
+#[test]
+fn hostile_files_end_in_a_clear_sentence() {
+    let directory = std::env::temp_dir().join(format!("evenkeel-hostile-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(directory.join(name), bytes).unwrap();
+    write(
+        "a-scalar.yaml",
+        &[b"a: ", vec![b'x'; 100 << 20].as_slice()].concat(),
+    );
+    let mut bomb = String::from("a0: &a0 lol\n");
+    for level in 1..=12 {
+        let below = vec![format!("*a{}", level - 1); 10].join(", ");
+        let _ = writeln!(bomb, "a{level}: &a{level} [{below}]");
+    }
+    write("b-anchors.yaml", bomb.as_bytes());
+    write("c-deep.yaml", "[".repeat(1 << 20).as_bytes());
+    write("d-bytes.yaml", b"kind: Service\nname: \xff\xfe\n");
+    write("e-null.yaml", b"kind: \0Service\n");
+    let read = read::all(
+        &[directory.display().to_string()],
+        "default",
+        &Limits::default(),
+    );
+    fs::remove_dir_all(&directory).unwrap();
+    let said: Vec<String> = read
+        .faults
+        .iter()
+        .map(|fault| {
+            format!(
+                "{}:{} {}",
+                fault.file.rsplit('/').next().unwrap(),
+                fault.line,
+                fault.message
+            )
+        })
+        .collect();
+    for (said, expected) in said.iter().zip([
+        "a-scalar.yaml:0 has more than 16 MiB: split it",
+        "b-anchors.yaml:8 has a document of more than 48 MiB with its aliases written out",
+        "c-deep.yaml:1 is nested more than 64 deep",
+        "d-bytes.yaml:2 is not UTF-8 text: save it as UTF-8",
+        "e-null.yaml:1 is not YAML: ",
+    ]) {
+        assert!(said.starts_with(expected), "{said}");
+    }
+    assert_eq!(said.len(), 5, "{said:?}");
 }
