@@ -1,6 +1,7 @@
 //! The figures that Evenkeel promises, measured on a real Kubernetes: `make bench`. Never part of the tests, since
 //! they depend on the machine.
 
+mod check;
 mod children;
 mod memory;
 mod report;
@@ -52,6 +53,8 @@ async fn bench() -> Result<()> {
     })
     .await??;
     let mut figures = vec![image(&operator)?];
+    eprintln!("manifests checked");
+    figures.extend(check::measure(&root)?);
     let (start, cluster) = start().await?;
     let measured = async {
         cluster.import_image(&operator).await?;
