@@ -3,6 +3,7 @@
 //! ```text
 //!   api ─────────── what a user writes and reads
 //!   presets ─────── the knobs of real servers, as data
+//!   columns ─────── tables for a terminal
 //!   names ───────── every name that the operator gives
 //!   observed ────── one backend's world as plain values
 //!   manifests ───── the same world from files, line by line
@@ -23,6 +24,7 @@ pub mod api;
 pub mod balance;
 pub mod child;
 pub mod cli;
+pub mod columns;
 pub mod connection_age;
 pub mod endpoint_watch;
 pub mod findings;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Server, Takes, all};
 use crate::api::{FlagStyle, GoDuration, Knob};
+use crate::columns;
 
 /// What sets an age or a grace, and in which form.
 struct Names {
@@ -87,23 +88,7 @@ pub fn table() -> String {
             ]
         })
         .collect();
-    let head = ["NAME", "MAXAGE", "GRACE", "FORMAT", "DEFAULT"].map(str::to_owned);
-    let lines: Vec<&[String; 5]> = std::iter::once(&head).chain(&rows).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let mut padded = String::new();
-        for (column, cell) in line.iter().enumerate() {
-            let width = lines
-                .iter()
-                .map(|line| line[column].chars().count())
-                .max()
-                .unwrap_or(0);
-            let _ = write!(padded, "{cell:width$}   ");
-        }
-        text += padded.trim_end();
-        text.push('\n');
-    }
-    text
+    columns::table(["NAME", "MAXAGE", "GRACE", "FORMAT", "DEFAULT"], &rows)
 }
 
 /// Everything about one server, and what to put into a resource.

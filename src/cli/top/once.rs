@@ -6,6 +6,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use super::model::{Backend, Key, Pods, Snapshot, State};
 use super::source::Source;
+use crate::columns::table;
 
 /// Cells of a bar.
 const BAR: usize = 20;
@@ -27,10 +28,8 @@ pub async fn take(mut source: Source, open: Option<&Key>) -> anyhow::Result<Snap
 /// As tables.
 pub fn text(snapshot: &Snapshot) -> String {
     let Some(pods) = &snapshot.pods else {
-        return table(
-            &HEAD,
-            &snapshot.backends.iter().map(cells).collect::<Vec<_>>(),
-        );
+        let rows: Vec<_> = snapshot.backends.iter().map(cells).collect();
+        return table(HEAD, &rows);
     };
     let of: Vec<&Backend> = snapshot
         .backends
@@ -44,7 +43,7 @@ pub fn text(snapshot: &Snapshot) -> String {
     if let Some(note) = &pods.note {
         let _ = writeln!(text, "{note}");
     }
-    text + &table(&["POD", "SHARE", "RPS", "", "STATE"], &pod_cells(pods))
+    text + &table(["POD", "SHARE", "RPS", "", "STATE"], &pod_cells(pods))
 }
 
 const HEAD: [&str; 9] = [
@@ -128,29 +127,6 @@ pub fn rate(figure: Option<f64>) -> String {
 /// Whole percents.
 pub fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".into(), |share| format!("{:.0}%", share * 100.0))
-}
-
-/// Columns as kubectl prints them.
-fn table<const N: usize>(head: &[&str; N], rows: &[[String; N]]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells
-            .chain([head[column].chars().count()])
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
-    let mut text = String::new();
-    let head = head.map(str::to_owned);
-    for row in std::iter::once(&head).chain(rows) {
-        let line: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        let _ = writeln!(text, "{}", line.join("   ").trim_end());
-    }
-    text
 }
 
 #[cfg(test)]
