@@ -3,6 +3,7 @@
 //! ```text
 //!   api ─────────── what a user writes and reads
 //!   presets ─────── the knobs of real servers, as data
+//!   source ──────── where such data was read
 //!   columns ─────── tables for a terminal
 //!   names ───────── every name that the operator gives
 //!   observed ────── one backend's world as plain values
@@ -34,4 +35,5 @@ pub mod observed;
 pub mod operator;
 pub mod presets;
 pub mod services;
+pub mod source;
 pub mod status;

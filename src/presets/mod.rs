@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{DurationFormat, GoDuration, Knob};
+use crate::source::Source;
 
 pub use text::{details, markdown, table};
 
@@ -74,18 +75,6 @@ pub struct Nothing {
     pub why: String,
     /// What to do instead.
     pub instead: String,
-}
-
-/// Where something was read.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Source {
-    /// The project.
-    pub project: String,
-    /// The file, or the thread.
-    pub file: String,
-    /// Which version or commit, or when.
-    pub seen: String,
 }
 
 /// What a server offers.

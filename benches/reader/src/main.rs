@@ -10,6 +10,7 @@
 mod balance;
 mod go;
 mod report;
+mod source;
 
 use std::hint::black_box;
 use std::io::Read as _;

@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::source::Source;
+
 pub use names::{Kind, Names, Slot};
 pub use text::markdown;
 
@@ -167,18 +169,6 @@ impl Condition {
             && given(&self.starts, <[u8]>::starts_with)
             && given(&self.ends, <[u8]>::ends_with)
     }
-}
-
-/// Where something was read.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Source {
-    /// The project.
-    pub project: String,
-    /// The file, or the page.
-    pub file: String,
-    /// Which version or commit, or when.
-    pub seen: String,
 }
 
 /// The catalogue as a person writes it.
