@@ -47,6 +47,8 @@ fn heading(view: &View) -> Paragraph<'static> {
         spans.push(Span::styled(format!("  {error}"), Style::new().fg(BAD)));
     } else if !view.asked {
         spans.push(Span::raw("  asking the cluster …"));
+    } else if let Some(cut) = &view.cut {
+        spans.push(Span::styled(format!("  {cut}"), Style::new().fg(UNKNOWN)));
     }
     Paragraph::new(Line::from(spans))
 }
@@ -231,6 +233,7 @@ mod tests {
                 backend("cart", Some(false), 1.5, 40.0),
                 backend("rng", Some(true), 2.0, 1234.0),
             ],
+            cut: None,
             pods,
         }));
         view

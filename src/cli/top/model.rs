@@ -21,6 +21,9 @@ pub struct Key {
 pub struct Snapshot {
     /// The backends, as their status says.
     pub backends: Vec<Backend>,
+    /// Where there are more than are looked at: how many are left out of what, as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<String>,
     /// The pods of the one that is opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pods: Option<Pods>,

@@ -27,16 +27,18 @@ pub async fn take(mut source: Source, open: Option<&Key>) -> anyhow::Result<Snap
 
 /// As tables.
 pub fn text(snapshot: &Snapshot) -> String {
+    let cut = snapshot.cut.iter().map(|cut| format!("{cut}\n"));
+    let cut: String = cut.collect();
     let Some(pods) = &snapshot.pods else {
         let rows: Vec<_> = snapshot.backends.iter().map(cells).collect();
-        return table(HEAD, &rows);
+        return cut + &table(HEAD, &rows);
     };
     let of: Vec<&Backend> = snapshot
         .backends
         .iter()
         .filter(|backend| backend.key == pods.of)
         .collect();
-    let mut text = String::new();
+    let mut text = cut;
     for backend in of {
         let _ = writeln!(text, "{}: {}", backend.verdict, backend.message);
     }
@@ -138,11 +140,13 @@ mod tests {
     fn backends_are_a_table() {
         let snapshot = Snapshot {
             backends: vec![backend("cart", Some(true), 2.0, 50.0)],
+            cut: Some("only some are shown".into()),
             pods: None,
         };
         assert_eq!(
             text(&snapshot),
-            "NAMESPACE   NAME   BALANCE    PODS   EFFECTIVE   MAX/MEAN   RPS    STARVED   MAXAGE\n\
+            "only some are shown\n\
+             NAMESPACE   NAME   BALANCE    PODS   EFFECTIVE   MAX/MEAN   RPS    STARVED   MAXAGE\n\
              shop        cart   Balanced   2/2    2.00        1.00       50.0   0         1m\n"
         );
     }
@@ -152,6 +156,7 @@ mod tests {
         let snapshot = Snapshot {
             backends: vec![backend("cart", Some(false), 1.6, 40.0)],
             pods: Some(pods("cart", &[32.0, 8.0])),
+            ..Snapshot::default()
         };
         assert_eq!(
             text(&snapshot),

@@ -7,6 +7,7 @@ use futures::{StreamExt as _, stream};
 use http::Request;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::Client;
 use kube::api::{Api, ListParams};
 use tokio::sync::{mpsc, watch};
@@ -25,10 +26,10 @@ const LISTED_IN: Duration = Duration::from_secs(10);
 const READ_IN: Duration = Duration::from_secs(5);
 /// From one look to the next.
 const EVERY: Duration = Duration::from_secs(2);
-/// Objects in one answer, and in all.
+/// Objects in one answer; no more pods are looked at.
 const PAGE: u32 = 500;
+/// Backends that are looked at.
 const BACKENDS: usize = 5000;
-const PODS: usize = 500;
 /// Pages read at once.
 const AT_ONCE: usize = 8;
 
@@ -48,6 +49,8 @@ struct Opened {
     /// When its pods are due again.
     due: Instant,
     pods: Option<Pods>,
+    /// What is left out of them.
+    cut: Option<String>,
 }
 
 impl Source {
@@ -94,7 +97,7 @@ impl Source {
 
     /// One look.
     pub async fn look(&mut self, open: Option<&Key>) -> anyhow::Result<Snapshot> {
-        let backends = self.backends().await?;
+        let (backends, mut cut) = self.backends().await?;
         let pods = match open {
             None => {
                 self.opened = None;
@@ -111,12 +114,18 @@ impl Source {
                             key.namespace
                         )
                     })?;
-                Some(self.pods(backend, key).await?)
+                let (pods, cut_pods) = self.pods(backend, key).await?;
+                cut = cut_pods;
+                Some(pods)
             }
         };
         let mut backends: Vec<Backend> = backends.iter().map(Backend::of).collect();
         backends.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(Snapshot { backends, pods })
+        Ok(Snapshot {
+            backends,
+            cut,
+            pods,
+        })
     }
 
     /// How long to look until an opened backend's pods have figures.
@@ -128,7 +137,8 @@ impl Source {
         self.window / 5
     }
 
-    async fn backends(&self) -> anyhow::Result<Vec<GrpcBackend>> {
+    /// They, and what is left out of them.
+    async fn backends(&self) -> anyhow::Result<(Vec<GrpcBackend>, Option<String>)> {
         let api: Api<GrpcBackend> = match &self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
@@ -141,16 +151,28 @@ impl Source {
                 .context("the API server does not answer")?
                 .context("GrpcBackends cannot be listed")?;
             backends.extend(list.items);
-            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            match more(&list.metadata) {
+                None => return Ok((backends, None)),
                 Some(token) if backends.len() < BACKENDS => {
-                    parameters = parameters.continue_token(&token);
+                    parameters = parameters.continue_token(token);
                 }
-                _ => return Ok(backends),
+                Some(_) => {
+                    let cut = format!(
+                        "only {} GrpcBackends are shown, and there are more: choose a namespace with -n",
+                        backends.len()
+                    );
+                    return Ok((backends, Some(cut)));
+                }
             }
         }
     }
 
-    async fn pods(&mut self, backend: &GrpcBackend, key: &Key) -> anyhow::Result<Pods> {
+    /// They, and what is left out of them.
+    async fn pods(
+        &mut self,
+        backend: &GrpcBackend,
+        key: &Key,
+    ) -> anyhow::Result<(Pods, Option<String>)> {
         let interval = self.interval();
         let settings = Settings {
             interval,
@@ -166,37 +188,43 @@ impl Source {
                 choice: Choice::default(),
                 due: Instant::now(),
                 pods: None,
+                cut: None,
             },
         };
         let opened = self.opened.insert(opened);
         if let Some(pods) = opened.pods.as_ref().filter(|_| Instant::now() < opened.due) {
-            return Ok(pods.clone());
+            return Ok((pods.clone(), opened.cut.clone()));
         }
         opened.due = Instant::now() + interval;
-        let pods = match round(&self.client, backend, &mut opened.choice).await? {
-            Ok(round) => Pods::of_report(backend, opened.judge.round(&round)),
-            Err(note) => Pods::of_status(backend, note),
+        let (pods, cut) = match round(&self.client, backend, &mut opened.choice).await? {
+            Ok((round, cut)) => (Pods::of_report(backend, opened.judge.round(&round)), cut),
+            Err(note) => (Pods::of_status(backend, note), None),
         };
         opened.pods = Some(pods.clone());
-        Ok(pods)
+        opened.cut.clone_from(&cut);
+        Ok((pods, cut))
     }
 }
 
-/// Reads each pod once; the inner error says why only the status can be shown.
+/// Where a list goes on.
+fn more(list: &ListMeta) -> Option<&str> {
+    list.continue_.as_deref().filter(|token| !token.is_empty())
+}
+
+/// Reads each pod once, and says what it leaves out; the inner error says why only the status can be shown.
 async fn round(
     client: &Client,
     backend: &GrpcBackend,
     choice: &mut Choice,
-) -> anyhow::Result<Result<Round, String>> {
+) -> anyhow::Result<Result<(Round, Option<String>), String>> {
     let namespace = backend.metadata.namespace.as_deref().unwrap_or_default();
-    let Some(pods) = pods(client, backend, namespace).await? else {
+    let Some((pods, cut)) = pods(client, backend, namespace).await? else {
         return Ok(Err(only_status("list pods")));
     };
     let asked = Asked::of(backend);
     let endpoints: Vec<Endpoint> = pods
         .iter()
         .filter_map(|pod| endpoint(pod, &asked.place))
-        .take(PODS)
         .collect();
     // One pod that hangs must not make the others' numbers old.
     let begun = Timestamp::now();
@@ -212,7 +240,7 @@ async fn round(
     if !answers.is_empty() && answers.iter().all(forbidden) {
         return Ok(Err(only_status("get pods/proxy")));
     }
-    Ok(Ok(Round {
+    let round = Round {
         now: begun,
         scrapes: comparable(answers, choice, asked.family),
         targets: endpoints
@@ -220,15 +248,16 @@ async fn round(
             .map(|endpoint| endpoint.target)
             .collect(),
         rolling_out: false,
-    }))
+    };
+    Ok(Ok((round, cut)))
 }
 
-/// None: they may not be listed.
+/// The first of them, and what is left out; none: they may not be listed.
 async fn pods(
     client: &Client,
     backend: &GrpcBackend,
     namespace: &str,
-) -> anyhow::Result<Option<Vec<Pod>>> {
+) -> anyhow::Result<Option<(Vec<Pod>, Option<String>)>> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selector: Vec<String> = backend
         .spec
@@ -242,7 +271,14 @@ async fn pods(
     match timeout(LISTED_IN, api.list(&parameters)).await {
         Err(_) => Err(anyhow!("the API server does not answer")),
         Ok(Err(kube::Error::Api(status))) if status.code == 403 => Ok(None),
-        Ok(listed) => Ok(Some(listed.context("pods cannot be listed")?.items)),
+        Ok(listed) => {
+            let listed = listed.context("pods cannot be listed")?;
+            let cut = more(&listed.metadata).map(|_| {
+                let count = listed.items.len();
+                format!("only {count} of the pods are looked at, and shares are of these: the status counts all")
+            });
+            Ok(Some((listed.items, cut)))
+        }
     }
 }
 

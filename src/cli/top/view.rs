@@ -54,6 +54,8 @@ pub enum Step {
 pub struct View {
     /// In the order that is shown.
     pub backends: Vec<Backend>,
+    /// What is left out of what is shown.
+    pub cut: Option<String>,
     /// Of the opened backend.
     pub pods: Option<Pods>,
     /// The backend whose pods are shown.
@@ -74,6 +76,7 @@ impl View {
     pub fn new(opened: Option<Key>) -> Self {
         Self {
             backends: Vec::new(),
+            cut: None,
             pods: None,
             selected: opened.clone(),
             opened,
@@ -92,6 +95,7 @@ impl View {
             Ok(snapshot) => {
                 self.error = None;
                 self.backends = snapshot.backends;
+                self.cut = snapshot.cut;
                 // The answer to an earlier question is none to this.
                 self.pods = snapshot
                     .pods
@@ -207,7 +211,7 @@ mod tests {
                 backend("b", Some(false), 1.0, 10.0),
                 backend("c", None, 1.9, 90.0),
             ],
-            pods: None,
+            ..Snapshot::default()
         }));
         view
     }
@@ -252,6 +256,7 @@ mod tests {
         assert_eq!(opened.name, "b");
         let answer = |of: &str| Snapshot {
             backends: vec![backend(of, None, 1.0, 1.0)],
+            cut: None,
             pods: Some(pods(of, &[3.0, 1.0])),
         };
         view.take(Ok(answer("c")));
