@@ -101,6 +101,14 @@ impl Error {
         }
     }
 
+    /// What is tried again since the API server could not be reached or was busy; without its words, which differ each time.
+    pub fn retried(&self) -> Option<&str> {
+        match self {
+            Self::Transient { action, .. } => Some(action),
+            _ => None,
+        }
+    }
+
     /// For the metric's label.
     pub fn label(&self) -> &'static str {
         match self {

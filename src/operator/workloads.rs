@@ -246,6 +246,10 @@ pub fn with_errors(mut plan: Plan, carried: &Carried) -> Plan {
     });
     if let Some(refused) = refused {
         plan.statement = refused;
+    } else if let Some(retried) = carried.errors.iter().find_map(Error::retried) {
+        let said = &mut plan.statement.message;
+        let gap = if said.is_empty() { "" } else { "; " };
+        *said = format!("{said}{gap}{retried} did not succeed and is tried again");
     }
     plan
 }
@@ -300,5 +304,48 @@ pub async fn hold(scope: &Scope, backend: &GrpcBackend, hold: bool) -> Result<()
         // Gone: then nothing is held any more, and nothing may be written for it.
         Ok(Err(kube::Error::Api(status))) if status.code == 404 && !hold => Ok(()),
         Ok(Err(error)) => Err(Error::from_api(action, &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(before: &str, error: Error) -> (&'static str, String) {
+        let plan = Plan {
+            steps: Vec::new(),
+            statement: Statement::no(Reason::RollingOut, before),
+            servers: Vec::new(),
+            running_max_age: None,
+            holds: true,
+            blocked_by_rollout: false,
+            look_again: None,
+            status_first: false,
+        };
+        let statement = with_errors(plan.clone(), &Carried::nothing(&plan, error)).statement;
+        (statement.reason.as_str(), statement.message)
+    }
+
+    #[test]
+    fn what_is_tried_again_is_named() {
+        let action = "setting the connection age on Deployment a";
+        let busy = || Error::timeout(action, WRITE_TIMEOUT);
+        let named = format!("{action} did not succeed and is tried again");
+        assert_eq!(
+            said("1 of 2", busy()),
+            ("RollingOut", format!("1 of 2; {named}"))
+        );
+        assert_eq!(said("", busy()).1, named);
+        let raced = Error::Conflict {
+            action: action.into(),
+            message: String::new(),
+            taken: false,
+        };
+        assert_eq!(said("1 of 2", raced).1, "1 of 2", "the next pass has it");
+        let refused = Error::Forbidden {
+            action: action.into(),
+            message: String::new(),
+        };
+        assert_eq!(said("1 of 2", refused).0, "Forbidden");
     }
 }
