@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Namespaced;
 use super::context::{Scope, Shared};
-use super::observe;
 use super::reconcile::{error_policy, reconcile};
 use super::sample::Sampler;
+use super::servers;
 use super::watched::{Watched, heard, watched};
 use crate::api::GrpcBackend;
 use crate::names;
@@ -193,7 +193,7 @@ fn server<K: Namespaced + Serves>(
     let backends = backends.clone();
     move |workload| {
         concerned(&backends, workload.meta().namespace.as_ref(), |backend| {
-            observe::concerns(&workload, backend)
+            servers::concerns(&workload, backend)
         })
     }
 }

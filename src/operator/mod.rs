@@ -15,6 +15,7 @@ mod observe;
 mod reconcile;
 mod run;
 mod sample;
+mod servers;
 mod telemetry;
 mod watched;
 mod workloads;

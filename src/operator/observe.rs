@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
 use futures::try_join;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use kube::api::ListParams;
-use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::WriterDropped;
 use kube::{Api, Client, ResourceExt as _};
 
@@ -15,16 +12,15 @@ use super::Namespaced;
 use super::autoscalers::autoscalers;
 use super::context::Scope;
 use super::error::Error;
+use super::servers;
 use crate::api::GrpcBackend;
-use crate::observed::{Kind, Observed, Observer, Serves, Unreadable, Workload, labels, selects};
-use crate::{connection_age, names};
+use crate::names;
+use crate::observed::{Kind, Observed, Observer, Unreadable, selects};
 
 /// Longer than any healthy answer, shorter than a leader's lease.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// More labelled objects than any spec can ask for.
 const LIST_LIMIT: u32 = 50;
-/// Workloads of one backend that are looked at.
-const MAX_WORKLOADS: usize = 32;
 
 /// Reads children and workloads live: a decision to write is never made from a copy that may be old. Pods come from the watch.
 ///
@@ -58,7 +54,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
             list(client, &namespace, &labels),
             get(client, &namespace, &role),
             get(client, &namespace, &role),
-            workloads(scope, backend, refused),
+            servers::read(scope, backend, refused),
             get::<GrpcBackend>(client, &namespace, &name),
             namespace_terminating(client, backend),
             autoscalers(scope, &namespace),
@@ -147,7 +143,8 @@ async fn copies_are_complete(scope: &Scope) -> Result<Vec<Unreadable>, Error> {
     }
 }
 
-async fn get<K: Namespaced>(
+/// One object; none where there is none of that name.
+pub(super) async fn get<K: Namespaced>(
     client: &Client,
     namespace: &str,
     name: &str,
@@ -174,130 +171,6 @@ async fn list<K: Namespaced>(
                 &error,
             )
         })
-}
-
-/// The workloads of every kind that may be read. Names from the watches, contents live.
-async fn workloads(
-    scope: &Scope,
-    backend: &GrpcBackend,
-    mut unreadable: Vec<Unreadable>,
-) -> Result<(Vec<Workload>, Vec<Unreadable>), Error> {
-    let namespace = backend.namespace().unwrap_or_default();
-    let mut found = [
-        candidates(&scope.deployments.copy, Kind::Deployment, backend),
-        candidates(&scope.stateful_sets.copy, Kind::StatefulSet, backend),
-        candidates(&scope.daemon_sets.copy, Kind::DaemonSet, backend),
-    ]
-    .concat();
-    // What is left of a copy whose kind may not be watched any more is old.
-    found.retain(|candidate| unreadable.iter().all(|kind| kind.kind != candidate.kind));
-    // Those that we have written to first, and all of them: what was written must be found again, and what was taken out.
-    found.sort();
-    let recorded = found
-        .iter()
-        .filter(|candidate| candidate.rank == Rank::Written)
-        .count();
-    found.truncate(MAX_WORKLOADS.max(recorded));
-    let client = &scope.shared.client;
-    let read = found
-        .iter()
-        .map(|candidate| read(client, &namespace, candidate.kind, &candidate.name));
-    let mut workloads = Vec::new();
-    for (candidate, result) in found.iter().zip(join_all(read).await) {
-        match result {
-            Ok(workload) => workloads.extend(workload),
-            Err(Error::Forbidden { .. }) => may_not_get(&mut unreadable, candidate.kind),
-            Err(error) => return Err(error),
-        }
-    }
-    workloads.sort_by(|a, b| (a.name(), a.kind).cmp(&(b.name(), b.kind)));
-    Ok((workloads, unreadable))
-}
-
-/// Each kind once: what is known of its workloads is kept once for each.
-fn may_not_get(unreadable: &mut Vec<Unreadable>, kind: Kind) {
-    if unreadable.iter().all(|known| known.kind != kind) {
-        unreadable.push(Unreadable { kind, verb: "get" });
-    }
-}
-
-async fn read(
-    client: &Client,
-    namespace: &str,
-    kind: Kind,
-    name: &str,
-) -> Result<Option<Workload>, Error> {
-    Ok(match kind {
-        Kind::Deployment => get::<Deployment>(client, namespace, name)
-            .await?
-            .map(Workload::from),
-        Kind::StatefulSet => get::<StatefulSet>(client, namespace, name)
-            .await?
-            .map(Workload::from),
-        Kind::DaemonSet => get::<DaemonSet>(client, namespace, name)
-            .await?
-            .map(Workload::from),
-    })
-}
-
-/// A workload worth reading; in the order in which there is room for them.
-#[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
-struct Candidate {
-    rank: Rank,
-    name: String,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-enum Rank {
-    Written,
-    Selected,
-}
-
-fn candidates<K>(store: &Store<K>, kind: Kind, backend: &GrpcBackend) -> Vec<Candidate>
-where
-    K: Namespaced + Serves,
-{
-    let record = names::record_annotation(&backend.name_any());
-    let rows = backend.status.as_ref().map(|status| &status.servers);
-    let remembered = |name: &str| {
-        let mut rows = rows.into_iter().flatten();
-        rows.any(|row| {
-            row.kind == kind.as_str() && row.name == name && connection_age::remembers(row)
-        })
-    };
-    store
-        .state_filter(|object| {
-            object.namespace() == backend.namespace() && concerns(object, backend)
-        })
-        .iter()
-        .map(|object| Candidate {
-            rank: if object.annotations().contains_key(&record)
-                || connection_age::owns_fields(object.meta())
-                || remembered(&object.name_any())
-            {
-                Rank::Written
-            } else {
-                Rank::Selected
-            },
-            name: object.name_any(),
-            kind,
-        })
-        .collect()
-}
-
-/// Whether a workload serves for the backend, carries its record, or still has fields of ours: these may be all that is left
-/// where the operator ended between a write and its release, and any backend gives them up.
-pub fn concerns<K: kube::Resource + Serves>(object: &K, backend: &GrpcBackend) -> bool {
-    let serves = object
-        .template()
-        .and_then(labels)
-        .is_some_and(|labels| selects(&backend.spec.selector, labels));
-    serves
-        || object
-            .annotations()
-            .contains_key(&names::record_annotation(&backend.name_any()))
-        || connection_age::owns_fields(object.meta())
 }
 
 fn pods(scope: &Scope, backend: &GrpcBackend) -> Vec<Pod> {
@@ -378,31 +251,6 @@ mod tests {
         backend.metadata.resource_version = Some(version.into());
         backend.metadata.deletion_timestamp = deleted.then_some(Time(jiff::Timestamp::UNIX_EPOCH));
         backend
-    }
-
-    #[test]
-    fn a_kind_that_may_not_be_read_is_told_of_once() {
-        let mut unreadable = vec![Unreadable {
-            kind: Kind::StatefulSet,
-            verb: "watch",
-        }];
-        for kind in [
-            Kind::Deployment,
-            Kind::DaemonSet,
-            Kind::Deployment,
-            Kind::StatefulSet,
-        ] {
-            may_not_get(&mut unreadable, kind);
-        }
-        let told: Vec<_> = unreadable.iter().map(|own| (own.kind, own.verb)).collect();
-        assert_eq!(
-            told,
-            [
-                (Kind::StatefulSet, "watch"),
-                (Kind::Deployment, "get"),
-                (Kind::DaemonSet, "get")
-            ]
-        );
     }
 
     #[test]
