@@ -8,6 +8,7 @@
 mod draw;
 mod model;
 mod once;
+mod pods;
 mod source;
 mod view;
 
