@@ -287,5 +287,7 @@ impl Judge {
 }
 
 #[cfg(test)]
+mod restart_tests;
+#[cfg(test)]
 #[path = "judge_tests.rs"]
 mod tests;

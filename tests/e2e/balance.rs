@@ -1,6 +1,5 @@
 //! What is said of the load: the verdicts, the metrics they rest on, and that they outlive the operator.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use kube::runtime::watcher;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
+use crate::dials::Dials;
 use crate::manifests;
 use crate::tests;
 use crate::world::World;
@@ -301,49 +301,6 @@ async fn modes(world: Arc<World>) -> Result<()> {
     bed.reason("echo", Balanced, "FewClients", JUDGED).await?;
     ensure!(dials.so_far().await? > 0, "the counter does not count");
     Ok(())
-}
-
-/// Connections to the metrics port of the present pods, counted by the node.
-struct Dials<'a> {
-    bed: &'a Bed,
-    table: String,
-}
-
-impl<'a> Dials<'a> {
-    async fn count(bed: &'a Bed) -> Result<Self> {
-        let table = format!("dials-{}-{}", bed.name(), Timestamp::now().as_millisecond());
-        let pods = bed.pods("app=echo").await?;
-        let addresses: Vec<_> = pods
-            .into_iter()
-            .filter_map(|pod| pod.status?.pod_ip)
-            .collect();
-        ensure!(addresses.len() == 2, "{addresses:?}");
-        let dials = Self { bed, table };
-        let chain = "{ type filter hook output priority 0; }";
-        let pods = format!("{{ {} }}", addresses.join(", "));
-        let table = &dials.table;
-        dials.nft(&format!("add table ip {table}; add chain ip {table} out {chain}; add rule ip {table} out ip daddr {pods} tcp dport 9090 tcp flags syn counter")).await?;
-        Ok(dials)
-    }
-
-    async fn nft(&self, words: &str) -> Result<String> {
-        let mut command = Command::new("nft");
-        command.args(["--json", words]);
-        self.bed.world.cluster.run_in_net(&command, SOON).await
-    }
-
-    async fn so_far(&self) -> Result<u64> {
-        let printed = self
-            .nft(&format!("list chain ip {} out", self.table))
-            .await?;
-        let listed: Value = serde_json::from_str(&printed)?;
-        let parts = listed["nftables"].as_array().context("no list")?.iter();
-        parts
-            .filter_map(|part| part["rule"]["expr"].as_array())
-            .flatten()
-            .find_map(|part| part["counter"]["packets"].as_u64())
-            .with_context(|| format!("no counter in {printed}"))
-    }
 }
 
 async fn a_verdict_outlives_the_operator(world: Arc<World>) -> Result<()> {

@@ -7,6 +7,7 @@
 mod bed;
 mod client;
 mod coexist;
+mod dials;
 mod kubectl;
 mod manifests;
 mod pods;

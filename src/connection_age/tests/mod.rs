@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attempts;
 mod conflicts;
+mod failures;
 mod hidden;
 mod injection;
 mod kinds;

@@ -1,0 +1,106 @@
+//! A rollout of a StatefulSet or DaemonSet that gets no further: whose it is, and what becomes of the age.
+
+use super::kinds::{OTHERS, fail, server, world};
+use super::*;
+
+#[test]
+fn a_rollout_that_fails_is_taken_back_once() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        let before = world.deployments[0]["spec"].clone();
+        world.apply_at(now());
+        fail(&mut world, after(1));
+        for minute in [9, 10] {
+            let plan = world.plan_at(after(minute));
+            assert!(plan.steps.is_empty(), "{kind}: it had {minute} minutes");
+            assert_eq!(plan.statement.reason.as_str(), "RollingOut");
+            let left = std::time::Duration::from_mins(11 - minute.unsigned_abs());
+            assert_eq!(plan.look_again, Some(left));
+        }
+        let title = format!("{kind} a");
+        let plan = world.plan_at(after(11));
+        says(&plan, State::False, "RolloutFailed", &[&title]);
+        let stuck = kind == "StatefulSet";
+        let hint = "kubectl delete pod -n ns a-1";
+        assert_eq!(plan.statement.message.contains(hint), stuck);
+        assert_eq!(plan.steps[0].note.contains(hint), stuck);
+        assert_eq!(world.apply_at(after(11)), [Change::TakeBack]);
+        assert_eq!(world.deployments[0]["spec"], before);
+        let plan = world.plan_at(after(12));
+        assert!(plan.steps.is_empty() && plan.holds);
+        says(&plan, State::False, "RolloutFailed", &[]);
+        assert_eq!(plan.statement.message.contains(hint), stuck);
+        world.roll();
+        world.deployments[0]["status"] = server(kind, &json!({}))["status"].clone();
+        world.roll();
+        says(&world.plan(), State::False, "RolloutFailed", &[]);
+        assert_eq!(
+            world.age(Some(env_age())).settle(),
+            [Change::Inject],
+            "a new generation may try"
+        );
+    }
+}
+
+#[test]
+fn a_pod_that_fails_later_is_not_ours() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        world.settle();
+        world.settle();
+        fail(&mut world, after(60));
+        let plan = world.plan_at(after(120));
+        assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+        assert_eq!(plan.statement.reason.as_str(), "Applied");
+    }
+}
+
+#[test]
+fn the_owners_failed_rollout_is_not_ours() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        world.apply_at(now());
+        world.owner(|c| c["image"] = "broken".into());
+        fail(&mut world, after(1));
+        let plan = world.plan_at(after(60));
+        let pods_stay = |step: &Step| !step.starts_rollout;
+        assert!(plan.steps.iter().all(pods_stay), "{:?}", plan.steps);
+        assert_eq!(plan.look_again, None, "nothing is waited for");
+    }
+}
+
+#[test]
+fn where_a_pod_serves_with_the_age_it_is_not_the_age_that_fails() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        world.apply_at(now());
+        fail(&mut world, after(1));
+        let serving = pod(&world.deployments[0], 7);
+        world.pods.push(serving);
+        let plan = world.plan_at(after(60));
+        assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+        assert_eq!(plan.statement.reason.as_str(), "RollingOut");
+    }
+}
+
+#[test]
+fn a_failure_stays_ours_though_it_is_scaled_meanwhile() {
+    let mut world = world("StatefulSet", &json!({}));
+    world.apply_at(now());
+    world.deployments[0]["spec"]["replicas"] = 3.into();
+    world.deployments[0]["metadata"]["generation"] = 9.into();
+    fail(&mut world, after(1));
+    assert_eq!(world.apply_at(after(11)), [Change::TakeBack]);
+}
+
+#[test]
+fn a_slow_rollout_is_no_failed_one() {
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        world.apply_at(now());
+        fail(&mut world, after(55));
+        let plan = world.plan_at(after(60));
+        assert!(plan.steps.is_empty());
+        assert_eq!(plan.statement.reason.as_str(), "RollingOut");
+    }
+}
