@@ -123,6 +123,8 @@ fn specs(
         watcher::Config::default(),
     )
     .default_backoff()
+    // Several times what they are about, with a node for each field of the status.
+    .modify(|backend| backend.metadata.managed_fields = None)
     .reflect(copy)
     .inspect_ok(move |event| {
         // The predicate holds back a deletion that changed nothing else; what is kept of the backend must go all the same.

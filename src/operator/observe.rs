@@ -75,9 +75,10 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
     ) = tokio::time::timeout(READ_TIMEOUT, read)
         .await
         .map_err(|_| Error::timeout("reading what exists", READ_TIMEOUT))??;
-    let Some(live) = live.filter(|live| is_same(backend, live)) else {
+    let Some(mut live) = live.filter(|live| is_same(backend, live)) else {
         return Ok(None);
     };
+    live.metadata.managed_fields = None;
     Ok(Some(Observed {
         cluster_ip,
         headless,
@@ -209,6 +210,8 @@ fn in_use(scope: &Scope, namespace: &str, accounts: &[ServiceAccount]) -> Vec<(S
     used.into_iter().collect()
 }
 
+/// What the others ask for. Their status is most of them, and nobody's business: with many backends in one namespace each
+/// pass would copy megabytes.
 fn siblings(scope: &Scope, backend: &GrpcBackend) -> Vec<GrpcBackend> {
     let namespace = backend.namespace();
     let mut siblings: Vec<GrpcBackend> = scope
@@ -217,7 +220,11 @@ fn siblings(scope: &Scope, backend: &GrpcBackend) -> Vec<GrpcBackend> {
             other.namespace() == namespace && other.name_any() != backend.name_any()
         })
         .iter()
-        .map(|other| other.as_ref().clone())
+        .map(|other| GrpcBackend {
+            metadata: other.metadata.clone(),
+            spec: other.spec.clone(),
+            status: None,
+        })
         .collect();
     siblings.sort_by_key(kube::ResourceExt::name_any);
     siblings
