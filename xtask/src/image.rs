@@ -16,20 +16,23 @@ pub fn build(root: &Path) -> Result<()> {
     }
     let dist = root.join("dist");
     fs::create_dir_all(&dist)?;
-    fs::copy(static_binary(root)?, dist.join("evenkeel"))
-        .context("cannot copy the binary to dist/evenkeel")?;
+    let built = static_binary(root)?;
+    let archive = dist.join("evenkeel.tar");
+    if is_of(root, &built, &archive) {
+        println!("dist/evenkeel.tar is up to date");
+        return Ok(());
+    }
+    fs::copy(built, dist.join("evenkeel")).context("cannot copy the binary to dist/evenkeel")?;
 
     let reference = format!("docker.io/evenkeel/evenkeel:{}", version(root)?);
-    let archive = dist.join("evenkeel.tar");
-    // An archive that is there already would be added to.
-    if archive.exists() {
-        fs::remove_file(&archive)?;
-    }
     let store = dist.join(format!(".buildah-{}", std::process::id()));
-    let built = archive_of(root, &store, &reference, &archive);
+    // Under its name only when it is whole.
+    let unfinished = store.with_extension("tar");
+    let built = archive_of(root, &store, &reference, &unfinished);
     // Only a store of this one build: the archive is what remains.
     let _ = fs::remove_dir_all(&store);
     built?;
+    fs::rename(unfinished, &archive)?;
     let size = fs::metadata(&archive)?.len();
     println!(
         "{reference} is in dist/evenkeel.tar, {}.{} MB",
@@ -37,6 +40,19 @@ pub fn build(root: &Path) -> Result<()> {
         size / 100_000 % 10
     );
     Ok(())
+}
+
+/// Whether the archive has this very binary: it is later than what it is made from, the copy beside it among that.
+fn is_of(root: &Path, built: &Path, archive: &Path) -> bool {
+    let copy = archive.with_file_name("evenkeel");
+    let later_than = |source: &Path| {
+        let changed = |path: &Path| fs::metadata(path)?.modified();
+        changed(archive)
+            .and_then(|made| Ok(made >= changed(source)?))
+            .unwrap_or(false)
+    };
+    let same = || matches!((fs::read(built), fs::read(&copy)), (Ok(a), Ok(b)) if a == b);
+    later_than(&copy) && later_than(&root.join("Dockerfile")) && same()
 }
 
 /// Static, so that it runs in an image that is otherwise empty.
