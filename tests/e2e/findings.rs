@@ -24,14 +24,18 @@ tests![
 /// For one look at a namespace.
 const CHECK: Duration = Duration::from_secs(30);
 
-/// `evenkeel check --cluster` as somebody runs it, whatever it finds.
+/// `evenkeel check --cluster` of the namespace as somebody runs it, whatever it finds.
 async fn check(bed: &Bed, who: &Identity, arguments: &[&str]) -> Result<String> {
+    check_in(bed, who, &["--namespace", bed.name()], arguments).await
+}
+
+async fn check_in(bed: &Bed, who: &Identity, place: &[&str], arguments: &[&str]) -> Result<String> {
     let cluster = &bed.world.cluster;
     let kubeconfig = cluster.kubeconfig_for(who, From::Inside).await?;
     let mut command = Command::new(operator_binary());
     command
-        .args(["check", "--cluster", "--fail-on=never", "--namespace"])
-        .arg(bed.name())
+        .args(["check", "--cluster", "--fail-on=never"])
+        .args(place)
         .args(arguments)
         .env("KUBECONFIG", kubeconfig);
     cluster.run_in_net(&command, CHECK).await
@@ -61,6 +65,13 @@ async fn what_runs_is_checked(world: Arc<World>) -> Result<()> {
     );
     ensure!(of("GB021").is_some() && of("GB010").is_none(), "{seen:#}");
     ensure!(seen["notListed"].is_null(), "{seen:#}");
+
+    let everywhere = check_in(&bed, &Identity::Admin, &["--all-namespaces"], &[]).await?;
+    let head = format!(
+        "{}/echo (no GrpcBackend; guessed: Service echo selects",
+        bed.name()
+    );
+    ensure!(everywhere.contains(&head), "{everywhere}");
 
     // What it prints as the remedy is taken by the API server, and settles both.
     let fix = check(&bed, &Identity::Admin, &["--fix"]).await?;
@@ -97,6 +108,13 @@ async fn rights_are_missing(bed: &Bed) -> Result<()> {
     ]});
     bed.apply(&objects).await?;
     let seen = check(bed, &reader, &[]).await?;
+    let everywhere = check_in(bed, &reader, &["-A"], &[]).await;
+    let told = everywhere.err().context("it may list all namespaces")?;
+    let told = format!("{told:#}");
+    ensure!(
+        told.contains("nothing may be listed in all namespaces"),
+        "{told}"
+    );
     let refused = format!(
         "you may not list horizontalpodautoscalers in namespace {}",
         bed.name()

@@ -11,7 +11,7 @@ mod tests;
 
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::findings::Severity;
 use crate::manifests::{self, Backend, Limits, Objects};
@@ -24,17 +24,13 @@ use report::Report;
 ///
 /// Exits 1 if it finds something as bad as --fail-on says, 2 if something cannot be read.
 #[derive(Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["files", "cluster"]))]
 pub struct Check {
     /// A file, a directory with all below it, or - for standard input; may be given more than once.
-    #[arg(
-        short,
-        long = "file",
-        value_name = "FILE",
-        required_unless_present = "cluster"
-    )]
+    #[arg(short, long = "file", value_name = "FILE")]
     files: Vec<String>,
     /// Look at what runs, with the kubeconfig's rights; what may not be listed is said and left out.
-    #[arg(long, conflicts_with = "files")]
+    #[arg(long)]
     cluster: bool,
     /// With --cluster the namespace to look at (default: that of the kubeconfig's context); with -f the one of objects that name none (default: default).
     #[arg(short, long)]
@@ -93,7 +89,9 @@ impl Check {
         let objects = match self.objects() {
             Ok(objects) => objects,
             Err(error) => {
-                eprintln!("Error: {error:#}");
+                // What lies deeper is said by these already.
+                let why: Vec<String> = error.chain().take(2).map(ToString::to_string).collect();
+                eprintln!("Error: {}", why.join(": "));
                 return Ok(ExitCode::from(2));
             }
         };

@@ -363,3 +363,33 @@ fn hostile_files_end_in_a_clear_sentence() {
     }
     assert_eq!(said.len(), 5, "{said:?}");
 }
+
+#[test]
+fn where_nothing_is_seen_it_says_what_would_be() {
+    let shown = text::people(&report(&corpus().join("http-only.yaml")));
+    assert!(shown.starts_with("No gRPC backend is seen. "), "{shown}");
+    assert!(shown.contains("0 backends: 0 errors"), "{shown}");
+}
+
+/// Either files or a cluster.
+#[test]
+fn what_to_check_is_asked_for() {
+    use clap::{Command, FromArgMatches as _};
+    let parse = |arguments: &[&str]| {
+        let command = Check::augment_args(Command::new("check"));
+        let matches = command.try_get_matches_from([&["check"], arguments].concat());
+        matches.map(|matches| Check::from_arg_matches(&matches).unwrap().cluster)
+    };
+    assert!(!parse(&["-f", "a.yaml", "-f", "b.yaml"]).unwrap());
+    assert!(parse(&["--cluster", "-A"]).unwrap());
+    for wrong in [
+        &[][..],
+        &["--cluster", "-f", "a"],
+        &["-f", "a", "-A"],
+        &["--cluster", "-A", "-n", "a"],
+    ] {
+        assert!(parse(wrong).is_err(), "{wrong:?}");
+    }
+    let told = parse(&[]).err().unwrap().to_string();
+    assert!(told.contains("--file <FILE>|--cluster"), "{told}");
+}

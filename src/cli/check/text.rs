@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use super::report::{Checked, Report};
 use crate::findings::Severity;
 
+const NONE: &str = "No gRPC backend is seen. A workload is one if a Service selects it, and the name or appProtocol of a port says grpc or h2c,
+or a probe asks by gRPC, or the port is 50051. With a GrpcBackend nothing has to be guessed.\n\n";
 const INDENT: &str = "      ";
 const WIDTH: usize = 120;
 
@@ -47,8 +49,13 @@ fn summary(report: &Report) -> String {
             .filter(|found| found.rule.severity == severity);
         of.count()
     };
-    let mut text = format!(
-        "{}: {}, {}, {}\n",
+    let mut text = String::new();
+    if report.backends.is_empty() && report.faults.is_empty() {
+        text += NONE;
+    }
+    let _ = writeln!(
+        text,
+        "{}: {}, {}, {}",
         many(report.backends.len(), "backend"),
         many(count(Severity::Error), "error"),
         many(count(Severity::Warning), "warning"),
