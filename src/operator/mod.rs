@@ -5,6 +5,7 @@
 mod apply;
 mod autoscalers;
 mod budget;
+mod client;
 mod context;
 mod controller;
 mod error;

@@ -7,14 +7,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::future::join_all;
 use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::{Api, Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::client::{CONNECT_TIMEOUT, client};
 use super::context::{Settings, Shared};
 use super::controller;
 use super::http::{self, Readiness};
-use super::leader::{self, LeaseSettings};
+use super::leader::{self, Leadership, LeaseSettings};
 use super::telemetry::Metrics;
 use crate::api::GrpcBackend;
 
@@ -31,8 +32,6 @@ pub struct Options {
     pub lease: Option<LeaseSettings>,
 }
 
-/// For one request to the API server; watches have a limit of their own.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Until the definition of the resource is there.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -41,16 +40,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let metrics = Metrics::new();
     let readiness = Readiness::default();
-    let mut config = kube::Config::infer()
+    let config = kube::Config::infer()
         .await
         .context("no way to the API server: run inside a cluster, or set KUBECONFIG")?;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // Passes have their own backoff; two on top of each other would keep a pass for minutes.
-    config.default_retry = false;
-    let client = Client::try_from(config)?;
     let health = http::health(options.health_address, readiness.clone(), stop.clone());
     let page = http::metrics(options.metrics_address, metrics.clone(), stop.clone());
-    let work = work(client, &options, metrics.clone(), readiness, stop.clone());
+    let work = work(&config, &options, metrics.clone(), readiness, stop.clone());
     let end = stop.clone();
     let signals = async move {
         tokio::select! {
@@ -78,24 +73,26 @@ async fn terminated() -> anyhow::Result<()> {
 }
 
 async fn work(
-    client: Client,
+    config: &Config,
     options: &Options,
     metrics: Metrics,
     readiness: Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    if !served(&client, &options.settings, &stop).await {
+    let unguarded = client(config, None)?;
+    if !served(&unguarded, &options.settings, &stop).await {
         return Ok(());
     }
     readiness.set(true);
     let leadership = match &options.lease {
         None => None,
-        Some(lease) => match leader::acquire(client.clone(), lease.clone(), &stop).await {
+        Some(lease) => match leader::acquire(unguarded, lease.clone(), &stop).await {
             Some(leadership) => Some(leadership),
             None => return Ok(()),
         },
     };
     metrics.leads(true);
+    let client = client(config, leadership.as_ref().map(Leadership::term))?;
     let shared = Arc::new(Shared::new(client, options.settings.clone(), metrics));
     let controllers = controllers(shared, &options.settings.watch_namespaces, &stop);
     match leadership {
@@ -103,7 +100,7 @@ async fn work(
         Some(mut leadership) => {
             tokio::select! {
                 () = controllers => leadership.release().await,
-                // No tidy end: another process may be writing already.
+                // No tidy end: another process may be writing soon.
                 () = leadership.lost() => anyhow::bail!("the Lease is lost; another process takes over"),
             }
         }

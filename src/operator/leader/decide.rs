@@ -4,9 +4,11 @@ use std::time::Duration;
 
 /// How long a lease holds after its last renewal.
 pub const DURATION: Duration = Duration::from_secs(15);
-/// How often it is renewed, and how often one that is held by another is looked at.
+/// How often it is renewed.
 pub const RETRY: Duration = Duration::from_secs(3);
-/// A holder that could not renew for this long ends, well before anybody else may take the lease.
+/// How often one that is held by another is looked at: this is what a takeover may come later than it could.
+pub const LOOK: Duration = Duration::from_secs(1);
+/// A holder that could not renew for this long writes nothing more and ends, well before anybody else may take the lease.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What to do now.

@@ -8,13 +8,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::decide::{self, DEADLINE, DURATION, Decision, RETRY, decide};
+use super::Term;
+use super::decide::{self, DEADLINE, DURATION, Decision, LOOK, RETRY, decide};
 use crate::names;
 
 /// For one request, so that several tries fit before the deadline.
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// A renewal that is still under way can come between: the Lease is then read once more.
+const RELEASES: usize = 3;
 
 /// Where the Lease is, and who asks for it.
 #[derive(Clone, Debug)]
@@ -30,22 +34,34 @@ pub struct LeaseSettings {
 /// The Lease while it is held.
 pub struct Leadership {
     holder: Holder,
+    term: Term,
     renewal: JoinHandle<()>,
 }
 
 impl Leadership {
-    /// Ends when the Lease could not be renewed in time: by then nothing may be written any more.
+    /// For all that writes.
+    pub fn term(&self) -> Term {
+        self.term.clone()
+    }
+
+    /// Ends when the Lease could not be renewed in time: by then nothing is written any more.
     pub async fn lost(&mut self) {
         let _ = (&mut self.renewal).await;
     }
 
     /// Gives the Lease up, so that the next one need not wait for its end.
     pub async fn release(self) {
+        self.term.end();
         self.renewal.abort();
-        if let Ok(Some(lease)) = self.holder.get().await
-            && holder(&lease) == Some(&self.holder.settings.identity)
-        {
-            let _ = self.holder.write(Some(lease), None).await;
+        for _ in 0..RELEASES {
+            match self.holder.get().await {
+                Ok(Some(lease)) if holder(&lease) == Some(&self.holder.settings.identity) => {
+                    if let Ok(true) | Err(_) = self.holder.write(Some(lease), None).await {
+                        return;
+                    }
+                }
+                _ => return,
+            }
         }
     }
 }
@@ -60,15 +76,20 @@ pub async fn acquire(
         api: Api::namespaced(client, &settings.namespace),
         settings,
     };
+    let term = Term::default();
     let mut seen = Seen::default();
-    let mut ticks = tokio::time::interval(RETRY);
+    let mut ticks = ticks(LOOK);
     loop {
         tokio::select! {
             () = stop.cancelled() => return None,
             _ = ticks.tick() => {}
         }
+        let begun = Instant::now();
         match holder.attempt(&mut seen).await {
-            Ok(true) => break,
+            Ok(true) => {
+                term.renewed(begun);
+                break;
+            }
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(%error, lease = holder.settings.name, "could not take the Lease");
@@ -80,8 +101,18 @@ pub async fn acquire(
         identity = holder.settings.identity,
         "this process is the leader"
     );
-    let renewal = tokio::spawn(holder.clone().renew());
-    Some(Leadership { holder, renewal })
+    let renewal = tokio::spawn(holder.clone().hold(term.clone()));
+    Some(Leadership {
+        holder,
+        term,
+        renewal,
+    })
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 #[derive(Clone)]
@@ -113,16 +144,11 @@ fn holder(lease: &Lease) -> Option<&String> {
 }
 
 impl Holder {
-    /// Whether the Lease is ours now.
+    /// Takes the Lease where that is allowed; whether it is ours now.
     async fn attempt(&self, seen: &mut Seen) -> anyhow::Result<bool> {
         let lease = self.get().await?;
         let unchanged = seen.unchanged(lease.as_ref());
-        let holder = match lease.as_ref().map(holder) {
-            None => decide::Holder::NoLease,
-            Some(Some(name)) if !name.is_empty() => decide::Holder::Is(name),
-            Some(_) => decide::Holder::Nobody,
-        };
-        match decide(&holder, &self.settings.identity, unchanged) {
+        match self.decide(lease.as_ref(), unchanged) {
             Decision::Wait => Ok(false),
             Decision::Create => self.write(None, Some(&self.settings.identity)).await,
             Decision::Take | Decision::Renew => {
@@ -131,34 +157,61 @@ impl Holder {
         }
     }
 
-    /// Returns when the Lease is lost.
-    async fn renew(self) {
-        let mut renewed = Instant::now();
-        let mut ticks = tokio::time::interval(RETRY);
-        let mut seen = Seen::default();
-        while renewed.elapsed() < DEADLINE {
+    fn decide(&self, lease: Option<&Lease>, unchanged: Duration) -> Decision {
+        let holder = match lease.map(holder) {
+            None => decide::Holder::NoLease,
+            Some(Some(name)) if !name.is_empty() => decide::Holder::Is(name),
+            Some(_) => decide::Holder::Nobody,
+        };
+        decide(&holder, &self.settings.identity, unchanged)
+    }
+
+    /// Returns when the Lease is lost, and at the end of the term at the latest, whatever a request waits for then.
+    async fn hold(self, term: Term) {
+        tokio::select! {
+            biased;
+            () = term.over() => tracing::error!(
+                lease = self.settings.name,
+                "the Lease could not be renewed in {} s",
+                DEADLINE.as_secs()
+            ),
+            () = self.renew(&term) => {
+                term.end();
+                tracing::error!(
+                    lease = self.settings.name,
+                    "the Lease is gone, or another process holds it"
+                );
+            }
+        }
+    }
+
+    /// Only what is still ours is renewed: what was free in between, even for a moment, may have had another holder.
+    async fn renew(&self, term: &Term) {
+        let mut ticks = ticks(RETRY);
+        loop {
             ticks.tick().await;
             let begun = Instant::now();
-            match self.attempt(&mut seen).await {
-                // From the beginning of the request: the answer may have been long on its way.
-                Ok(true) => renewed = begun,
-                Ok(false) => {
-                    tracing::error!(
-                        lease = self.settings.name,
-                        "another process holds the Lease"
-                    );
-                    return;
+            let renewed = async {
+                let lease = self.get().await?;
+                if self.decide(lease.as_ref(), Duration::ZERO) == Decision::Renew {
+                    self.write(lease, Some(&self.settings.identity))
+                        .await
+                        .map(Some)
+                } else {
+                    Ok(None)
                 }
+            };
+            match renewed.await {
+                Ok(Some(true)) => term.renewed(begun),
+                // Somebody wrote between: the next look says who.
+                Ok(Some(false)) => ticks.reset_immediately(),
+                Ok(None) => return,
                 Err(error) => {
+                    let error: anyhow::Error = error;
                     tracing::warn!(%error, lease = self.settings.name, "could not renew the Lease");
                 }
             }
         }
-        tracing::error!(
-            lease = self.settings.name,
-            "the Lease could not be renewed in {} s",
-            DEADLINE.as_secs()
-        );
     }
 
     async fn get(&self) -> anyhow::Result<Option<Lease>> {

@@ -1,8 +1,14 @@
 //! One writer at a time: a Lease that is held, renewed and given up.
 //!
-//! [`decide`] is pure; [`lease`] talks to the API server.
+//! [`decide`] is pure; [`lease`] talks to the API server; [`Term`] says until when the Lease is surely ours, and [`Guard`] lets
+//! no write out after that.
 
 mod decide;
+mod guard;
 mod lease;
+mod term;
 
-pub use lease::{LeaseSettings, acquire};
+pub use decide::{DEADLINE, DURATION};
+pub use guard::Guard;
+pub use lease::{Leadership, LeaseSettings, acquire};
+pub use term::Term;

@@ -1,0 +1,49 @@
+//! The way to the API server: connections that end when the other side falls silent, and writes only under the Lease.
+
+use std::time::Duration;
+
+use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
+use kube::{Client, Config};
+use tower::{BoxError, ServiceBuilder};
+
+use super::leader::{DEADLINE, DURATION, Guard, Term};
+
+/// For a connection; requests have limits of their own.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What was sent and is not acknowledged after this time never arrives. A write goes out while the term lasts, at the latest
+/// [`DEADLINE`] after the Lease was renewed: with this it has arrived or died before another may take the Lease. Closing a
+/// connection is not enough, since the kernel goes on sending what a program left behind, even a dead one.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+/// A watch has nothing to send: only by asking can it be told from one whose other side is gone.
+const SILENT: Duration = Duration::from_secs(30);
+
+const _: () = assert!(DEADLINE.as_secs() + UNACKNOWLEDGED.as_secs() < DURATION.as_secs());
+
+/// A client whose writes end with the term; without one there is only this process.
+pub fn client(config: &Config, term: Option<Term>) -> anyhow::Result<Client> {
+    anyhow::ensure!(
+        config.proxy_url.is_none(),
+        "the API server cannot be reached by way of a proxy: take the variable HTTPS_PROXY or proxy-url away"
+    );
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    connector.set_keepalive(Some(SILENT));
+    connector.set_keepalive_interval(Some(UNACKNOWLEDGED));
+    let connector = config.rustls_https_connector_with_connector(connector)?;
+    let connections: legacy::Client<_, Body> =
+        legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .map_err(BoxError::from)
+        .service(connections);
+    Ok(
+        ClientBuilder::new(service, config.default_namespace.clone())
+            .with_layer(&Guard::new(term))
+            .build(),
+    )
+}

@@ -1,0 +1,43 @@
+//! Until when the Lease is surely ours, and with it the right to write.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::decide::DEADLINE;
+
+/// Shared by the one that renews the Lease and by everything that writes. Nothing has to be told to whoever writes: a process
+/// that was stopped, and goes on when its Lease is long gone, finds by its own clock that it may not write.
+#[derive(Clone, Debug, Default)]
+pub struct Term(Arc<Mutex<Option<Instant>>>);
+
+impl Term {
+    /// The Lease was renewed by a request that began then: its answer may have been long on its way.
+    pub fn renewed(&self, begun: Instant) {
+        *self.lock() = begun.checked_add(DEADLINE);
+    }
+
+    /// From now on nothing may be written.
+    pub fn end(&self) {
+        *self.lock() = None;
+    }
+
+    /// Whether something may be written now.
+    pub fn holds(&self) -> bool {
+        self.end_ahead().is_some()
+    }
+
+    /// Ends with the term.
+    pub async fn over(&self) {
+        while let Some(end) = self.end_ahead() {
+            tokio::time::sleep_until(end.into()).await;
+        }
+    }
+
+    fn end_ahead(&self) -> Option<Instant> {
+        self.lock().filter(|end| Instant::now() < *end)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
