@@ -20,9 +20,9 @@ use crate::tests;
 use crate::world::{World, root};
 
 tests![
-    alone uninstalled_and_installed_again(600),
-    alone limited_to_a_namespace(600),
-    alone by_kustomize(600),
+    installs uninstalled_and_installed_again(600),
+    installs limited_to_a_namespace(600),
+    installs by_kustomize(600),
     shared every_combination_is_taken(200),
 ];
 

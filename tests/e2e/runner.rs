@@ -27,6 +27,8 @@ pub struct Test {
     pub name: &'static str,
     /// Whether it needs the machine for itself: it starts clusters, or breaks one.
     pub alone: bool,
+    /// Whether it installs the operator: its image is built before.
+    pub installs: bool,
     /// Whether it runs only when the proof is asked for: it takes minutes, or what it needs takes minutes to build.
     pub proof: bool,
     /// How long it may take.
@@ -35,14 +37,19 @@ pub struct Test {
     pub run: Run,
 }
 
-/// Lists the tests of a file: `tests![kind name(limit in seconds), …]`, the kind being `shared`, `alone` or `proof`.
+/// Lists the tests of a file: `tests![kind name(limit in seconds), …]`, the kind being `shared`, `alone`, `installs` (alone,
+/// and with the operator's image) or `proof`.
 #[macro_export]
 macro_rules! tests {
     (@alone alone) => { true };
+    (@alone installs) => { true };
     (@alone $other:ident) => { false };
     (@proof proof) => { true };
     (@proof shared) => { false };
     (@proof alone) => { false };
+    (@proof installs) => { false };
+    (@installs installs) => { true };
+    (@installs $other:ident) => { false };
     ($($kind:ident $name:ident($seconds:literal)),+ $(,)?) => {
         pub const TESTS: &[$crate::runner::Test] = &[$($crate::runner::Test {
             name: {
@@ -51,6 +58,7 @@ macro_rules! tests {
                 PATH.split_at("e2e::".len()).1
             },
             alone: tests!(@alone $kind),
+            installs: tests!(@installs $kind),
             proof: tests!(@proof $kind),
             limit: std::time::Duration::from_secs($seconds),
             run: |world| Box::pin($name(world)),
@@ -206,8 +214,8 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
             world.evidence.write()?;
         }
     }
-    if !alone.is_empty() {
-        // Some of them install it; building it is no part of a test's time.
+    if alone.iter().any(|test| test.installs) {
+        // It is no part of a test's time.
         tokio::task::spawn_blocking(evenkeel_cluster::images::operator).await??;
     }
     for test in alone {
