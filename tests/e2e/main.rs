@@ -25,6 +25,7 @@ mod deletion;
 mod discovery;
 mod existing;
 mod findings;
+mod ha;
 mod helm;
 mod kinds;
 mod observed;
@@ -59,6 +60,7 @@ fn main() -> std::process::ExitCode {
         discovery::TESTS,
         existing::TESTS,
         findings::TESTS,
+        ha::TESTS,
         helm::TESTS,
         kinds::TESTS,
         observed::TESTS,
