@@ -78,6 +78,21 @@ pub struct Statement {
     pub message: String,
 }
 
+/// A text of ours may repeat what others wrote. What a terminal or a log would act on is shown instead of passed on.
+pub fn plain(text: &str) -> String {
+    let acts =
+        |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts(c) {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
 /// The API server's own bound is 32768; nobody reads so much.
 pub const MAX_MESSAGE: usize = 1024;
 

@@ -21,6 +21,7 @@ pub use seen::{Place, Seen};
 pub use services::{is_grpc, named, says_grpc};
 
 use crate::api::Finding;
+use crate::api::conditions::plain;
 use crate::observed::{Observed, Observer};
 
 /// How much a finding matters.
@@ -159,7 +160,7 @@ impl Answers {
             .map(|(rule, seen)| Finding {
                 id: rule.id.into(),
                 severity: rule.severity.as_str().into(),
-                message: seen.message.clone(),
+                message: plain(&seen.message),
             })
             .collect()
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kube::core::Status;
 
 use crate::api::Reason;
+use crate::api::conditions::plain;
 
 /// An error with the object and the action that it hit.
 #[derive(Debug, thiserror::Error)]
@@ -143,11 +144,12 @@ fn failed_test(status: &Status) -> bool {
     details.is_none_or(|details| details.causes.is_empty())
 }
 
-/// The API server repeats what it was sent; that must not fill a log.
+/// The API server repeats what it was sent; that must neither fill a log nor forge a line of it.
 fn bounded(message: &str) -> String {
     const MAX: usize = 500;
+    let message = plain(message);
     match message.char_indices().nth(MAX) {
-        None => message.to_owned(),
+        None => message,
         Some((end, _)) => format!("{}…", &message[..end]),
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::ConditionType;
-use crate::api::conditions::{MAX_MESSAGE, Statement};
+use crate::api::conditions::{MAX_MESSAGE, Statement, plain};
 
 /// In the order given; what has no statement is left out. The time moves only when the state does.
 pub(super) fn merge(
@@ -28,7 +28,10 @@ pub(super) fn merge(
                 type_: kind.as_str().into(),
                 status: state.into(),
                 reason: statement.reason.as_str().into(),
-                message: statement.message.chars().take(MAX_MESSAGE).collect(),
+                message: plain(&statement.message)
+                    .chars()
+                    .take(MAX_MESSAGE)
+                    .collect(),
                 last_transition_time: since,
                 observed_generation: generation,
             })
@@ -40,6 +43,20 @@ pub(super) fn merge(
 mod tests {
     use super::*;
     use crate::api::Reason;
+
+    #[test]
+    fn what_others_wrote_commands_nobody() {
+        let theirs = "is 30s\nERROR: forged\r\u{1b}[2J\u{202e}, größer als 1 µs";
+        let say = Statement::no(Reason::FieldConflict, theirs);
+        let said = merge(
+            &[],
+            [(ConditionType::Ready, Some(say))],
+            None,
+            Timestamp::UNIX_EPOCH,
+        );
+        let shown = r"is 30s\nERROR: forged\r\u{1b}[2J\u{202e}, größer als 1 µs";
+        assert_eq!(said[0].message, shown);
+    }
 
     #[test]
     fn time_moves_only_with_the_state() {

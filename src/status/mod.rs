@@ -9,8 +9,8 @@ pub use transitions::{Note, notes};
 
 use jiff::Timestamp;
 
-use crate::api::conditions::{State, Statement};
-use crate::api::{AgeMode, ConditionType, Endpoints, GrpcBackendStatus, Reason};
+use crate::api::conditions::{State, Statement, plain};
+use crate::api::{AgeMode, ConditionType, Endpoints, GrpcBackendStatus, Reason, Server};
 use crate::connection_age::{self, Plan, timing};
 use crate::observed::{Observed, is_serving};
 use crate::{findings, services};
@@ -62,7 +62,10 @@ pub fn build(observed: &Observed, parts: &Parts<'_>, now: Timestamp) -> GrpcBack
         ),
         services: Some(services::names(backend)),
         targets: services::targets(backend),
-        servers: connection_age::confirmed(observed, parts.age.servers.clone(), &before.servers),
+        servers: connection_age::confirmed(observed, parts.age.servers.clone(), &before.servers)
+            .into_iter()
+            .map(told_plainly)
+            .collect(),
         running_max_age: parts.age.running_max_age.clone(),
         discovery: timing::promises(backend, parts.age.running_max_age.as_deref()),
         endpoints: Some(endpoints(observed)),
@@ -72,6 +75,17 @@ pub fn build(observed: &Observed, parts: &Parts<'_>, now: Timestamp) -> GrpcBack
         unchecked_findings: answers.unchecked_ids(),
         ignored_findings: i32::try_from(answers.ignored).ok().filter(|_| ignores),
         findings,
+    }
+}
+
+/// These fields may repeat what stands in a workload.
+fn told_plainly(server: Server) -> Server {
+    let told = |text: Option<String>| text.as_deref().map(plain);
+    Server {
+        running: told(server.running),
+        planned: told(server.planned),
+        message: told(server.message),
+        ..server
     }
 }
 
