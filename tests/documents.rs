@@ -12,7 +12,7 @@ use std::path::Path;
 fn the_table_of_coexistence_names_tests_that_exist() {
     let tests = tests_in(&root().join("tests/e2e"), "");
     assert!(tests.len() > 50, "only {} tests were found", tests.len());
-    let named = named();
+    let named = named("docs/coexistence.md");
     assert!(named.len() > 20, "only {} tests are named", named.len());
     let unknown: Vec<_> = named.difference(&tests).collect();
     assert!(
@@ -25,7 +25,7 @@ fn the_table_of_coexistence_names_tests_that_exist() {
 fn the_table_of_coexistence_misses_none() {
     let tests = tests_in(&root().join("tests/e2e/coexist"), "coexist::");
     assert!(tests.len() > 20, "only {} tests were found", tests.len());
-    let named = named();
+    let named = named("docs/coexistence.md");
     let missing: Vec<_> = tests.difference(&named).collect();
     assert!(
         missing.is_empty(),
@@ -33,9 +33,23 @@ fn the_table_of_coexistence_misses_none() {
     );
 }
 
-/// What stands in backquotes on the page and looks like a test's name.
-fn named() -> BTreeSet<String> {
-    let page = fs::read_to_string(root().join("docs/coexistence.md")).unwrap();
+#[test]
+fn every_attack_names_its_tests() {
+    let tests = tests_in(&root().join("tests/e2e"), "");
+    let named = named("SECURITY.md");
+    let unknown: Vec<_> = named.difference(&tests).collect();
+    assert!(
+        unknown.is_empty(),
+        "SECURITY.md names tests that do not exist: {unknown:#?}"
+    );
+    let attacks = tests.iter().filter(|test| test.starts_with("attack::"));
+    let missing: Vec<_> = attacks.filter(|test| !named.contains(*test)).collect();
+    assert!(missing.is_empty(), "SECURITY.md does not name {missing:#?}");
+}
+
+/// What stands in backquotes on a page and looks like a test's name.
+fn named(page: &str) -> BTreeSet<String> {
+    let page = fs::read_to_string(root().join(page)).unwrap();
     let word = |text: &&str| {
         text.contains("::")
             && text
@@ -63,9 +77,8 @@ fn tests_in(directory: &Path, module: &str) -> BTreeSet<String> {
         let text = fs::read_to_string(&path).unwrap();
         let listed = text.lines().filter_map(|line| {
             let line = line.trim().trim_start_matches("tests![");
-            let rest = line
-                .strip_prefix("shared ")
-                .or_else(|| line.strip_prefix("alone "))?;
+            let kinds = ["shared ", "alone ", "installs "];
+            let rest = kinds.iter().find_map(|kind| line.strip_prefix(kind))?;
             Some(format!("{module}{name}::{}", rest.split_once('(')?.0))
         });
         found.extend(listed);

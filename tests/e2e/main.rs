@@ -18,6 +18,7 @@ mod world;
 
 mod access;
 mod age;
+mod attack;
 mod balance;
 mod crash;
 mod cycling;
@@ -46,6 +47,7 @@ fn main() -> std::process::ExitCode {
     let tests = [
         access::TESTS,
         age::TESTS,
+        attack::TESTS,
         balance::TESTS,
         coexist::apply::TESTS,
         coexist::backends::TESTS,
