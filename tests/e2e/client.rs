@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use evenkeel_cluster::examples::Example;
 use evenkeel_cluster::images;
 pub use evenkeel_cluster::load::get;
 use evenkeel_cluster::load::{Counts, Load};
@@ -76,25 +77,48 @@ impl Client {
         account: &str,
         further: &[&str],
     ) -> Result<Self> {
+        let program = json!({"image": images::CLIENT});
+        Self::run(bed, name, program, target, account, further).await
+    }
+
+    /// Starts the client of an example and waits for its process.
+    pub async fn example(
+        bed: &Bed,
+        example: Example,
+        target: &str,
+        further: &[&str],
+    ) -> Result<Self> {
+        let program = json!({"image": example.image(), "command": example.client});
+        let name = format!("client-{}", example.name);
+        Self::run(bed, &name, program, target, "default", further).await
+    }
+
+    /// `program` is what its container has of image and command.
+    async fn run(
+        bed: &Bed,
+        name: &str,
+        mut program: Value,
+        target: &str,
+        account: &str,
+        further: &[&str],
+    ) -> Result<Self> {
         let mut arguments = vec![
             format!("--target={target}"),
             format!("--http=:{}", Load::PORT),
         ];
         arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
+        program["name"] = "client".into();
+        program["imagePullPolicy"] = "Never".into();
+        program["args"] = arguments.into();
+        // A pod without a request is the first to starve, and one that starves measures itself.
+        program["resources"] = json!({"requests": {"cpu": "20m"}});
         let pods = bed.namespace.api::<Pod>();
         let pod = serde_json::from_value(json!({
             "metadata": {"name": name, "labels": {"client": name}},
             "spec": {
                 "serviceAccountName": account,
                 "terminationGracePeriodSeconds": 1,
-                "containers": [{
-                    "name": "client",
-                    "image": images::CLIENT,
-                    "imagePullPolicy": "Never",
-                    "args": arguments,
-                    // A pod without a request is the first to starve, and one that starves measures itself.
-                    "resources": {"requests": {"cpu": "20m"}},
-                }],
+                "containers": [program],
             },
         }))?;
         pods.create(&PostParams::default(), &pod).await?;

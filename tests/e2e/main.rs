@@ -20,6 +20,7 @@ mod access;
 mod age;
 mod attack;
 mod balance;
+mod clients;
 mod crash;
 mod cycling;
 mod deletion;
@@ -49,6 +50,7 @@ fn main() -> std::process::ExitCode {
         age::TESTS,
         attack::TESTS,
         balance::TESTS,
+        clients::TESTS,
         coexist::apply::TESTS,
         coexist::backends::TESTS,
         coexist::helm::TESTS,

@@ -16,7 +16,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 
 use crate::repetitions::Repetitions;
 use crate::world::World;
-use crate::{proof, servers};
+use crate::{clients, proof, servers};
 
 type Run = fn(Arc<World>) -> Pin<Box<dyn Future<Output = Result<()>>>>;
 
@@ -200,7 +200,11 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
     };
     if !shared.is_empty() {
         let names: Vec<&str> = shared.iter().map(|test| test.name).collect();
-        tokio::task::spawn_blocking(move || servers::build_for(&names)).await??;
+        tokio::task::spawn_blocking(move || {
+            servers::build_for(&names)?;
+            clients::build_for(&names)
+        })
+        .await??;
         let world = Arc::new(World::start("e2e", true).await?);
         let mut running = stream::iter(shared)
             .map(|test| one(test, world.clone()))

@@ -92,6 +92,17 @@ pub fn scratch(image: &str, files: &[(&Path, &str)], entrypoint: &[&str]) -> Res
     Ok(entry.join("image.tar"))
 }
 
+/// An image of one directory, which becomes its root, as an OCI archive.
+pub(crate) fn tree(image: &str, root: &Path, entrypoint: &[&str], output: &Path) -> Result<()> {
+    let mut layer = tar::Builder::new(Vec::new());
+    layer.follow_symlinks(false);
+    layer.mode(tar::HeaderMode::Deterministic);
+    layer
+        .append_dir_all("", root)
+        .with_context(|| format!("read {}", root.display()))?;
+    write_archive(output, image, &layer.into_inner()?, entrypoint)
+}
+
 fn write_archive(output: &Path, image: &str, layer: &[u8], entrypoint: &[&str]) -> Result<()> {
     let config = serde_json::to_vec(&json!({
         "architecture": architecture(), "os": "linux",

@@ -16,7 +16,7 @@
 //! namespaces, `control` and `forward` are the ways in; `access`, `namespace`,
 //! `process`, `faults`, `proxy` and `audit` are what tests do with it, `load`
 //! reads what a gRPC client in it has seen;
-//! `components`, `images`, `packages`, `prometheus` and `servers` build what it needs, into `cache`.
+//! `components`, `images`, `packages`, `prometheus`, `servers`, `examples` and `debian` build what it needs, into `cache`.
 
 mod access;
 mod audit;
@@ -26,6 +26,8 @@ mod cgroup;
 mod cluster;
 mod components;
 mod control;
+mod debian;
+pub mod examples;
 mod faults;
 mod forward;
 pub mod images;

@@ -108,7 +108,7 @@ impl Load {
 
     /// Begins its sums anew.
     pub async fn reset(&self) -> Result<()> {
-        request(self.address, "POST", "/reset").await.map(drop)
+        request(self.address, "POST", "/reset", "").await.map(drop)
     }
 }
 
@@ -138,13 +138,24 @@ pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
 
 /// GET over plain HTTP, with the status and the body.
 pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
-    request(address, "GET", path).await
+    request(address, "GET", path, "").await
 }
 
-async fn request(address: SocketAddr, method: &str, path: &str) -> Result<(u16, String)> {
+/// The same, with what is accepted.
+pub async fn get_accepting(address: SocketAddr, path: &str, accept: &str) -> Result<(u16, String)> {
+    request(address, "GET", path, &format!("Accept: {accept}\r\n")).await
+}
+
+async fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+) -> Result<(u16, String)> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
-        let head = format!("{method} {path} HTTP/1.0\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
+        let head =
+            format!("{method} {path} HTTP/1.0\r\nHost: test\r\n{headers}Content-Length: 0\r\n\r\n");
         stream.write_all(head.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;

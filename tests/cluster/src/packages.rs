@@ -5,11 +5,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-struct Package {
-    name: &'static str,
+/// A package, and how to tell that it is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Package {
+    pub name: &'static str,
     /// Present when this file is.
-    file: &'static str,
-    why: &'static str,
+    pub file: &'static str,
+    pub why: &'static str,
 }
 
 const PACKAGES: [Package; 8] = [
@@ -55,9 +57,14 @@ const PACKAGES: [Package; 8] = [
     },
 ];
 
-/// Installs what is missing, and says so; leaves alone what is there.
+/// Installs what a cluster needs and is missing, and says so; leaves alone what is there.
 pub fn install_missing() -> Result<()> {
-    let missing: Vec<&Package> = PACKAGES
+    install(&PACKAGES)
+}
+
+/// The same with any packages.
+pub(crate) fn install(packages: &[Package]) -> Result<()> {
+    let missing: Vec<&Package> = packages
         .iter()
         .filter(|package| !Path::new(package.file).exists())
         .collect();

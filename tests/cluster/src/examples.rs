@@ -1,0 +1,168 @@
+//! The servers and clients of `examples`, one pair for each language, as images that tests run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cache::{self, Key};
+use crate::packages::{Package, install};
+use crate::paths::source_dir;
+use crate::{debian, images};
+
+/// A language's server and client, together in one image.
+#[derive(Clone, Copy, Debug)]
+pub struct Example {
+    /// Its directory in `examples`.
+    pub name: &'static str,
+    /// What the server's container runs.
+    pub server: &'static [&'static str],
+    /// What the client's container runs, before its flags.
+    pub client: &'static [&'static str],
+    /// Of Debian, for the image.
+    packages: &'static [&'static str],
+    /// Of Debian, for the build, if they are not here.
+    tools: &'static [Package],
+    /// Puts the programs from a copy of the sources below the image's root.
+    assemble: fn(&Path, &Path) -> Result<()>,
+}
+
+/// grpcio, with asyncio.
+pub const PYTHON: Example = Example {
+    name: "python",
+    server: &["/usr/bin/python3", "/app/server.py"],
+    client: &["/usr/bin/python3", "/app/client.py"],
+    packages: &["python3", "libstdc++6"],
+    tools: &[Package {
+        name: "python3-pip",
+        file: "/usr/bin/pip3",
+        why: "installs the libraries of examples/python",
+    }],
+    assemble: python,
+};
+/// All of them.
+pub const ALL: [Example; 1] = [PYTHON];
+
+/// What a language's own tools leave beside the sources.
+const LEFTOVERS: [&str; 3] = ["__pycache__", "node_modules", "target"];
+
+impl Example {
+    /// The name of its image.
+    pub fn image(&self) -> String {
+        format!("docker.io/evenkeel-test/example-{}:1", self.name)
+    }
+
+    /// Builds what is missing, and returns the image's archive.
+    pub fn build(&self) -> Result<PathBuf> {
+        let directory = source_dir().join("../../examples").join(self.name);
+        let proto = source_dir().join("workloads/proto/echo.proto");
+        let sources = sources(&directory)?;
+        let mut key = Key::new()
+            .text(&self.image())
+            .text(&self.packages.join(" "))
+            .text(include_str!("examples.rs"))
+            .file(&proto)?;
+        for path in &sources {
+            key = key
+                .text(&path.display().to_string())
+                .file(&directory.join(path))?;
+        }
+        let entry = cache::get(&format!("example-{}", self.name), key, |built| {
+            eprintln!("building examples/{}", self.name);
+            install(self.tools)?;
+            // The same places as in the repository, since builds read the proto file.
+            let copy = built.join("work/examples").join(self.name);
+            for path in &sources {
+                copy_to(&directory.join(path), &copy.join(path))?;
+            }
+            let proto_copy = built.join("work/tests/cluster/workloads/proto/echo.proto");
+            copy_to(&proto, &proto_copy)?;
+            let root = built.join("root");
+            self.base(&root)?;
+            (self.assemble)(&copy, &root)?;
+            images::tree(&self.image(), &root, self.server, &built.join("image.tar"))?;
+            fs::remove_dir_all(built.join("work"))?;
+            fs::remove_dir_all(&root).context("remove the build's leftovers")
+        })?;
+        Ok(entry.join("image.tar"))
+    }
+
+    fn base(&self, root: &Path) -> Result<()> {
+        if self.packages.is_empty() {
+            return fs::create_dir(root).context("make the root");
+        }
+        let base = debian::root(self.name, self.packages)?;
+        cache::run(Command::new("cp").arg("-a").arg(base).arg(root))
+    }
+}
+
+/// All files of an example, relative to its directory, in a fixed order.
+fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(next) = directories.pop() {
+        for entry in fs::read_dir(&next).with_context(|| format!("read {}", next.display()))? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                files.push(entry.path().strip_prefix(directory)?.to_owned());
+            } else if LEFTOVERS.iter().all(|left| entry.file_name() != *left) {
+                directories.push(entry.path());
+            }
+        }
+        ensure!(
+            files.len() < 1000,
+            "too many files below {}",
+            directory.display()
+        );
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn copy_to(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to.parent().context("no directory")?)?;
+    fs::copy(from, to)
+        .map(drop)
+        .with_context(|| format!("copy {}", from.display()))
+}
+
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    cache::run(Command::new("cp").arg("-a").arg(from.join(".")).arg(to))
+}
+
+/// Libraries beside the programs, which is where Python looks first.
+fn python(source: &Path, root: &Path) -> Result<()> {
+    let app = root.join("app");
+    fs::create_dir(&app)?;
+    let architecture = std::env::consts::ARCH;
+    let mut pip = Command::new("/usr/bin/python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--require-hashes"])
+        .args(["--only-binary=:all:", "--no-compile", "--implementation=cp"])
+        .arg(format!("--python-version={}", python_version(root)?))
+        .arg(format!("--platform=manylinux2014_{architecture}"))
+        .arg("--requirement")
+        .arg(source.join("requirements.txt"))
+        .arg("--target")
+        .arg(&app);
+    cache::run(&mut pip)?;
+    copy_all(source, &app)?;
+    // Tries both, and leaves what Python compiles of its modules: pods may not write, and would compile at every start.
+    let mut try_out = Command::new("chroot");
+    try_out.arg(root).args([
+        "/usr/bin/python3",
+        "-c",
+        "import sys; sys.path.insert(0, '/app'); import server, client",
+    ]);
+    cache::run(&mut try_out)
+}
+
+/// Of the image's interpreter: this machine may have another, or none.
+fn python_version(root: &Path) -> Result<String> {
+    let link = fs::read_link(root.join("usr/bin/python3")).context("no python3 in the image")?;
+    let name = link.to_string_lossy().into_owned();
+    let version = name
+        .strip_prefix("python")
+        .context("python3 names no version")?;
+    Ok(version.to_owned())
+}

@@ -1,0 +1,255 @@
+//! Servers and clients in each language of `examples`: what they show, how their connections end, what clients see.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use evenkeel::api::ConditionType::{Balanced, ConnectionAgeApplied, ServicesReady};
+use evenkeel_cluster::examples::{ALL, Example};
+use evenkeel_cluster::load::get_accepting;
+use evenkeel_cluster::until;
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use crate::bed::{Bed, ROLLOUT, SOON};
+use crate::client::Client;
+use crate::manifests;
+use crate::pods::{arrival, left, names, new_pods};
+use crate::proof::lifetimes;
+use crate::servers::end_at;
+use crate::tests;
+use crate::world::World;
+
+tests![
+    shared servers_are_judged_and_end_connections(420),
+    shared clients_find_new_pods_and_survive_a_rollout(420),
+];
+
+/// Two windows of warming up, and a few of evidence.
+const JUDGED: Duration = Duration::from_secs(150);
+/// For an age of 30 s where answers of DNS live 5 s: 1.1 times the age, the wait of resolvers, and that.
+const PROMISED: Duration = Duration::from_secs(33 + 30 + 5);
+/// Java's machine keeps addresses for itself.
+const JVM_CACHE: Duration = Duration::from_secs(30);
+/// The Rust client looks up every 3 s, whatever connections do; the rest is for a busy machine.
+const POLLED: Duration = Duration::from_secs(3 + 5 + 5);
+const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0";
+const AGE: Duration = Duration::from_secs(10);
+/// Two or three lives of every connection.
+const SPAN: Duration = Duration::from_secs(30);
+
+/// Builds the images of the examples before the clock of a test starts.
+pub fn build_for(tests: &[&str]) -> Result<()> {
+    if tests.iter().any(|test| test.starts_with("clients::")) {
+        for example in ALL {
+            example.build()?;
+        }
+    }
+    Ok(())
+}
+
+/// The server of every language: its own metrics give a verdict, and its own knob ends its connections.
+async fn servers_are_judged_and_end_connections(world: Arc<World>) -> Result<()> {
+    let bed = bed(&world, "languages").await?;
+    try_join_all(ALL.map(|example| judged(&bed, example))).await?;
+    try_join_all(ALL.map(|example| cycles(&bed, example))).await?;
+    Ok(())
+}
+
+/// The client of every language, all beside each other, while pods of the Go server come and go.
+async fn clients_find_new_pods_and_survive_a_rollout(world: Arc<World>) -> Result<()> {
+    let bed = bed(&world, "clients").await?;
+    let mut echo = manifests::server("echo", 2);
+    // No faster than clients look up: else all that they know may be gone before they do.
+    echo["spec"]["minReadySeconds"] = 20.into();
+    echo["spec"]["strategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    bed.deploy(&echo).await?;
+    bed.apply_age(&manifests::backend_with_age("echo", "30s"))
+        .await?;
+    left(&bed, 2).await?;
+    let target = target(&bed, "echo").await?;
+    let mut clients =
+        try_join_all(ALL.map(|example| Client::example(&bed, example, &target, &[]))).await?;
+    clients.push(Client::launch(&bed, "client-go", &target, "default", &[]).await?);
+    for client in &clients {
+        client.serves().await?;
+        client.reset().await?;
+    }
+
+    let old = names(&bed.pods("app=echo").await?);
+    bed.scale("echo", 4).await?;
+    let scaled = new_pods(&bed, &old, 2).await?;
+    try_join_all(
+        clients
+            .iter()
+            .map(|client| found(client, &scaled, "scaled up")),
+    )
+    .await?;
+    bed.rolled_out("echo").await?;
+
+    let old = names(&bed.pods("app=echo").await?);
+    bed.kubectl(&["rollout", "restart", "deployment/echo"])
+        .await?;
+    until("all four are replaced", ROLLOUT * 3, async || {
+        bed.rolled_out("echo").await.map(Some)
+    })
+    .await?;
+    let replaced = new_pods(&bed, &old, 4).await?;
+    try_join_all(
+        clients
+            .iter()
+            .map(|client| found(client, &replaced, "replaced")),
+    )
+    .await?;
+    left(&bed, 4).await?;
+    for client in &clients {
+        let counts = client.totals().await?.counts;
+        println!(
+            "    {}: {} calls, failed: {:?}",
+            client.name(),
+            counts.ok,
+            counts.errors
+        );
+        counts
+            .no_errors()
+            .with_context(|| client.name().to_owned())?;
+    }
+    Ok(())
+}
+
+/// Every pod's first reply, within what is promised to this kind of client.
+async fn found(client: &Client, pods: &[Pod], event: &str) -> Result<()> {
+    let promise = match client.name() {
+        "client-java" => PROMISED + JVM_CACHE,
+        "client-rust" => POLLED,
+        _ => PROMISED,
+    };
+    // Kubernetes keeps the time of Ready in whole seconds.
+    let promise = promise + Duration::from_secs(1);
+    let mut took = Vec::new();
+    for pod in pods {
+        let arrival = arrival(client, pod, PROMISED * 2)
+            .await
+            .with_context(|| client.name().to_owned())?;
+        took.push(arrival.took);
+    }
+    println!(
+        "    {}, {event}: first replies {took:.1?} after Ready",
+        client.name()
+    );
+    ensure!(
+        took.iter().all(|took| *took <= promise),
+        "{}: {took:?}, {promise:?} are promised",
+        client.name()
+    );
+    Ok(())
+}
+
+/// A namespace with an operator, on a cluster that has the images.
+async fn bed(world: &Arc<World>, prefix: &str) -> Result<Bed> {
+    for example in ALL {
+        let archive = tokio::task::spawn_blocking(move || example.build()).await??;
+        world.cluster.import_image(&archive).await?;
+    }
+    Bed::new(world, prefix).await
+}
+
+/// The example's server, without an age. Kubelet asks its health service.
+fn server(example: Example, replicas: u32) -> Value {
+    let mut server = manifests::server(example.name, replicas);
+    let container = manifests::container(&mut server);
+    container["image"] = example.image().into();
+    container["command"] = json!(example.server);
+    container["readinessProbe"] =
+        json!({"grpc": {"port": manifests::PORT}, "periodSeconds": 2, "timeoutSeconds": 5});
+    server
+}
+
+/// What the status tells clients to dial: a name that each library has to complete by the pod's search path.
+async fn target(bed: &Bed, name: &str) -> Result<String> {
+    let backend = bed.reason(name, ServicesReady, "Created", SOON).await?;
+    let targets = backend.status.unwrap_or_default().targets;
+    let dns = targets.into_iter().find_map(|target| target.dns);
+    dns.context("status.targets has no dns")
+}
+
+/// Requests are read from the server's own page.
+async fn judged(bed: &Bed, example: Example) -> Result<()> {
+    let name = example.name;
+    bed.deploy(&server(example, 2)).await?;
+    bed.apply(&manifests::backend(name)).await?;
+    let flags = ["--rate=50", "--connections=5", "--deadline=10s"];
+    let client = observer(bed, &format!("judge-{name}"), name, &flags).await?;
+    let backend = bed.reason(name, Balanced, "Balanced", JUDGED).await?;
+    let balance = backend.status.and_then(|status| status.balance);
+    let balance = balance.context("no figures")?;
+    println!(
+        "    {name}: max/mean {:?}, {:?} requests a second, {:?}",
+        balance.max_over_mean, balance.requests_per_second, balance.metric
+    );
+    ensure!(balance.pods == 2, "{name}: {balance:?}");
+    shows_open_metrics(bed, name).await?;
+    client.stop().await
+}
+
+/// As the operator asks, so that the page says where it ends.
+async fn shows_open_metrics(bed: &Bed, name: &str) -> Result<()> {
+    let pods = bed.pods(&format!("app={name}")).await?;
+    let status = pods.into_iter().next().and_then(|pod| pod.status);
+    let ip = status.and_then(|status| status.pod_ip).context("no IP")?;
+    let page = SocketAddr::new(ip.parse()?, 9090);
+    let address = bed.world.cluster.forward(page).await?;
+    let (status, text) = get_accepting(address, "/metrics", OPEN_METRICS).await?;
+    ensure!(
+        status == 200 && text.ends_with("# EOF\n"),
+        "{name} says {status}: {text}"
+    );
+    Ok(())
+}
+
+/// The Go client, since it sees the frames that end a connection.
+async fn observer(bed: &Bed, client: &str, server: &str, flags: &[&str]) -> Result<Client> {
+    bed.client(client, &target(bed, server).await?, flags).await
+}
+
+/// The age by the server's own variable, and connections end at it.
+async fn cycles(bed: &Bed, example: Example) -> Result<()> {
+    let name = example.name;
+    bed.change(name, &json!({"connectionAge": age(example)}))
+        .await?;
+    bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT * 2)
+        .await?;
+    bed.rolled_out(name).await?;
+    let flags = ["--rate=50", "--connections=5", "--deadline=10s"];
+    let client = observer(bed, &format!("aged-{name}"), name, &flags).await?;
+    let counts = client.during(SPAN).await?;
+    let goaways = client.goaways().await?;
+    let lived = lifetimes(&goaways).with_context(|| format!("{name} ended no connection"))?;
+    println!(
+        "    {name}: {} GOAWAYs {:?} in {SPAN:?}, connections lived {lived:.1?}, {} calls, failed: {:?}",
+        counts.goaways, counts.goaway_reasons, counts.ok, counts.errors
+    );
+    end_at(AGE, &counts, &goaways).with_context(|| name.to_owned())?;
+    counts.no_errors().with_context(|| name.to_owned())
+}
+
+/// `spec.connectionAge` with the variables that the example's README names.
+fn age(example: Example) -> Value {
+    let unit = match example.name {
+        "rust" | "java" => "Seconds",
+        _ => "Milliseconds",
+    };
+    let suffix = unit.to_uppercase();
+    let mut age = json!({"maxAge": "10s", "knob": {"env": {
+        "maxAge": format!("MAX_CONNECTION_AGE_{suffix}"),
+        "format": unit,
+    }}});
+    // With a grace, tonic sends no GOAWAY at all.
+    if example.name != "rust" {
+        age["grace"] = "5s".into();
+        age["knob"]["env"]["grace"] = format!("MAX_CONNECTION_AGE_GRACE_{suffix}").into();
+    }
+    age
+}
