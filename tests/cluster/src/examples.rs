@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cache::{self, Key};
 use crate::packages::{Package, install};
-use crate::paths::source_dir;
+use crate::paths::{cache_dir, source_dir};
 use crate::{debian, images};
 
 /// A language's server and client, together in one image.
@@ -41,8 +41,17 @@ pub const PYTHON: Example = Example {
     }],
     assemble: python,
 };
+/// tonic, with name look-ups of its own.
+pub const RUST: Example = Example {
+    name: "rust",
+    server: &["/app/server"],
+    client: &["/app/client"],
+    packages: &[],
+    tools: &[],
+    assemble: rust,
+};
 /// All of them.
-pub const ALL: [Example; 1] = [PYTHON];
+pub const ALL: [Example; 2] = [PYTHON, RUST];
 
 /// What a language's own tools leave beside the sources.
 const LEFTOVERS: [&str; 3] = ["__pycache__", "node_modules", "target"];
@@ -155,6 +164,26 @@ fn python(source: &Path, root: &Path) -> Result<()> {
         "import sys; sys.path.insert(0, '/app'); import server, client",
     ]);
     cache::run(&mut try_out)
+}
+
+/// Static programs need nothing else in the image.
+fn rust(source: &Path, root: &Path) -> Result<()> {
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    // Kept, since most of it are dependencies, which a change of ours leaves as they are.
+    let target = cache_dir()?.join("example-rust");
+    let mut build = Command::new("cargo");
+    build
+        .args(["build", "--quiet", "--release", "--locked", "--target"])
+        .arg(&platform)
+        .current_dir(source)
+        .env("CARGO_TARGET_DIR", &target)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    cache::run(&mut build)?;
+    for program in ["server", "client"] {
+        let path = target.join(&platform).join("release").join(program);
+        copy_to(&path, &root.join("app").join(program))?;
+    }
+    Ok(())
 }
 
 /// Of the image's interpreter: this machine may have another, or none.
