@@ -50,8 +50,21 @@ pub const RUST: Example = Example {
     tools: &[],
     assemble: rust,
 };
+/// @grpc/grpc-js.
+pub const NODE: Example = Example {
+    name: "node",
+    server: &["/usr/bin/node", "/app/examples/node/server.js"],
+    client: &["/usr/bin/node", "/app/examples/node/client.js"],
+    packages: &["nodejs"],
+    tools: &[Package {
+        name: "npm",
+        file: "/usr/bin/npm",
+        why: "installs the libraries of examples/node",
+    }],
+    assemble: node,
+};
 /// All of them.
-pub const ALL: [Example; 2] = [PYTHON, RUST];
+pub const ALL: [Example; 3] = [PYTHON, RUST, NODE];
 
 /// What a language's own tools leave beside the sources.
 const LEFTOVERS: [&str; 3] = ["__pycache__", "node_modules", "target"];
@@ -184,6 +197,20 @@ fn rust(source: &Path, root: &Path) -> Result<()> {
         copy_to(&path, &root.join("app").join(program))?;
     }
     Ok(())
+}
+
+/// As in the repository, since the programs read the .proto file when they start.
+fn node(source: &Path, root: &Path) -> Result<()> {
+    let app = root.join("app");
+    let programs = app.join("examples/node");
+    fs::create_dir_all(&programs)?;
+    copy_all(source, &programs)?;
+    let proto = "tests/cluster/workloads/proto/echo.proto";
+    copy_to(&source.join("../..").join(proto), &app.join(proto))?;
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(&programs);
+    cache::run(&mut npm)
 }
 
 /// Of the image's interpreter: this machine may have another, or none.
