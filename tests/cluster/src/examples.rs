@@ -63,8 +63,37 @@ pub const NODE: Example = Example {
     }],
     assemble: node,
 };
+/// grpc-java.
+pub const JAVA: Example = Example {
+    name: "java",
+    server: &JAVA_SERVER,
+    client: &JAVA_CLIENT,
+    packages: &["openjdk-17-jre-headless"],
+    tools: &[
+        Package {
+            name: "openjdk-17-jdk-headless",
+            file: "/usr/bin/javac",
+            why: "compiles examples/java",
+        },
+        Package {
+            name: "maven",
+            file: "/usr/bin/mvn",
+            why: "builds examples/java",
+        },
+    ],
+    assemble: java,
+};
 /// All of them.
-pub const ALL: [Example; 3] = [PYTHON, RUST, NODE];
+pub const ALL: [Example; 4] = [PYTHON, RUST, NODE, JAVA];
+
+const JAVA_SERVER: [&str; 6] = java_command("dev.evenkeel.examples.Server");
+const JAVA_CLIENT: [&str; 6] = java_command("dev.evenkeel.examples.Client");
+
+/// Without what makes a JVM fast in the long run and slow to start: many start at once.
+const fn java_command(class: &'static str) -> [&'static str; 6] {
+    let [serial, tiered] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+    ["/usr/bin/java", serial, tiered, "-cp", "/app/*", class]
+}
 
 /// What a language's own tools leave beside the sources.
 const LEFTOVERS: [&str; 3] = ["__pycache__", "node_modules", "target"];
@@ -211,6 +240,31 @@ fn node(source: &Path, root: &Path) -> Result<()> {
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .current_dir(&programs);
     cache::run(&mut npm)
+}
+
+fn java(source: &Path, root: &Path) -> Result<()> {
+    // Kept, since most of it are plugins and libraries.
+    let repository = cache_dir()?.join("example-java");
+    let mut maven = Command::new("mvn");
+    maven
+        .args(["--quiet", "--batch-mode", "package"])
+        .arg(format!("-Dmaven.repo.local={}", repository.display()))
+        .current_dir(source);
+    cache::run(&mut maven)?;
+    let app = root.join("app");
+    fs::create_dir(&app)?;
+    copy_all(&source.join("target/lib"), &app)?;
+    copy_to(&source.join("target/echo-0.1.0.jar"), &app.join("echo.jar"))?;
+    // What a setup of the package would make.
+    let machines = root.join("usr/lib/jvm");
+    let mut found = fs::read_dir(&machines)?.flatten();
+    let machine = found
+        .find(|entry| entry.path().join("bin/java").exists())
+        .context("no bin/java in the image")?;
+    let program = Path::new("/usr/lib/jvm")
+        .join(machine.file_name())
+        .join("bin/java");
+    std::os::unix::fs::symlink(program, root.join("usr/bin/java")).context("link java")
 }
 
 /// Of the image's interpreter: this machine may have another, or none.
