@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
@@ -121,6 +122,7 @@ impl Example {
         }
         let entry = cache::get(&format!("example-{}", self.name), key, |built| {
             eprintln!("building examples/{}", self.name);
+            let begun = Instant::now();
             install(self.tools)?;
             // The same places as in the repository, since builds read the proto file.
             let copy = built.join("work/examples").join(self.name);
@@ -134,7 +136,9 @@ impl Example {
             (self.assemble)(&copy, &root)?;
             images::tree(&self.image(), &root, self.server, &built.join("image.tar"))?;
             fs::remove_dir_all(built.join("work"))?;
-            fs::remove_dir_all(&root).context("remove the build's leftovers")
+            fs::remove_dir_all(&root).context("remove the build's leftovers")?;
+            eprintln!("  took {} s", begun.elapsed().as_secs());
+            Ok(())
         })?;
         Ok(entry.join("image.tar"))
     }
