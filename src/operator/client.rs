@@ -19,6 +19,9 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 /// A watch has nothing to send: only by asking can it be told from one whose other side is gone.
 const SILENT: Duration = Duration::from_secs(30);
 
+/// Connections kept for the next request. Eight passes ask for ten things each, and what none of them needs any more is memory.
+const IDLE: usize = 16;
+
 const _: () = assert!(DEADLINE.as_secs() + UNACKNOWLEDGED.as_secs() < DURATION.as_secs());
 
 /// A client whose writes end with the term; without one there is only this process.
@@ -34,8 +37,9 @@ pub fn client(config: &Config, term: Option<Term>) -> anyhow::Result<Client> {
     connector.set_keepalive(Some(SILENT));
     connector.set_keepalive_interval(Some(UNACKNOWLEDGED));
     let connector = config.rustls_https_connector_with_connector(connector)?;
-    let connections: legacy::Client<_, Body> =
-        legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let connections: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(IDLE)
+        .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
