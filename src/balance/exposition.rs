@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use memchr::memchr;
 
-use super::families::{self, Condition, Names};
+use super::families::{self, Condition, Names, Slot};
 use line::{LastName, Told, declared_name, is_other_comment, quoted_name, value};
 
 pub use body::{Body, Encoding};
@@ -276,14 +276,23 @@ impl Reader {
             self.has_ended = true;
             return;
         }
-        if self.wanted.labels.is_empty()
-            && let Some(name) = declared_name(line)
-        {
-            for slot in self.names.declared(name) {
-                if self.names.slots()[slot].only.is_empty() {
-                    self.page.declare(slot);
-                }
+        let Some(name) = declared_name(line) else {
+            return;
+        };
+        for slot in self.names.declared(name) {
+            let known = &self.names.slots()[slot];
+            if known.only.is_empty() && self.asked(known).is_empty() {
+                self.page.declare(slot);
             }
+        }
+    }
+
+    /// The labels that a series of this name must have.
+    fn asked(&self, known: &Slot) -> &[Condition] {
+        if known.kind.is_of_connections() {
+            &[]
+        } else {
+            &self.wanted.labels
         }
     }
 
@@ -302,7 +311,7 @@ impl Reader {
         after_name: bool,
     ) -> Result<(), ReadError> {
         let known = &self.names.slots()[slot];
-        let (told, rest) = line::labels(rest, after_name, known, &self.wanted.labels)
+        let (told, rest) = line::labels(rest, after_name, known, self.asked(known))
             .ok_or_else(|| self.flaw(Flaw::Labels))?;
         self.add(slot, told, rest)
     }
@@ -314,7 +323,7 @@ impl Reader {
         }
         let known = &self.names.slots()[slot];
         let value = value(rest, known.kind).map_err(|what| self.flaw(what))?;
-        if told.fits < known.only.len() + self.wanted.labels.len() {
+        if told.fits < known.only.len() + self.asked(known).len() {
             return Ok(());
         }
         let value = if told.is_left_out { 0.0 } else { value };

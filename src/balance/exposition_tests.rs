@@ -389,3 +389,15 @@ fn the_user_s_labels_tell_one_server_from_another() {
         None
     );
 }
+
+#[test]
+fn the_user_s_labels_are_not_asked_of_connections() {
+    let wanted = Wanted {
+        labels: [Condition::equals("grpc_service", "a.B")].into(),
+        ..Wanted::default()
+    };
+    let text = "# TYPE grpc_tcp_connections_created counter\n\
+                grpc_tcp_connections_created_total{server=\"x\"} 5\ngrpc_tcp_connection_count 3\n";
+    let counters = read_by(text, &wanted, "GrpcMiddleware").unwrap();
+    assert_eq!(counters.connections(), Some((5.0, 3.0)));
+}

@@ -19,6 +19,16 @@ pub enum Kind {
     ConnectionsOpen,
 }
 
+impl Kind {
+    /// Connections are the process's, whichever of its servers is asked about.
+    pub fn is_of_connections(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionsCreated | Self::ConnectionsEnded | Self::ConnectionsOpen
+        )
+    }
+}
+
 /// One name that a series may have.
 #[derive(Clone, Debug)]
 pub struct Slot {
