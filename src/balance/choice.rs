@@ -27,9 +27,12 @@ impl Choice {
             return asked;
         }
         let best = best(pages);
-        let stands = self
-            .chosen
-            .is_some_and(|chosen| pages.is_empty() || pages.iter().any(|page| page.shows(chosen)));
+        let stands = self.chosen.is_some_and(|chosen| {
+            pages.is_empty()
+                || pages.iter().any(|page| page.shows(chosen))
+                // A sidecar counts from the start, the server beside it perhaps only from its first request.
+                || is_own(chosen) && best.is_some_and(|best| !is_own(best))
+        });
         match (best, self.chosen) {
             (Some(best), Some(chosen)) if best != chosen && stands => {
                 let rounds = match self.rival {
@@ -65,15 +68,18 @@ fn best(pages: &[&Page]) -> Option<MeterId> {
             .filter(|page| counters(page, *meter).is_ok())
             .count();
         // A sidecar counts probes where the server itself leaves them out, so that it always has counted.
-        let own = meter
-            .meter()
-            .is_some_and(|known| known.place == Place::Server);
-        let counted = own && pages.iter().any(|page| page.has_counted(*meter));
+        let counted = is_own(*meter) && pages.iter().any(|page| page.has_counted(*meter));
         (comparable, counted, std::cmp::Reverse(*meter))
     };
     MeterId::all()
         .filter(|meter| pages.iter().any(|page| page.shows(*meter)))
         .max_by_key(worth)
+}
+
+fn is_own(meter: MeterId) -> bool {
+    meter
+        .meter()
+        .is_some_and(|known| known.place == Place::Server)
 }
 
 /// What a page says by the chosen family. Many servers show a family only after the first RPC, so that a page with nothing
@@ -181,6 +187,22 @@ mod tests {
         }
         assert_eq!(chosen(&mut choice, &all[..1]), Some("GrpcMiddleware"));
         assert_eq!(chosen(&mut choice, &[page(&[OTEL])]), Some("OtelRpc"));
+    }
+
+    #[test]
+    fn a_round_with_sidecars_alone_changes_nothing() {
+        let mut choice = Choice::default();
+        let all = [page(&[ISTIO, OWN]), page(&[ISTIO, OWN])];
+        let started_anew = [page(&[ISTIO]), page(&[ISTIO])];
+        assert_eq!(chosen(&mut choice, &all), Some("GrpcMiddleware"));
+        for _ in 0..ROUNDS - 1 {
+            assert_eq!(chosen(&mut choice, &started_anew), Some("GrpcMiddleware"));
+        }
+        assert_eq!(chosen(&mut choice, &all), Some("GrpcMiddleware"));
+        for _ in 0..ROUNDS - 1 {
+            assert_eq!(chosen(&mut choice, &started_anew), Some("GrpcMiddleware"));
+        }
+        assert_eq!(chosen(&mut choice, &started_anew), Some("Istio"));
     }
 
     #[test]
