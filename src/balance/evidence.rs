@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | anything | a circumstance (no pods, a rollout, …) | that, at once |
 //! | a finding | the same | it stays; other evidence is forgotten |
-//! | nothing yet, or a circumstance | no trouble | that, at once |
+//! | nothing yet, a circumstance or no traffic | no trouble | that, at once |
 //! | nothing yet, or a circumstance | trouble | `WarmingUp` until it has lasted three windows |
 //! | a finding | another one | the old one until the other has lasted three windows |
 //! | nothing yet | a suspicion | `WarmingUp`; after ten windows of it, what it says |
@@ -124,7 +124,9 @@ impl Evidence {
         now: Timestamp,
         window: Duration,
     ) -> Verdict {
-        if self.settled == Some(verdict) || (self.settled.is_none() && !verdict.is_trouble()) {
+        // Where there was no traffic there is nothing to hold on to.
+        let is_open = matches!(self.settled, None | Some(Verdict::NoTraffic));
+        if self.settled == Some(verdict) || (is_open && !verdict.is_trouble()) {
             self.pending = None;
             self.settled = Some(verdict);
             return verdict;
@@ -218,6 +220,20 @@ mod tests {
             Skewed, Skewed, Skewed, Skewed, Balanced, Skewed, Skewed, Skewed, Skewed,
         ];
         assert_eq!(say(&mut evidence, 50, &interrupted), [Balanced; 9]);
+    }
+
+    #[test]
+    fn even_traffic_after_none_is_said_at_once_and_silence_has_to_last() {
+        let mut evidence = Evidence::default();
+        let silence = Verdict::NoTraffic;
+        assert_eq!(
+            say(&mut evidence, 0, &[silence, Balanced]),
+            [silence, Balanced]
+        );
+        assert_eq!(
+            say(&mut evidence, 10, &[silence; 5]),
+            [Balanced, Balanced, Balanced, Balanced, silence]
+        );
     }
 
     #[test]
