@@ -64,6 +64,7 @@ pub struct Metrics {
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = Rule::new("self.matches('^/[A-Za-z0-9._/-]*$')").message("a path starts with '/', then letters, digits, '.', '_', '-' and '/'"))]
     pub path: Option<String>,
+    #[x_kube(validation = Rule::new("!self.matches('/[.][.](/|$)')").message("a path has no part '..'"))]
 
     /// The family of metrics to count requests by; docs/metrics.md lists them. By default it is the best that all pods show: RPCs before messages, the server's own before a sidecar's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
