@@ -217,6 +217,8 @@ reasons! {
     ScrapeFailed,
     /// The address may not be asked.
     Refused,
+    /// What metrics are asked for with is not there, or cannot be used.
+    NoCredentials,
     /// Uneven beyond chance.
     Skewed,
     /// One pod has most of the excess.

@@ -37,6 +37,7 @@ pub struct Judge {
     arrivals: Arrivals,
     last: Option<Timestamp>,
     restored: String,
+    obstacle: Option<MetricsState>,
     report: Report,
 }
 
@@ -76,6 +77,7 @@ impl Judge {
             arrivals: discovered.unwrap_or_default(),
             last: None,
             restored: restored.map_or_else(String::new, |restored| restored.message.clone()),
+            obstacle: None,
             report: Report::default(),
         }
     }
@@ -109,6 +111,7 @@ impl Judge {
             self.report = Report::off();
             return &self.report;
         }
+        self.obstacle.clone_from(&round.obstacle);
         self.follow(round);
         let family = self.family();
         let census = self.census(round.now, family);

@@ -142,6 +142,7 @@ fn streams_that_cannot_be_seen_are_said_to_be_so() {
             scrapes: scrapes.collect(),
             targets,
             rolling_out: false,
+            obstacle: None,
         };
         judge.round(&round).clone()
     };
@@ -287,6 +288,7 @@ fn rounds_that_are_not_later_are_ignored() {
         targets: Vec::new(),
         scrapes: Vec::new(),
         rolling_out: true,
+        obstacle: None,
     };
     assert_eq!(world.judge.round(&stale), &before);
 }
@@ -324,6 +326,7 @@ fn the_fullest_pod_tells_how_many_connections_the_age_ends() {
             targets: targets.clone(),
             scrapes: targets.iter().zip(open).map(scrape).collect(),
             rolling_out: false,
+            obstacle: None,
         };
         judge.round(&round).reconnects
     };

@@ -155,10 +155,11 @@ fn has_happened(last: &Published, report: &Report) -> bool {
         || last.starved_pods != report.starved_pods
 }
 
-/// Of a failure the sentence names one error of many: it may be another in each round.
+/// Of pods that fail the sentence names one of many: it may be another in each round.
 fn metrics_changed(last: &MetricsState, now: &MetricsState) -> bool {
-    last.reason != now.reason
-        || (now.reason == MetricsReason::Scraped && last.message != now.message)
+    use MetricsReason::{Forbidden, NoCredentials, Scraped};
+    let is_one = matches!(now.reason, Scraped | NoCredentials | Forbidden);
+    last.reason != now.reason || (is_one && last.message != now.message)
 }
 
 /// Whether a figure left its band. A figure that is missing on either side did not move: traffic

@@ -1,5 +1,6 @@
 //! What a round came to, in numbers and in words.
 
+mod remedy;
 mod sentence;
 
 use std::collections::BTreeMap;
@@ -107,6 +108,10 @@ pub enum MetricsReason {
     ScrapeFailed,
     /// The pods refuse the connection or the request.
     Refused,
+    /// What the pods must be asked with is not there, or cannot be used.
+    NoCredentials,
+    /// The operator may not read what the pods must be asked with.
+    Forbidden,
     /// Nothing was scraped yet.
     WarmingUp,
 }
@@ -121,6 +126,8 @@ impl MetricsReason {
         Self::NoKnownMetric,
         Self::ScrapeFailed,
         Self::Refused,
+        Self::NoCredentials,
+        Self::Forbidden,
         Self::WarmingUp,
     ];
 
@@ -142,6 +149,8 @@ impl MetricsReason {
             Self::NoKnownMetric => "NoKnownMetric",
             Self::ScrapeFailed => "ScrapeFailed",
             Self::Refused => "Refused",
+            Self::NoCredentials => "NoCredentials",
+            Self::Forbidden => "Forbidden",
             Self::WarmingUp => "WarmingUp",
         }
     }
@@ -150,9 +159,12 @@ impl MetricsReason {
     pub fn is_available(self) -> Option<bool> {
         match self {
             Self::Scraped | Self::PartlyScraped | Self::Off => Some(true),
-            Self::NoMetricsPort | Self::NoKnownMetric | Self::ScrapeFailed | Self::Refused => {
-                Some(false)
-            }
+            Self::NoMetricsPort
+            | Self::NoKnownMetric
+            | Self::ScrapeFailed
+            | Self::Refused
+            | Self::NoCredentials
+            | Self::Forbidden => Some(false),
             Self::WarmingUp => None,
         }
     }
@@ -168,7 +180,8 @@ pub struct MetricsState {
 }
 
 impl MetricsState {
-    pub(super) fn new(reason: MetricsReason, message: String) -> Self {
+    /// Both.
+    pub fn new(reason: MetricsReason, message: String) -> Self {
         Self { reason, message }
     }
 
@@ -188,7 +201,12 @@ impl MetricsState {
             ScrapeError::Refused
             | ScrapeError::HttpStatus(401 | 403)
             | ScrapeError::MeshTls
-            | ScrapeError::Tls => MetricsReason::Refused,
+            | ScrapeError::Tls
+            | ScrapeError::NoTls
+            | ScrapeError::TlsFailed
+            | ScrapeError::Untrusted
+            | ScrapeError::Expired
+            | ScrapeError::OtherServerName => MetricsReason::Refused,
             ScrapeError::OtherFamily => MetricsReason::NoKnownMetric,
             _ => MetricsReason::ScrapeFailed,
         };
@@ -205,48 +223,6 @@ impl MetricsState {
             reason,
             format!("{counted}pod {pod}{others} {}", error.remedy()),
         )
-    }
-}
-
-impl ScrapeError {
-    /// What happened to the pod's metrics page, and what to do.
-    fn remedy(self) -> String {
-        match self {
-            Self::NoMetricsPort => {
-                "declares no port for metrics: name it in spec.balance.metrics.port and in the container's ports".into()
-            }
-            Self::UndeclaredPort(port) => format!(
-                "declares no port {port}, which spec.balance.metrics.port or its annotation prometheus.io/port names: \
-                 only declared ports are asked, so add it to the container's ports"
-            ),
-            Self::HostNetwork => {
-                "is on its node's network, where only the node's ports could be asked: its metrics are not read".into()
-            }
-            Self::Timeout => "did not answer the scrape in time: see whether the server or a network policy holds it up".into(),
-            Self::Refused => "refuses connections on the metrics port: check spec.balance.metrics.port".into(),
-            Self::Unreachable => "could not be reached on the metrics port: see whether a network policy forbids it".into(),
-            Self::Redirected(code) => format!(
-                "answered the scrape with a redirect (HTTP status {code}), which is never followed: \
-                 name the page itself in spec.balance.metrics.path"
-            ),
-            Self::Tls => "speaks TLS on the metrics port: name a port that serves metrics without it in spec.balance.metrics.port".into(),
-            Self::MeshTls => {
-                "refuses the scrape by its mesh's proxy, which asks for mutual TLS: except the metrics port from it \
-                 (Istio: a port-level PeerAuthentication; Linkerd: config.linkerd.io/skip-inbound-ports), or name the \
-                 proxy's own metrics port in spec.balance.metrics.port"
-                    .into()
-            }
-            Self::OtherFamily => {
-                "counts its requests in another metric than the other pods, or than spec.balance.metrics.family names, and two ways of \
-                 counting cannot be compared: have all pods serve the same metrics, and leave that field out where they do"
-                    .into()
-            }
-            Self::HttpStatus(code) => {
-                format!("answered the scrape with HTTP status {code}: check spec.balance.metrics.path")
-            }
-            Self::TooLarge => "has a metrics page over the size limit: point spec.balance.metrics at a smaller one".into(),
-            Self::Malformed => "has a metrics page that is not in Prometheus text format: check spec.balance.metrics.path".into(),
-        }
     }
 }
 

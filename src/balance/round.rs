@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::exposition::{Counters, ReadError};
+use super::report::MetricsState;
 use super::verdict::Thresholds;
 
 /// What is wanted.
@@ -97,6 +98,18 @@ pub enum ScrapeError {
     HttpStatus(u16),
     /// The port speaks TLS.
     Tls,
+    /// The port does not speak TLS, which was asked for.
+    NoTls,
+    /// The TLS handshake failed for another reason than the certificate.
+    TlsFailed,
+    /// The certificate does not come from the authority that was named.
+    Untrusted,
+    /// The certificate is not valid yet, or no more.
+    Expired,
+    /// The certificate is for another name.
+    OtherServerName,
+    /// No request was made: see [`Round::obstacle`].
+    NotAsked,
     /// The mesh's proxy in the pod ended the connection: it asks for the mesh's own TLS.
     MeshTls,
     /// The page is over a limit.
@@ -105,6 +118,13 @@ pub enum ScrapeError {
     Malformed,
     /// The page counts requests, but by another family than the backend's other pods.
     OtherFamily,
+}
+
+impl ScrapeError {
+    /// Whether it may come of what the pod was asked with.
+    pub fn is_of_credentials(&self) -> bool {
+        matches!(self, Self::Untrusted | Self::HttpStatus(401 | 403))
+    }
 }
 
 impl From<ReadError> for ScrapeError {
@@ -140,4 +160,6 @@ pub struct Round {
     pub scrapes: Vec<Scrape>,
     /// Whether a server's rollout is under way.
     pub rolling_out: bool,
+    /// Why none of the pods could be asked.
+    pub obstacle: Option<MetricsState>,
 }

@@ -150,6 +150,7 @@ impl World {
             targets: self.pods.iter().map(|pod| pod.target.clone()).collect(),
             scrapes: self.pods.iter().map(scrape).collect(),
             rolling_out: self.rolling_out,
+            obstacle: None,
         };
         let report = self.judge.round(&round);
         let next = publish(self.published.as_ref(), report, self.now);

@@ -361,16 +361,7 @@ mod tests {
         for verdict in Verdict::ALL {
             assert!(Reason::named(verdict.reason()).is_some(), "{verdict}");
         }
-        for reason in [
-            MetricsReason::Scraped,
-            MetricsReason::PartlyScraped,
-            MetricsReason::Off,
-            MetricsReason::NoMetricsPort,
-            MetricsReason::NoKnownMetric,
-            MetricsReason::ScrapeFailed,
-            MetricsReason::Refused,
-            MetricsReason::WarmingUp,
-        ] {
+        for reason in MetricsReason::ALL {
             assert!(Reason::named(reason.reason()).is_some(), "{reason:?}");
         }
     }

@@ -29,6 +29,7 @@ mod existing;
 mod findings;
 mod ha;
 mod helm;
+mod https;
 mod kinds;
 mod observed;
 mod owner;
@@ -66,6 +67,7 @@ fn main() -> std::process::ExitCode {
         findings::TESTS,
         ha::TESTS,
         helm::TESTS,
+        https::TESTS,
         kinds::TESTS,
         observed::TESTS,
         owner::TESTS,

@@ -7,6 +7,7 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::MetricsHttps;
 use crate::api::GoDuration;
 
 /// How balance is measured and judged.
@@ -63,8 +64,12 @@ pub struct Metrics {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = Rule::new("self.matches('^/[A-Za-z0-9._/-]*$')").message("a path starts with '/', then letters, digits, '.', '_', '-' and '/'"))]
-    pub path: Option<String>,
     #[x_kube(validation = Rule::new("!self.matches('/[.][.](/|$)')").message("a path has no part '..'"))]
+    pub path: Option<String>,
+
+    /// Asks the pods over TLS. Left out: without, and then no token is ever sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<MetricsHttps>,
 
     /// The family of metrics to count requests by; docs/metrics.md lists them. By default it is the best that all pods show: RPCs before messages, the server's own before a sidecar's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,11 +10,13 @@ use super::GrpcBackendStatus;
 mod balance;
 mod connection_age;
 mod endpoint_watch;
+mod https;
 mod services;
 
 pub use balance::*;
 pub use connection_age::*;
 pub use endpoint_watch::*;
+pub use https::*;
 pub use services::*;
 
 /// A gRPC backend that is kept evenly loaded: a ClusterIP and a headless Service for its pods, a maximum connection age

@@ -123,6 +123,9 @@ impl Judge {
                 .filter(|pod| pod.error.is_none() && !pod.known)
                 .count()
         };
+        if let Some(obstacle) = self.obstacle.as_ref().filter(|_| census.scraped == 0) {
+            return obstacle.clone();
+        }
         if census.scraped == 0 && failing.is_empty() {
             return MetricsState::new(
                 MetricsReason::WarmingUp,

@@ -62,6 +62,7 @@ fn round(event: &Event, now: i64) -> Round {
         targets: event.targets.iter().map(target).collect(),
         scrapes: event.scrapes.iter().map(scrape).collect(),
         rolling_out: event.rolling_out,
+        obstacle: None,
     }
 }
 

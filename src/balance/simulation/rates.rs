@@ -72,6 +72,7 @@ fn scrapes_that_jitter_and_get_lost_change_nothing() {
             scrapes: scrapes.collect(),
             targets,
             rolling_out: false,
+            obstacle: None,
         };
         let report = judge.round(&round_of);
         if round > 3 {

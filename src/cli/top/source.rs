@@ -248,6 +248,7 @@ async fn round(
             .map(|endpoint| endpoint.target)
             .collect(),
         rolling_out: false,
+        obstacle: None,
     };
     Ok(Ok((round, cut)))
 }
@@ -287,8 +288,9 @@ async fn answer(client: &Client, namespace: &str, endpoint: &Endpoint, asked: &A
         let at = endpoint.page.as_ref().map_err(|error| *error)?;
         let pod = &endpoint.target.name;
         let port = at.address.port();
+        let scheme = if asked.https.is_some() { "https:" } else { "" };
         let place = format!(
-            "/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{}",
+            "/api/v1/namespaces/{namespace}/pods/{scheme}{pod}:{port}/proxy{}",
             at.path
         );
         timeout(READ_IN, page(client, &place, asked, at.is_meshed))

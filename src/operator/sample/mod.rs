@@ -3,6 +3,7 @@
 //! One task a backend, started by its first pass and ended with it. What it has found is asked for by the next pass,
 //! which it calls for when something worth writing has happened.
 
+mod credentials;
 mod scrape;
 mod targets;
 
@@ -14,13 +15,13 @@ use futures::channel::mpsc;
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt as _};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::api::GrpcBackend;
+use crate::api::{GrpcBackend, MetricsHttps};
 use crate::balance::{
     Choice, Judge, MeterId, Published, Round, Scrape, ScrapeError, Settings, choice, exposition,
     families::Condition, publish,
@@ -28,6 +29,7 @@ use crate::balance::{
 use crate::names;
 use crate::observed::selects;
 use crate::operator::telemetry::Backends;
+use credentials::{Credentials, Secured};
 use targets::{Page, Place};
 
 pub use scrape::{ACCEPT, read};
@@ -56,6 +58,8 @@ pub struct Plan {
 pub struct Asked {
     /// Where they are, if it says so.
     pub place: Place,
+    /// With what they are asked for over TLS, if they are.
+    pub https: Option<MetricsHttps>,
     /// The family to count by, if it names one.
     pub family: Option<MeterId>,
     /// Labels that a series must have to count.
@@ -73,6 +77,7 @@ impl Asked {
                 port: metrics.port,
                 path: metrics.path.map(Into::into),
             },
+            https: metrics.https,
             family: metrics
                 .family
                 .and_then(|family| MeterId::named(family.as_str())),
@@ -103,6 +108,7 @@ impl Drop for Entry {
 
 /// Reads metrics for every backend.
 pub struct Sampler {
+    client: Client,
     entries: Mutex<HashMap<String, Entry>>,
     slots: Arc<Semaphore>,
     calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
@@ -111,9 +117,13 @@ pub struct Sampler {
 
 impl Sampler {
     /// The sampler, and the backends that it calls a pass for; what it finds is `told` too.
-    pub fn new(told: Arc<Backends>) -> (Self, mpsc::Receiver<ObjectRef<GrpcBackend>>) {
+    pub fn new(
+        client: Client,
+        told: Arc<Backends>,
+    ) -> (Self, mpsc::Receiver<ObjectRef<GrpcBackend>>) {
         let (calls, called) = mpsc::channel(CALLS);
         let sampler = Self {
+            client,
             entries: Mutex::default(),
             slots: Arc::new(Semaphore::new(CONCURRENT)),
             calls,
@@ -149,6 +159,10 @@ impl Sampler {
                 calls: self.calls.clone(),
                 found: found.clone(),
                 told: self.told.clone(),
+                credentials: Credentials::new(
+                    self.client.clone(),
+                    backend.namespace().unwrap_or_default(),
+                ),
             };
             let task = tokio::spawn(worker.run(restored)).abort_handle();
             Entry {
@@ -195,6 +209,7 @@ struct Worker {
     calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
     found: Arc<Mutex<Option<Published>>>,
     told: Arc<Backends>,
+    credentials: Credentials,
 }
 
 impl Worker {
@@ -219,8 +234,44 @@ impl Worker {
     }
 
     /// Scrapes every target once, spread over at most a quarter of the interval.
-    async fn round(&self, backend: &GrpcBackend, plan: &Plan, choice: &mut Choice) -> Round {
+    async fn round(&mut self, backend: &GrpcBackend, plan: &Plan, choice: &mut Choice) -> Round {
         let endpoints = self.endpoints(backend, plan);
+        let secured = match &plan.asked.https {
+            Some(https) => self.credentials.get(https).await.map(Some),
+            None => Ok(None),
+        };
+        let (answers, obstacle) = match secured {
+            Ok(secured) => (self.answers(&endpoints, plan, secured).await, None),
+            Err(obstacle) => (endpoints.iter().map(Answer::none).collect(), Some(obstacle)),
+        };
+        let is_refused = |answer: &Answer| {
+            answer
+                .page
+                .as_ref()
+                .is_err_and(ScrapeError::is_of_credentials)
+        };
+        if answers.iter().any(is_refused) {
+            self.credentials.refused();
+        }
+        let scrapes = comparable(answers, choice, plan.asked.family);
+        Round {
+            now: Timestamp::now(),
+            targets: endpoints
+                .into_iter()
+                .map(|endpoint| endpoint.target)
+                .collect(),
+            scrapes,
+            rolling_out: plan.rolling_out,
+            obstacle,
+        }
+    }
+
+    async fn answers(
+        &self,
+        endpoints: &[Endpoint],
+        plan: &Plan,
+        secured: Option<Arc<Secured>>,
+    ) -> Vec<Answer> {
         let spread = plan.settings.interval / 4;
         let count = u32::try_from(endpoints.len()).unwrap_or(u32::MAX).max(1);
         let begin = Instant::now();
@@ -235,23 +286,14 @@ impl Worker {
                     endpoint.target.uid.clone(),
                     endpoint.page.clone(),
                     plan.asked.labels.clone(),
+                    secured.clone(),
                 )
             })
             .collect();
-        let answers: Vec<Answer> = stream::iter(asked)
+        stream::iter(asked)
             .buffer_unordered(CONCURRENT_PER_BACKEND)
             .collect()
-            .await;
-        let scrapes = comparable(answers, choice, plan.asked.family);
-        Round {
-            now: Timestamp::now(),
-            targets: endpoints
-                .into_iter()
-                .map(|endpoint| endpoint.target)
-                .collect(),
-            scrapes,
-            rolling_out: plan.rolling_out,
-        }
+            .await
     }
 
     fn endpoints(&self, backend: &GrpcBackend, plan: &Plan) -> Vec<Endpoint> {
@@ -289,6 +331,17 @@ pub struct Answer {
     pub page: Result<exposition::Page, ScrapeError>,
 }
 
+impl Answer {
+    /// Of a pod that could not be asked.
+    fn none(endpoint: &Endpoint) -> Self {
+        Self {
+            uid: endpoint.target.uid.clone(),
+            at: Timestamp::now(),
+            page: Err(ScrapeError::NotAsked),
+        }
+    }
+}
+
 /// One scrape at its turn. The turns spread a large backend over the interval: a schedule, not a wait for anything.
 async fn ask(
     slots: Arc<Semaphore>,
@@ -296,11 +349,12 @@ async fn ask(
     uid: String,
     page: Result<Page, ScrapeError>,
     labels: Arc<[Condition]>,
+    secured: Option<Arc<Secured>>,
 ) -> Answer {
     tokio::time::sleep_until(turn).await;
     let _slot = slots.acquire().await;
     let page = match page {
-        Ok(page) => scrape::scrape(&page, labels).await,
+        Ok(page) => scrape::scrape(&page, labels, secured.as_deref()).await,
         Err(error) => Err(error),
     };
     Answer {

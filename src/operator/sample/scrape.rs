@@ -1,14 +1,19 @@
-//! One request to one pod. No redirects, no proxy, no credentials, bounded in time and size.
+//! One request to one pod. No redirects, no proxy, no credentials but the user's own over TLS, bounded in time and size.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{self as http_body, Bytes};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{self, CertificateError};
 
+use super::credentials::Secured;
 use super::targets::{Failure, Page, meaning};
 use crate::balance::exposition::{self, Body, Encoding, Format, Wanted};
 use crate::balance::{ScrapeError, families::Condition};
@@ -24,24 +29,50 @@ pub const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=un
 pub async fn scrape(
     page: &Page,
     labels: Arc<[Condition]>,
+    secured: Option<&Secured>,
 ) -> Result<exposition::Page, ScrapeError> {
-    tokio::time::timeout(TIMEOUT, ask(page, labels))
+    tokio::time::timeout(TIMEOUT, ask(page, labels, secured))
         .await
         .unwrap_or(Err(ScrapeError::Timeout))
 }
 
-async fn ask(page: &Page, labels: Arc<[Condition]>) -> Result<exposition::Page, ScrapeError> {
+async fn ask(
+    page: &Page,
+    labels: Arc<[Condition]>,
+    secured: Option<&Secured>,
+) -> Result<exposition::Page, ScrapeError> {
     let stream = TcpStream::connect(page.address)
         .await
         .map_err(|error| match error.kind() {
             std::io::ErrorKind::ConnectionRefused => ScrapeError::Refused,
             _ => ScrapeError::Unreachable,
         })?;
+    let Some(secured) = secured else {
+        return exchange(stream, page, labels, None).await;
+    };
+    let own = || ServerName::IpAddress(page.address.ip().into());
+    let name = secured.name.clone().unwrap_or_else(own);
+    let stream = TlsConnector::from(secured.tls.clone())
+        .connect(name, stream)
+        .await
+        .map_err(|error| no_trust(&error, page.is_meshed))?;
+    exchange(stream, page, labels, secured.token.clone()).await
+}
+
+async fn exchange<S>(
+    stream: S,
+    page: &Page,
+    labels: Arc<[Condition]>,
+    token: Option<HeaderValue>,
+) -> Result<exposition::Page, ScrapeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let failed = |error: hyper::Error| meaning(failure(&error), page.is_meshed);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(failed)?;
-    let request = request(page).map_err(|_| ScrapeError::Malformed)?;
+    let request = request(page, token).map_err(|_| ScrapeError::Malformed)?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(failed)?;
         read(response, labels, page.is_meshed).await
@@ -55,8 +86,8 @@ async fn ask(page: &Page, labels: Arc<[Condition]>) -> Result<exposition::Page, 
     }
 }
 
-fn request(page: &Page) -> http::Result<Request<Empty<Bytes>>> {
-    Request::get(&*page.path)
+fn request(page: &Page, token: Option<HeaderValue>) -> http::Result<Request<Empty<Bytes>>> {
+    let mut request = Request::get(&*page.path)
         .header(header::HOST, page.address.to_string())
         .header(header::ACCEPT, ACCEPT)
         .header(header::ACCEPT_ENCODING, "gzip")
@@ -64,8 +95,11 @@ fn request(page: &Page) -> http::Result<Request<Empty<Bytes>>> {
             header::USER_AGENT,
             concat!("evenkeel/", env!("CARGO_PKG_VERSION")),
         )
-        .header(header::CONNECTION, "close")
-        .body(Empty::new())
+        .header(header::CONNECTION, "close");
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, token);
+    }
+    request.body(Empty::new())
 }
 
 /// Reads a pod's answer, however it came.
@@ -131,23 +165,52 @@ where
 }
 
 fn failure(error: &hyper::Error) -> Failure {
-    let ended = |kind| {
-        matches!(
-            kind,
-            std::io::ErrorKind::ConnectionReset
-                | std::io::ErrorKind::BrokenPipe
-                | std::io::ErrorKind::ConnectionAborted
-                | std::io::ErrorKind::UnexpectedEof
-        )
-    };
     let io = std::error::Error::source(error).and_then(|source| source.downcast_ref());
-    let by_peer = io.is_some_and(|io: &std::io::Error| ended(io.kind()));
+    let by_tls = io.is_some_and(|io| of_tls(io).is_some());
+    let by_peer = io.is_some_and(|io: &std::io::Error| has_ended(io));
     if error.is_parse() {
         Failure::NotHttp
+    } else if by_tls {
+        Failure::Tls
     } else if error.is_incomplete_message() || error.is_closed() || by_peer {
         Failure::Ended
     } else {
         Failure::Other
+    }
+}
+
+fn has_ended(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::ConnectionReset
+            | std::io::ErrorKind::BrokenPipe
+            | std::io::ErrorKind::ConnectionAborted
+            | std::io::ErrorKind::UnexpectedEof
+    )
+}
+
+fn of_tls(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Why no request was made: the handshake failed.
+fn no_trust(error: &std::io::Error, is_meshed: bool) -> ScrapeError {
+    use CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
+        NotValidYetContext,
+    };
+    match of_tls(error) {
+        Some(rustls::Error::InvalidCertificate(wrong)) => match wrong {
+            NotValidForName | NotValidForNameContext { .. } => ScrapeError::OtherServerName,
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
+                ScrapeError::Expired
+            }
+            _ => ScrapeError::Untrusted,
+        },
+        Some(rustls::Error::InvalidMessage(_)) => ScrapeError::NoTls,
+        Some(_) => ScrapeError::TlsFailed,
+        None if has_ended(error) => meaning(Failure::Ended, is_meshed),
+        None => meaning(Failure::Other, is_meshed),
     }
 }
 
@@ -179,7 +242,7 @@ mod tests {
             asked.truncate(length);
             String::from_utf8(asked).unwrap()
         };
-        let (said, asked) = tokio::join!(scrape(&page, Arc::default()), serve);
+        let (said, asked) = tokio::join!(scrape(&page, Arc::default(), None), serve);
         let started = said.map(|page| page.counters(MeterId::default()).started.unwrap_or(-1.0));
         (started, asked)
     }
@@ -283,8 +346,12 @@ mod tests {
         };
         drop(listener);
         assert_eq!(
-            scrape(&page, Arc::default()).await,
+            scrape(&page, Arc::default(), None).await,
             Err(ScrapeError::Refused)
         );
     }
 }
+
+#[cfg(test)]
+#[path = "scrape_tls_tests.rs"]
+mod tls_tests;

@@ -172,6 +172,8 @@ pub enum Failure {
     NotHttp,
     /// The answer says that TLS is spoken here.
     AsksForTls,
+    /// TLS broke off.
+    Tls,
     /// Anything else.
     Other,
 }
@@ -181,6 +183,7 @@ pub fn meaning(failure: Failure, is_meshed: bool) -> ScrapeError {
     match failure {
         Failure::Ended | Failure::NotHttp if is_meshed => ScrapeError::MeshTls,
         Failure::NotHttp | Failure::AsksForTls => ScrapeError::Tls,
+        Failure::Tls => ScrapeError::TlsFailed,
         Failure::Ended | Failure::Other => ScrapeError::Unreachable,
     }
 }

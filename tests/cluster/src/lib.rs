@@ -60,6 +60,7 @@ pub use namespace::TestNamespace;
 pub use options::Options;
 pub use packages::install_missing;
 pub use paths::{cache_dir, source_dir};
+pub use pki::Served;
 pub use plan::Component;
 pub use process::{Process, Signal};
 pub use prometheus::promtool;

@@ -23,6 +23,38 @@ pub(crate) struct CertFiles {
     pub key: PathBuf,
 }
 
+/// A certificate of a new authority, all in PEM.
+pub struct Served {
+    /// The authority's certificate.
+    pub authority: String,
+    /// The certificate, for some names.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+}
+
+impl Served {
+    /// For these names.
+    pub fn with(names: &[&str]) -> Result<Self> {
+        let key = KeyPair::generate()?;
+        let root = authority().self_signed(&key)?.pem();
+        let issuer = Issuer::new(authority(), key);
+        let own = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        for name in names {
+            params
+                .subject_alt_names
+                .push(SanType::DnsName((*name).try_into()?));
+        }
+        Ok(Self {
+            authority: root,
+            certificate: params.signed_by(&own, &issuer)?.pem(),
+            key: own.serialize_pem(),
+        })
+    }
+}
+
 /// The authority of one cluster and the directory with all that it signed.
 pub(crate) struct Pki {
     directory: PathBuf,

@@ -29,6 +29,7 @@ type Config struct {
 	CrashOnAge        bool
 	InitializeMetrics bool
 	OddMetrics        string
+	SecureMetrics     string
 	Pod, Version      string
 }
 
@@ -49,6 +50,7 @@ func Parse(args []string, env func(string) string, usage io.Writer) (Config, err
 	fs.BoolVar(&c.CrashOnAge, "crash-on-age", false, "exit with 1 when an age is set")
 	fs.BoolVar(&c.InitializeMetrics, "initialize-metrics", false, "export every series at zero from the start")
 	fs.StringVar(&c.OddMetrics, "odd-metrics", "", "serve /metrics on "+oddAddress+" too, with something wrong about it, a `kind`: "+strings.Join(oddities, ", "))
+	fs.StringVar(&c.SecureMetrics, "secure-metrics", "", "serve /metrics on "+secureAddress+" too, over TLS with tls.crt and tls.key of this `directory`, for the bearer token in its file token")
 	refuseRepeats(fs)
 	if err := fs.Parse(args); err != nil {
 		return c, err

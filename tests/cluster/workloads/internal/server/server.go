@@ -33,7 +33,7 @@ type Server struct {
 	grpc      *grpc.Server
 	health    *health.Server
 	http      *http.Server
-	odd       *http.Server
+	further   []*http.Server
 	listener  net.Listener
 	metrics   net.Listener
 	ready     atomic.Bool
@@ -96,12 +96,20 @@ func (s *Server) buildHTTP(registry *prometheus.Registry) error {
 		fmt.Fprintln(w, "ok")
 	})
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	if s.cfg.OddMetrics == "" {
-		return nil
+	for _, build := range []struct {
+		server func(string, http.Handler) (*http.Server, error)
+		asked  string
+	}{{oddServer, s.cfg.OddMetrics}, {secureServer, s.cfg.SecureMetrics}} {
+		if build.asked == "" {
+			continue
+		}
+		server, err := build.server(build.asked, page)
+		if err != nil {
+			return err
+		}
+		s.further = append(s.further, server)
 	}
-	var err error
-	s.odd, err = oddServer(s.cfg.OddMetrics, page)
-	return err
+	return nil
 }
 
 // Addr is the gRPC address, with the port that was given.
@@ -115,17 +123,17 @@ func (s *Server) MetricsAddr() string { return s.metrics.Addr().String() }
 // those who look up again no longer find it.
 func (s *Server) Run(ctx context.Context) error {
 	s.logStart()
-	failed := make(chan error, 3)
+	failed := make(chan error, 2+len(s.further))
 	go func() { failed <- s.grpc.Serve(watchedListener{s.listener, s.logUnanswered}) }()
 	go func() { failed <- s.http.Serve(s.metrics) }()
 	defer s.http.Close()
-	if s.odd != nil {
-		defer s.odd.Close()
+	for _, server := range s.further {
+		defer server.Close()
 		go func() {
-			if s.odd.TLSConfig != nil {
-				failed <- s.odd.ListenAndServeTLS("", "")
+			if server.TLSConfig != nil {
+				failed <- server.ListenAndServeTLS("", "")
 			} else {
-				failed <- s.odd.ListenAndServe()
+				failed <- server.ListenAndServe()
 			}
 		}()
 	}

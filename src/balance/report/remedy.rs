@@ -1,0 +1,65 @@
+//! What came of a scrape that failed, and what to do about it.
+
+use crate::balance::round::ScrapeError;
+
+impl ScrapeError {
+    /// What happened to the pod's metrics page, and what to do.
+    pub(super) fn remedy(self) -> String {
+        match self {
+            Self::NoMetricsPort => {
+                "declares no port for metrics: name it in spec.balance.metrics.port and in the container's ports".into()
+            }
+            Self::UndeclaredPort(port) => format!(
+                "declares no port {port}, which spec.balance.metrics.port or its annotation prometheus.io/port names: \
+                 only declared ports are asked, so add it to the container's ports"
+            ),
+            Self::HostNetwork => {
+                "is on its node's network, where only the node's ports could be asked: its metrics are not read".into()
+            }
+            Self::Timeout => "did not answer the scrape in time: see whether the server or a network policy holds it up".into(),
+            Self::Refused => "refuses connections on the metrics port: check spec.balance.metrics.port".into(),
+            Self::Unreachable => "could not be reached on the metrics port: see whether a network policy forbids it".into(),
+            Self::Redirected(code) => format!(
+                "answered the scrape with a redirect (HTTP status {code}), which is never followed: \
+                 name the page itself in spec.balance.metrics.path"
+            ),
+            Self::Tls => "speaks TLS on the metrics port: say with which authority in spec.balance.metrics.https, or name a port \
+                          that serves metrics without TLS in spec.balance.metrics.port"
+                .into(),
+            Self::NoTls => "does not speak TLS on the metrics port: name the port that does in spec.balance.metrics.port, or leave \
+                            spec.balance.metrics.https out"
+                .into(),
+            Self::TlsFailed => "broke off the TLS handshake on the metrics port: it may ask for a certificate of the client, which \
+                                there is none of, or for a version before TLS 1.2"
+                .into(),
+            Self::Untrusted => "shows a certificate on the metrics port that does not come from the authority in \
+                                spec.balance.metrics.https.ca: nothing was asked; name the right authority there"
+                .into(),
+            Self::Expired => "shows a certificate on the metrics port that is not valid at this time: nothing was asked; renew it".into(),
+            Self::OtherServerName => "shows a certificate on the metrics port that is for another name: nothing was asked; set \
+                                      spec.balance.metrics.https.serverName to a name in it"
+                .into(),
+            Self::NotAsked => "was not asked".into(),
+            Self::HttpStatus(code @ (401 | 403)) => format!(
+                "answered the scrape with HTTP status {code}: it asks for a token, or for another one: name it in \
+                 spec.balance.metrics.https.bearerToken"
+            ),
+            Self::MeshTls => {
+                "refuses the scrape by its mesh's proxy, which asks for mutual TLS: except the metrics port from it \
+                 (Istio: a port-level PeerAuthentication; Linkerd: config.linkerd.io/skip-inbound-ports), or name the \
+                 proxy's own metrics port in spec.balance.metrics.port"
+                    .into()
+            }
+            Self::OtherFamily => {
+                "counts its requests in another metric than the other pods, or than spec.balance.metrics.family names, and two ways of \
+                 counting cannot be compared: have all pods serve the same metrics, and leave that field out where they do"
+                    .into()
+            }
+            Self::HttpStatus(code) => {
+                format!("answered the scrape with HTTP status {code}: check spec.balance.metrics.path")
+            }
+            Self::TooLarge => "has a metrics page over the size limit: point spec.balance.metrics at a smaller one".into(),
+            Self::Malformed => "has a metrics page that is not in Prometheus text format: check spec.balance.metrics.path".into(),
+        }
+    }
+}

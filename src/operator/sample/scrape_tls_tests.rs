@@ -1,0 +1,136 @@
+//! Over TLS, and above all what is not sent where it goes wrong.
+
+use std::time::Duration;
+
+use evenkeel_cluster::Served;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::*;
+use crate::operator::sample::credentials::{bearer, tls};
+
+const NAME: &str = "metrics.demo.svc";
+
+fn secured(authority: &str, name: Option<&'static str>) -> Secured {
+    Secured {
+        tls: Arc::new(tls(authority.as_bytes()).unwrap()),
+        name: name.map(|name| name.try_into().unwrap()),
+        token: Some(bearer(b"s3cret").unwrap()),
+    }
+}
+
+fn acceptor(served: &Served) -> TlsAcceptor {
+    let certificate = CertificateDer::from_pem_slice(served.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(served.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// One scrape of a server on this machine, and all that the server could read of it.
+async fn asked(
+    acceptor: Option<TlsAcceptor>,
+    with: &Secured,
+    status: &str,
+) -> (Result<f64, ScrapeError>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let page = Page {
+        address: listener.local_addr().unwrap(),
+        path: "/metrics".into(),
+        is_meshed: false,
+    };
+    let body = "grpc_server_started_total 5\n";
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nlocation: /elsewhere\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut read = vec![0; 4096];
+        let length = match acceptor {
+            None => {
+                let length = stream.read(&mut read).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                length
+            }
+            Some(acceptor) => match acceptor.accept(stream).await {
+                Err(_) => 0,
+                Ok(mut stream) => {
+                    let length = stream.read(&mut read).await.unwrap_or(0);
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    let _ = stream.shutdown().await;
+                    length
+                }
+            },
+        };
+        read.truncate(length);
+        String::from_utf8_lossy(&read).to_lowercase()
+    };
+    let both = async { tokio::join!(scrape(&page, Arc::default(), Some(with)), serve) };
+    let (said, read) = tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .unwrap();
+    let started = said.map(|page| {
+        page.counters(crate::balance::MeterId::default())
+            .started
+            .unwrap_or(-1.0)
+    });
+    (started, read)
+}
+
+#[tokio::test]
+async fn the_token_goes_to_whom_the_authority_vouches_for() {
+    let served = Served::with(&[NAME]).unwrap();
+    let with = secured(&served.authority, Some(NAME));
+    let (said, read) = asked(Some(acceptor(&served)), &with, "200 OK").await;
+    assert_eq!(said, Ok(5.0));
+    assert!(read.contains("authorization: bearer s3cret\r\n"), "{read}");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_anybody_else() {
+    let served = Served::with(&[NAME]).unwrap();
+    let other = Served::with(&[NAME]).unwrap();
+    let right = secured(&served.authority, Some(NAME));
+    for (acceptor, with, error) in [
+        (
+            Some(acceptor(&served)),
+            &secured(&other.authority, Some(NAME)),
+            ScrapeError::Untrusted,
+        ),
+        (
+            Some(acceptor(&served)),
+            &secured(&served.authority, Some("other.demo.svc")),
+            ScrapeError::OtherServerName,
+        ),
+        (
+            Some(acceptor(&served)),
+            &secured(&served.authority, None),
+            ScrapeError::OtherServerName,
+        ),
+        (None, &right, ScrapeError::NoTls),
+    ] {
+        let (said, read) = asked(acceptor, with, "400 Bad Request").await;
+        assert_eq!(said, Err(error));
+        assert!(!read.contains("s3cret"), "{error:?}: {read}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_with_the_token() {
+    let served = Served::with(&[NAME]).unwrap();
+    let with = secured(&served.authority, Some(NAME));
+    let (said, _) = asked(Some(acceptor(&served)), &with, "307 Temporary Redirect").await;
+    assert_eq!(said, Err(ScrapeError::Redirected(307)));
+    let (said, _) = asked(Some(acceptor(&served)), &with, "401 Unauthorized").await;
+    assert_eq!(said, Err(ScrapeError::HttpStatus(401)));
+}
