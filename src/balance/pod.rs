@@ -220,9 +220,10 @@ impl Pod {
         Some((end, self.series.increase(family, settings.window, slack)?))
     }
 
-    /// Whether its newest number is recent; one scrape may have been missed.
+    /// Whether its newest number is recent. At the end of an interval it may be from its beginning, and one scrape may have been
+    /// missed.
     pub fn is_scraped(&self, now: Timestamp, interval: Duration) -> bool {
-        let recent = interval * 7 / 4;
+        let recent = interval * 9 / 4;
         self.failures < FAILURES
             && self
                 .series

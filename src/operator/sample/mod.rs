@@ -4,41 +4,42 @@
 //! which it calls for when something worth writing has happened.
 
 mod credentials;
+mod lanes;
 mod scrape;
+mod scrapes;
 mod targets;
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::channel::mpsc;
-use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt as _};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
 use crate::api::{GrpcBackend, MetricsHttps};
 use crate::balance::{
-    Choice, Judge, MeterId, Published, Round, Scrape, ScrapeError, Settings, choice, exposition,
-    families::Condition, publish,
+    Choice, Judge, MeterId, MetricsState, Published, Round, Scrape, ScrapeError, Settings, choice,
+    exposition, families::Condition, publish,
 };
 use crate::names;
 use crate::observed::selects;
 use crate::operator::telemetry::Backends;
-use credentials::{Credentials, Secured};
-use targets::{Page, Place};
+use credentials::Credentials;
+use lanes::Lanes;
+use scrapes::{Scrapes, Way};
+use targets::Place;
 
 pub use scrape::{ACCEPT, read};
 pub use targets::{Endpoint, endpoint};
 
 /// Scrapes under way at once, over all backends of a scope.
 const CONCURRENT: usize = 64;
-/// Scrapes under way at once for one backend.
-const CONCURRENT_PER_BACKEND: usize = 16;
 /// Backends whose call for a pass can wait; one more is dropped, its next round calls again.
 const CALLS: usize = 1024;
 
@@ -110,7 +111,7 @@ impl Drop for Entry {
 pub struct Sampler {
     client: Client,
     entries: Mutex<HashMap<String, Entry>>,
-    slots: Arc<Semaphore>,
+    lanes: Arc<Lanes>,
     calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
     told: Arc<Backends>,
 }
@@ -125,7 +126,7 @@ impl Sampler {
         let sampler = Self {
             client,
             entries: Mutex::default(),
-            slots: Arc::new(Semaphore::new(CONCURRENT)),
+            lanes: Arc::new(Lanes::new(CONCURRENT)),
             calls,
             told,
         };
@@ -155,7 +156,7 @@ impl Sampler {
             let worker = Worker {
                 plan: receiver,
                 pods: pods.clone(),
-                slots: self.slots.clone(),
+                lanes: self.lanes.clone(),
                 calls: self.calls.clone(),
                 found: found.clone(),
                 told: self.told.clone(),
@@ -205,45 +206,103 @@ impl Sampler {
 struct Worker {
     plan: watch::Receiver<(GrpcBackend, Plan)>,
     pods: Store<Pod>,
-    slots: Arc<Semaphore>,
+    lanes: Arc<Lanes>,
     calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
     found: Arc<Mutex<Option<Published>>>,
     told: Arc<Backends>,
     credentials: Credentials,
 }
 
+/// What a backend's sampling goes on from.
+struct State {
+    judge: Judge,
+    choice: Choice,
+    scrapes: Scrapes,
+    /// Whether pods were asked in the interval that ends.
+    has_asked: bool,
+}
+
 impl Worker {
     async fn run(mut self, restored: Option<Published>) {
-        let plan = self.plan.borrow().1.clone();
-        let mut judge = Judge::new(plan.settings, restored.as_ref());
-        let mut choice = Choice::default();
-        let mut interval = ticks(plan.settings.interval);
+        let settings = self.plan.borrow().1.settings;
+        let mut state = State {
+            judge: Judge::new(settings, restored.as_ref()),
+            choice: Choice::default(),
+            scrapes: Scrapes::new(self.pods.clone(), self.lanes.clone()),
+            has_asked: false,
+        };
+        let mut interval = ticks(settings.interval);
         loop {
-            interval.tick().await;
+            tokio::select! {
+                biased;
+                _ = interval.tick() => {}
+                () = state.scrapes.next() => continue,
+            }
             let (backend, plan) = self.plan.borrow_and_update().clone();
             if interval.period() != plan.settings.interval {
                 interval = ticks(plan.settings.interval);
                 interval.tick().await;
             }
-            judge.configure(plan.settings);
-            let round = self.round(&backend, &plan, &mut choice).await;
-            let report = judge.round(&round);
-            self.told.report(&backend, report);
-            self.publish(&backend, report, round.now);
+            self.look(&mut state, &backend, &plan).await;
         }
     }
 
-    /// Scrapes every target once, spread over at most a quarter of the interval.
-    async fn round(&mut self, backend: &GrpcBackend, plan: &Plan, choice: &mut Choice) -> Round {
+    /// An interval ends: what has come of it is judged.
+    async fn look(&mut self, state: &mut State, backend: &GrpcBackend, plan: &Plan) {
         let endpoints = self.endpoints(backend, plan);
-        let secured = match &plan.asked.https {
-            Some(https) => self.credentials.get(https).await.map(Some),
-            None => Ok(None),
-        };
-        let (answers, obstacle) = match secured {
-            Ok(secured) => (self.answers(&endpoints, plan, secured).await, None),
+        let (answers, obstacle) = match self.ask(state, backend, plan, &endpoints).await {
+            Ok(None) if !endpoints.is_empty() => return,
+            Ok(answers) => (answers.unwrap_or_default(), None),
             Err(obstacle) => (endpoints.iter().map(Answer::none).collect(), Some(obstacle)),
         };
+        let round = Round {
+            now: Timestamp::now(),
+            targets: endpoints
+                .into_iter()
+                .map(|endpoint| endpoint.target)
+                .collect(),
+            scrapes: comparable(answers, &mut state.choice, plan.asked.family),
+            rolling_out: plan.rolling_out,
+            obstacle,
+        };
+        state.judge.configure(plan.settings);
+        let report = state.judge.round(&round);
+        self.told.report(backend, report);
+        self.publish(backend, report, round.now);
+    }
+
+    /// Begins the next interval, and gives the answers of the one that ends; none where nobody was asked in it. Answers that come
+    /// later are of the next one.
+    async fn ask(
+        &mut self,
+        state: &mut State,
+        backend: &GrpcBackend,
+        plan: &Plan,
+        endpoints: &[Endpoint],
+    ) -> Result<Option<Vec<Answer>>, MetricsState> {
+        let answers = state.scrapes.take();
+        self.look_for_refusals(&answers);
+        let way = self.way(backend, plan).await;
+        let had_asked = std::mem::replace(&mut state.has_asked, way.is_ok());
+        let way = Arc::new(way?);
+        state.scrapes.begin(endpoints, &way, plan.settings.interval);
+        Ok(had_asked.then_some(answers))
+    }
+
+    /// How the pods are to be asked, or why they cannot be.
+    async fn way(&mut self, backend: &GrpcBackend, plan: &Plan) -> Result<Way, MetricsState> {
+        let secured = match &plan.asked.https {
+            Some(https) => Some(self.credentials.get(https).await?),
+            None => None,
+        };
+        Ok(Way {
+            backend: backend.clone(),
+            asked: plan.asked.clone(),
+            secured,
+        })
+    }
+
+    fn look_for_refusals(&mut self, answers: &[Answer]) {
         let is_refused = |answer: &Answer| {
             answer
                 .page
@@ -253,47 +312,6 @@ impl Worker {
         if answers.iter().any(is_refused) {
             self.credentials.refused();
         }
-        let scrapes = comparable(answers, choice, plan.asked.family);
-        Round {
-            now: Timestamp::now(),
-            targets: endpoints
-                .into_iter()
-                .map(|endpoint| endpoint.target)
-                .collect(),
-            scrapes,
-            rolling_out: plan.rolling_out,
-            obstacle,
-        }
-    }
-
-    async fn answers(
-        &self,
-        endpoints: &[Endpoint],
-        plan: &Plan,
-        secured: Option<Arc<Secured>>,
-    ) -> Vec<Answer> {
-        let spread = plan.settings.interval / 4;
-        let count = u32::try_from(endpoints.len()).unwrap_or(u32::MAX).max(1);
-        let begin = Instant::now();
-        let asked: Vec<_> = endpoints
-            .iter()
-            .zip(0_u32..)
-            .map(|(endpoint, index)| {
-                let turn = spread / count * index.min(count);
-                ask(
-                    self.slots.clone(),
-                    begin + turn,
-                    endpoint.target.uid.clone(),
-                    endpoint.page.clone(),
-                    plan.asked.labels.clone(),
-                    secured.clone(),
-                )
-            })
-            .collect();
-        stream::iter(asked)
-            .buffer_unordered(CONCURRENT_PER_BACKEND)
-            .collect()
-            .await
     }
 
     fn endpoints(&self, backend: &GrpcBackend, plan: &Plan) -> Vec<Endpoint> {
@@ -339,28 +357,6 @@ impl Answer {
             at: Timestamp::now(),
             page: Err(ScrapeError::NotAsked),
         }
-    }
-}
-
-/// One scrape at its turn. The turns spread a large backend over the interval: a schedule, not a wait for anything.
-async fn ask(
-    slots: Arc<Semaphore>,
-    turn: Instant,
-    uid: String,
-    page: Result<Page, ScrapeError>,
-    labels: Arc<[Condition]>,
-    secured: Option<Arc<Secured>>,
-) -> Answer {
-    tokio::time::sleep_until(turn).await;
-    let _slot = slots.acquire().await;
-    let page = match page {
-        Ok(page) => scrape::scrape(&page, labels, secured.as_deref()).await,
-        Err(error) => Err(error),
-    };
-    Answer {
-        uid,
-        at: Timestamp::now(),
-        page,
     }
 }
 

@@ -1,0 +1,157 @@
+//! The scrapes of one backend, all through the interval.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::time::Instant;
+
+use super::credentials::Secured;
+use super::lanes::Lanes;
+use super::scrape::scrape;
+use super::targets::{Endpoint, Page, endpoint};
+use super::turns::turn;
+use super::{Answer, Asked};
+use crate::api::GrpcBackend;
+use crate::balance::ScrapeError;
+use crate::observed::selects;
+
+/// Scrapes under way at once for one backend.
+const PLACES: usize = 16;
+
+/// How the pods are asked in one interval.
+pub struct Way {
+    /// Whose pods.
+    pub backend: GrpcBackend,
+    /// For what.
+    pub asked: Asked,
+    /// With what, over TLS.
+    pub secured: Option<Arc<Secured>>,
+}
+
+/// What is under way, and what has come of it.
+pub struct Scrapes {
+    pods: Store<Pod>,
+    shared: Arc<Lanes>,
+    own: Arc<Lanes>,
+    under_way: FuturesUnordered<BoxFuture<'static, (String, Option<Answer>)>>,
+    /// By uid: nobody is asked twice at once.
+    waited_for: HashSet<String>,
+    /// Those that did not answer in time when last asked.
+    hung: HashSet<String>,
+    answers: Vec<Answer>,
+}
+
+impl Scrapes {
+    /// Of the pods in this store; the places are `shared` with other backends.
+    pub fn new(pods: Store<Pod>, shared: Arc<Lanes>) -> Self {
+        Self {
+            pods,
+            shared,
+            own: Arc::new(Lanes::new(PLACES)),
+            under_way: FuturesUnordered::new(),
+            waited_for: HashSet::new(),
+            hung: HashSet::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Has each pod asked at its turn in the interval that begins now.
+    pub fn begin(&mut self, endpoints: &[Endpoint], way: &Arc<Way>, interval: Duration) {
+        let begun = Instant::now();
+        let known: HashSet<&str> = endpoints
+            .iter()
+            .map(|endpoint| endpoint.target.uid.as_str())
+            .collect();
+        self.hung.retain(|uid| known.contains(uid.as_str()));
+        for endpoint in endpoints {
+            let uid = &endpoint.target.uid;
+            if !self.waited_for.insert(uid.clone()) {
+                continue;
+            }
+            let ask = Ask {
+                uid: uid.clone(),
+                name: endpoint.target.name.clone(),
+                turn: begun + turn(uid, interval),
+                has_hung: self.hung.contains(uid),
+                pods: self.pods.clone(),
+                way: way.clone(),
+                lanes: [self.own.clone(), self.shared.clone()],
+            };
+            self.under_way.push(Box::pin(ask.answer()));
+        }
+    }
+
+    /// Waits for the next answer; where none is under way for ever. May be given up at any time.
+    pub async fn next(&mut self) {
+        let Some((uid, answer)) = self.under_way.next().await else {
+            return std::future::pending().await;
+        };
+        self.waited_for.remove(&uid);
+        let Some(answer) = answer else { return };
+        if matches!(answer.page, Err(ScrapeError::Timeout)) {
+            self.hung.insert(uid);
+        } else {
+            self.hung.remove(&uid);
+        }
+        self.answers.push(answer);
+    }
+
+    /// What has been answered since this was last asked for.
+    pub fn take(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
+    }
+}
+
+/// One pod's turn.
+struct Ask {
+    uid: String,
+    name: String,
+    turn: Instant,
+    has_hung: bool,
+    pods: Store<Pod>,
+    way: Arc<Way>,
+    /// The backend's own first, so that what waits there holds no place that others could have.
+    lanes: [Arc<Lanes>; 2],
+}
+
+impl Ask {
+    /// A schedule, not a wait for anything. None: there is nobody to ask any more.
+    async fn answer(self) -> (String, Option<Answer>) {
+        tokio::time::sleep_until(self.turn).await;
+        let _own = self.lanes[0].enter(self.has_hung).await;
+        let _shared = self.lanes[1].enter(self.has_hung).await;
+        let Some(page) = self.page() else {
+            return (self.uid, None);
+        };
+        let labels = self.way.asked.labels.clone();
+        let page = match page {
+            Ok(page) => scrape(&page, labels, self.way.secured.as_deref()).await,
+            Err(error) => Err(error),
+        };
+        let answer = Answer {
+            uid: self.uid.clone(),
+            at: Timestamp::now(),
+            page,
+        };
+        (self.uid, Some(answer))
+    }
+
+    /// The pod may have gone since the interval began, and its address may be another's.
+    fn page(&self) -> Option<Result<Page, ScrapeError>> {
+        let backend = &self.way.backend;
+        let mut place = ObjectRef::<Pod>::new(&self.name);
+        place.namespace.clone_from(&backend.metadata.namespace);
+        let pod = self.pods.get(&place)?;
+        let labels = pod.metadata.labels.as_ref()?;
+        let endpoint = endpoint(&pod, &self.way.asked.place)?;
+        (endpoint.target.uid == self.uid && selects(&backend.spec.selector, labels))
+            .then_some(endpoint.page)
+    }
+}
