@@ -108,6 +108,10 @@ pub enum ScrapeError {
     Expired,
     /// The certificate is for another name.
     OtherServerName,
+    /// Prometheus has no series of the pod.
+    NotInPrometheus,
+    /// Prometheus has no sample of the pod that is recent.
+    OldInPrometheus,
     /// No request was made: see [`Round::obstacle`].
     NotAsked,
     /// The mesh's proxy in the pod ended the connection: it asks for the mesh's own TLS.

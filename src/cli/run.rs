@@ -1,13 +1,14 @@
 //! `evenkeel run`: the operator's flags and its log.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::api::GoDuration;
-use crate::operator::{LeaseSettings, Options, Settings, run};
+use crate::operator::{LeaseSettings, Options, PrometheusSettings, Settings, run};
 
 /// Each flag can be given as a variable too.
 #[derive(Args)]
@@ -33,6 +34,19 @@ pub struct Run {
     /// Whether HorizontalPodAutoscalers are read, which needs the right to list them: without it findings about autoscaling are not checked.
     #[arg(long, env = "EVENKEEL_READ_AUTOSCALERS", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     read_autoscalers: bool,
+    /// The Prometheus server that backends with `source: Prometheus` are judged by, as http://host:9090; none: they are told so.
+    #[arg(long, env = "EVENKEEL_PROMETHEUS_URL")]
+    prometheus_url: Option<String>,
+    /// A file with the bearer token that Prometheus is asked with, over https only. It is read again for each query.
+    #[arg(
+        long,
+        env = "EVENKEEL_PROMETHEUS_TOKEN_FILE",
+        requires = "prometheus_url"
+    )]
+    prometheus_token_file: Option<PathBuf>,
+    /// A file with the authority that the certificate of Prometheus must come from.
+    #[arg(long, env = "EVENKEEL_PROMETHEUS_CA_FILE", requires = "prometheus_url")]
+    prometheus_ca_file: Option<PathBuf>,
     /// Whether several processes take turns by a Lease.
     #[arg(long, env = "EVENKEEL_LEADER_ELECTION", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     leader_election: bool,
@@ -102,6 +116,8 @@ impl Run {
             None
         };
         let given = |list: Vec<String>| list.into_iter().filter(|name| !name.is_empty()).collect();
+        let (token_file, ca_file) = (self.prometheus_token_file, self.prometheus_ca_file);
+        let url = self.prometheus_url.filter(|url| !url.is_empty());
         Ok(Options {
             settings: Settings {
                 watch_namespaces: given(self.watch_namespaces),
@@ -109,6 +125,11 @@ impl Run {
                 max_concurrent_rollouts: self.max_concurrent_rollouts.into(),
                 rollout_deadline: self.rollout_deadline,
                 read_autoscalers: self.read_autoscalers,
+                prometheus: url.map(|url| PrometheusSettings {
+                    url,
+                    token_file,
+                    ca_file,
+                }),
             },
             metrics_address: self.metrics_address,
             health_address: self.health_address,

@@ -12,7 +12,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::Store;
 
 use super::budget::Budget;
-use super::sample::Sampler;
+use super::sample::{PrometheusServer, PrometheusSettings, Sampler};
 use super::telemetry::Metrics;
 use super::watched::Watched;
 use crate::api::GrpcBackend;
@@ -31,6 +31,8 @@ pub struct Settings {
     pub rollout_deadline: Duration,
     /// Whether HorizontalPodAutoscalers are read, for findings.
     pub read_autoscalers: bool,
+    /// The server that backends with `source: Prometheus` are judged by.
+    pub prometheus: Option<PrometheusSettings>,
 }
 
 /// Shared by everything that runs.
@@ -45,17 +47,25 @@ pub struct Shared {
     pub metrics: Metrics,
     /// How many rollouts may be under way.
     pub rollouts: Budget,
+    /// The Prometheus server, where one is known.
+    pub prometheus: Option<Arc<PrometheusServer>>,
     attempts: Mutex<HashMap<String, u32>>,
 }
 
 impl Shared {
     /// Everything at its beginning.
-    pub fn new(client: Client, settings: Settings, metrics: Metrics) -> Self {
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        prometheus: Option<Arc<PrometheusServer>>,
+        metrics: Metrics,
+    ) -> Self {
         let reporter = Reporter {
             controller: names::MANAGER.into(),
             instance: std::env::var("POD_NAME").ok(),
         };
         Self {
+            prometheus,
             recorder: Recorder::new(client.clone(), reporter),
             rollouts: Budget::new(settings.max_concurrent_rollouts),
             client,

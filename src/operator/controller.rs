@@ -36,7 +36,11 @@ const CONCURRENCY: u16 = 8;
 /// Runs the controller of one namespace, or of all, until `stop`.
 pub async fn run(shared: Arc<Shared>, namespace: Option<&str>, stop: CancellationToken) {
     let client = shared.client.clone();
-    let (sampler, calls) = Sampler::new(client.clone(), shared.metrics.backends().clone());
+    let (sampler, calls) = Sampler::new(
+        client.clone(),
+        shared.prometheus.clone(),
+        shared.metrics.backends().clone(),
+    );
     let (backends, writer) = reflector::store();
     let triggers = specs(&client, namespace, writer, sampler.calls());
     let (deployments, deployment_events) = workloads::<Deployment>(&client, namespace);

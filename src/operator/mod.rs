@@ -30,7 +30,7 @@ use serde::de::DeserializeOwned;
 pub use context::Settings;
 pub use leader::LeaseSettings;
 pub use run::{Options, run};
-pub use sample::{ACCEPT, Answer, Asked, Endpoint, comparable, endpoint, read};
+pub use sample::{ACCEPT, Answer, Asked, Endpoint, PrometheusSettings, comparable, endpoint, read};
 
 /// What the operator reads and writes in a namespace.
 trait Namespaced:

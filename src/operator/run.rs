@@ -16,6 +16,7 @@ use super::context::{Settings, Shared};
 use super::controller;
 use super::http::{self, Readiness};
 use super::leader::{self, Leadership, LeaseSettings};
+use super::sample::PrometheusServer;
 use super::telemetry::Metrics;
 use crate::api::GrpcBackend;
 
@@ -37,6 +38,9 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Runs until a signal, or until the Lease is lost.
 pub async fn run(options: Options) -> anyhow::Result<()> {
+    let prometheus = options.settings.prometheus.as_ref();
+    let prometheus = prometheus.map(PrometheusServer::new).transpose()?;
+    let prometheus = prometheus.map(Arc::new);
     let stop = CancellationToken::new();
     let metrics = Metrics::new();
     let readiness = Readiness::default();
@@ -45,7 +49,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         .context("no way to the API server: run inside a cluster, or set KUBECONFIG")?;
     let health = http::health(options.health_address, readiness.clone(), stop.clone());
     let page = http::metrics(options.metrics_address, metrics.clone(), stop.clone());
-    let work = work(&config, &options, metrics.clone(), readiness, stop.clone());
+    let work = work(
+        (&config, prometheus),
+        &options,
+        metrics.clone(),
+        readiness,
+        stop.clone(),
+    );
     let end = stop.clone();
     let signals = async move {
         tokio::select! {
@@ -73,7 +83,7 @@ async fn terminated() -> anyhow::Result<()> {
 }
 
 async fn work(
-    config: &Config,
+    (config, prometheus): (&Config, Option<Arc<PrometheusServer>>),
     options: &Options,
     metrics: Metrics,
     readiness: Readiness,
@@ -93,7 +103,12 @@ async fn work(
     };
     metrics.leads(true);
     let client = client(config, leadership.as_ref().map(Leadership::term))?;
-    let shared = Arc::new(Shared::new(client, options.settings.clone(), metrics));
+    let shared = Arc::new(Shared::new(
+        client,
+        options.settings.clone(),
+        prometheus,
+        metrics,
+    ));
     let controllers = controllers(shared, &options.settings.watch_namespaces, &stop);
     match leadership {
         None => controllers.await,

@@ -36,6 +36,7 @@ mod owner;
 mod pages;
 mod pair;
 mod presets;
+mod prometheus;
 mod rbac;
 mod removal;
 mod samples;
@@ -74,6 +75,7 @@ fn main() -> std::process::ExitCode {
         pages::TESTS,
         pair::TESTS,
         presets::TESTS,
+        prometheus::TESTS,
         rbac::TESTS,
         removal::TESTS,
         samples::TESTS,

@@ -15,10 +15,15 @@ use crate::api::GoDuration;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.window) || duration(self.window) >= duration('10s') && duration(self.window) >= duration(has(self.interval) ? self.interval : '15s') + duration(has(self.interval) ? self.interval : '15s')").message("balance.window must be at least 10s and two intervals (interval is 15s unless given)"))]
 #[x_kube(validation = Rule::new("!has(self.interval) || has(self.window) || duration(self.interval) <= duration('30s')").message("balance.window is 60s unless given: with an interval over 30s give a window of at least two intervals"))]
+#[x_kube(validation = Rule::new("!has(self.source) || self.source != 'Prometheus' || !has(self.metrics) || !(has(self.metrics.port) || has(self.metrics.path) || has(self.metrics.https))").message("balance.source Prometheus asks no pod: leave metrics.port, metrics.path and metrics.https out"))]
 pub struct Balance {
     /// `Judge` (default) gives a verdict; `Observe` gives numbers only, for weighted, zonal or sharded backends; `Disabled` reads no metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<BalanceMode>,
+
+    /// Whose numbers are judged: `Pods` (default) asks each pod for its metrics; `Prometheus` asks the Prometheus server in the operator's settings, which must read the pods at least once in an interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<BalanceSource>,
 
     /// Where the pods serve their metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,6 +42,16 @@ pub struct Balance {
     /// From where on unevenness is large. It must be more than chance explains as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<Thresholds>,
+}
+
+/// Whose numbers are judged.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum BalanceSource {
+    /// Each pod's own.
+    #[default]
+    Pods,
+    /// Those of the Prometheus server in the operator's settings.
+    Prometheus,
 }
 
 /// What is done about balance.

@@ -39,6 +39,12 @@ impl ScrapeError {
             Self::OtherServerName => "shows a certificate on the metrics port that is for another name: nothing was asked; set \
                                       spec.balance.metrics.https.serverName to a name in it"
                 .into(),
+            Self::NotInPrometheus => "is not in Prometheus by the labels namespace and pod: have it read there, as by a PodMonitor, or leave \
+                                      spec.balance.source out"
+                .into(),
+            Self::OldInPrometheus => "has no sample in Prometheus of the last two intervals: see whether Prometheus can still read it, and \
+                                      make spec.balance.interval no shorter than Prometheus's own"
+                .into(),
             Self::NotAsked => "was not asked".into(),
             Self::HttpStatus(code @ (401 | 403)) => format!(
                 "answered the scrape with HTTP status {code}: it asks for a token, or for another one: name it in \

@@ -5,6 +5,7 @@
 
 mod credentials;
 mod lanes;
+mod prometheus;
 mod scrape;
 mod scrapes;
 mod targets;
@@ -22,7 +23,7 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::api::{GrpcBackend, MetricsHttps};
+use crate::api::{BalanceSource, GrpcBackend, MetricsHttps};
 use crate::balance::{
     Choice, Judge, MeterId, MetricsState, Published, Round, Scrape, ScrapeError, Settings, choice,
     exposition, families::Condition, publish,
@@ -32,9 +33,11 @@ use crate::observed::selects;
 use crate::operator::telemetry::Backends;
 use credentials::Credentials;
 use lanes::Lanes;
+use prometheus::Prometheus;
 use scrapes::{Scrapes, Way};
 use targets::Place;
 
+pub use prometheus::{Prometheus as PrometheusServer, Settings as PrometheusSettings};
 pub use scrape::{ACCEPT, read};
 pub use targets::{Endpoint, endpoint};
 
@@ -57,6 +60,8 @@ pub struct Plan {
 /// Which metrics the spec asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
+    /// From whom.
+    pub source: BalanceSource,
     /// Where they are, if it says so.
     pub place: Place,
     /// With what they are asked for over TLS, if they are.
@@ -74,6 +79,9 @@ impl Asked {
         let metrics = balance.and_then(|balance| balance.metrics.clone());
         let metrics = metrics.unwrap_or_default();
         Self {
+            source: balance
+                .and_then(|balance| balance.source)
+                .unwrap_or_default(),
             place: Place {
                 port: metrics.port,
                 path: metrics.path.map(Into::into),
@@ -110,6 +118,7 @@ impl Drop for Entry {
 /// Reads metrics for every backend.
 pub struct Sampler {
     client: Client,
+    prometheus: Option<Arc<Prometheus>>,
     entries: Mutex<HashMap<String, Entry>>,
     lanes: Arc<Lanes>,
     calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
@@ -120,11 +129,13 @@ impl Sampler {
     /// The sampler, and the backends that it calls a pass for; what it finds is `told` too.
     pub fn new(
         client: Client,
+        prometheus: Option<Arc<Prometheus>>,
         told: Arc<Backends>,
     ) -> (Self, mpsc::Receiver<ObjectRef<GrpcBackend>>) {
         let (calls, called) = mpsc::channel(CALLS);
         let sampler = Self {
             client,
+            prometheus,
             entries: Mutex::default(),
             lanes: Arc::new(Lanes::new(CONCURRENT)),
             calls,
@@ -160,6 +171,7 @@ impl Sampler {
                 calls: self.calls.clone(),
                 found: found.clone(),
                 told: self.told.clone(),
+                prometheus: self.prometheus.clone(),
                 credentials: Credentials::new(
                     self.client.clone(),
                     backend.namespace().unwrap_or_default(),
@@ -210,6 +222,7 @@ struct Worker {
     calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
     found: Arc<Mutex<Option<Published>>>,
     told: Arc<Backends>,
+    prometheus: Option<Arc<Prometheus>>,
     credentials: Credentials,
 }
 
@@ -250,7 +263,11 @@ impl Worker {
     /// An interval ends: what has come of it is judged.
     async fn look(&mut self, state: &mut State, backend: &GrpcBackend, plan: &Plan) {
         let endpoints = self.endpoints(backend, plan);
-        let (answers, obstacle) = match self.ask(state, backend, plan, &endpoints).await {
+        let gathered = match plan.asked.source {
+            BalanceSource::Pods => self.ask_pods(state, backend, plan, &endpoints).await,
+            BalanceSource::Prometheus => self.ask_prometheus(backend, plan, &endpoints).await,
+        };
+        let (answers, obstacle) = match gathered {
             Ok(None) if !endpoints.is_empty() => return,
             Ok(answers) => (answers.unwrap_or_default(), None),
             Err(obstacle) => (endpoints.iter().map(Answer::none).collect(), Some(obstacle)),
@@ -273,7 +290,7 @@ impl Worker {
 
     /// Begins the next interval, and gives the answers of the one that ends; none where nobody was asked in it. Answers that come
     /// later are of the next one.
-    async fn ask(
+    async fn ask_pods(
         &mut self,
         state: &mut State,
         backend: &GrpcBackend,
@@ -287,6 +304,20 @@ impl Worker {
         let way = Arc::new(way?);
         state.scrapes.begin(endpoints, &way, plan.settings.interval);
         Ok(had_asked.then_some(answers))
+    }
+
+    /// What Prometheus knows now.
+    async fn ask_prometheus(
+        &self,
+        backend: &GrpcBackend,
+        plan: &Plan,
+        endpoints: &[Endpoint],
+    ) -> Result<Option<Vec<Answer>>, MetricsState> {
+        let prometheus = self.prometheus.as_ref().ok_or_else(prometheus::unknown)?;
+        let namespace = backend.namespace().unwrap_or_default();
+        let interval = plan.settings.interval;
+        let answers = prometheus.answers(&namespace, endpoints, &plan.asked, interval);
+        answers.await.map(Some)
     }
 
     /// How the pods are to be asked, or why they cannot be.

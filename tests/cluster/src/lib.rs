@@ -63,7 +63,7 @@ pub use paths::{cache_dir, source_dir};
 pub use pki::Served;
 pub use plan::Component;
 pub use process::{Process, Signal};
-pub use prometheus::promtool;
+pub use prometheus::{prometheus, promtool};
 pub use proxy::Proxy;
 pub use requests::{Fault, Rule, Seen, Victim};
 pub use wait::until;

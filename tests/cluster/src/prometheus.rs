@@ -1,4 +1,4 @@
-//! Prometheus' checker of alert rules, from Debian's package: unpacked into the cache, so that nothing is installed, no service starts
+//! Prometheus and its checker of alert rules, from Debian's package: unpacked into the cache, so that nothing is installed, no service starts
 //! and nobody has to be root.
 
 use std::fs;
@@ -11,10 +11,19 @@ use crate::cache::{self, Key, run};
 
 const PACKAGE: &str = "prometheus";
 
-/// The program, which is fetched where it is not there.
+/// The checker, which is fetched where it is not there.
 pub fn promtool() -> Result<PathBuf> {
+    programs().map(|directory| directory.join("promtool"))
+}
+
+/// The server.
+pub fn prometheus() -> Result<PathBuf> {
+    programs().map(|directory| directory.join("prometheus"))
+}
+
+fn programs() -> Result<PathBuf> {
     let key = Key::new().text(std::env::consts::ARCH);
-    cache::get("promtool", key, unpack).map(|directory| directory.join("promtool"))
+    cache::get("prometheus", key, unpack)
 }
 
 fn unpack(directory: &Path) -> Result<()> {
@@ -26,7 +35,7 @@ fn unpack(directory: &Path) -> Result<()> {
     // The lists may be stale or absent, which is found out by trying.
     if download().is_err() {
         run(Command::new("apt-get").args(["update", "-qq"]))?;
-        download().context("download Debian's package prometheus, which has promtool")?;
+        download().context("download Debian's package prometheus")?;
     }
     let archive = fs::read_dir(directory)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -34,7 +43,9 @@ fn unpack(directory: &Path) -> Result<()> {
         .context("apt-get downloaded nothing")?;
     let whole = directory.join("package");
     run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&whole))?;
-    fs::rename(whole.join("usr/bin/promtool"), directory.join("promtool"))?;
+    for program in ["prometheus", "promtool"] {
+        fs::rename(whole.join("usr/bin").join(program), directory.join(program))?;
+    }
     fs::remove_dir_all(whole)?;
     Ok(fs::remove_file(archive)?)
 }

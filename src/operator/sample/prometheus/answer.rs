@@ -1,0 +1,223 @@
+//! What Prometheus answers, as pages like those of the pods themselves. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use crate::balance::exposition::{self, ReadError, Wanted, read};
+use crate::balance::families::Condition;
+
+/// Labels that tell where Prometheus read a series. A pod may be read in several ways: by two monitors, or at the ports of the server
+/// and of a sidecar. Adding these up would count each request twice.
+const PLACES: [&str; 8] = [
+    "job",
+    "instance",
+    "endpoint",
+    "service",
+    "container",
+    "prometheus",
+    "prometheus_replica",
+    "cluster",
+];
+
+#[derive(Deserialize)]
+struct Response {
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    result: Vec<Series>,
+}
+
+#[derive(Deserialize)]
+struct Series {
+    metric: BTreeMap<String, String>,
+    /// Seconds and text.
+    values: Vec<(f64, String)>,
+}
+
+impl Series {
+    fn label(&self, name: &str) -> &str {
+        self.metric.get(name).map_or("", String::as_str)
+    }
+
+    fn newest(&self) -> f64 {
+        self.values.last().map_or(f64::NEG_INFINITY, |(at, _)| *at)
+    }
+}
+
+/// A pod's newest sample.
+pub type Sample = (Timestamp, Result<exposition::Page, ReadError>);
+
+/// The newest sample of each pod by its name; none: the answer is not that of a Prometheus.
+pub fn samples(body: &[u8], labels: &Arc<[Condition]>) -> Option<HashMap<String, Sample>> {
+    let response: Response = serde_json::from_slice(body).ok()?;
+    let mut places: BTreeMap<(&str, [&str; PLACES.len()]), Vec<&Series>> = BTreeMap::new();
+    for series in &response.data.result {
+        let place = PLACES.map(|name| series.label(name));
+        let key = (series.label("pod"), place);
+        places.entry(key).or_default().push(series);
+    }
+    let mut pods: HashMap<String, (Rank, Sample)> = HashMap::new();
+    for ((pod, _), series) in places {
+        let newest = series.iter().map(|series| series.newest());
+        let newest = newest.fold(f64::NEG_INFINITY, f64::max);
+        let Some(at) = timestamp(newest) else {
+            continue;
+        };
+        let page = page(&series, newest, labels);
+        let rank = Rank::of(&page, newest);
+        let known = pods
+            .get(pod)
+            .is_some_and(|(known, _)| !rank.is_better(known));
+        if !known {
+            pods.insert(pod.to_owned(), (rank, (at, page)));
+        }
+    }
+    let samples = pods.into_iter();
+    Some(samples.map(|(pod, (_, sample))| (pod, sample)).collect())
+}
+
+/// Which of a pod's places is taken: the one with the best family, and of equals the newest.
+struct Rank {
+    family: usize,
+    newest: f64,
+}
+
+impl Rank {
+    fn of(page: &Result<exposition::Page, ReadError>, newest: f64) -> Self {
+        let best = page.as_ref().ok().and_then(|page| page.meters().next());
+        Self {
+            family: best.map_or(usize::MAX, crate::balance::MeterId::index),
+            newest,
+        }
+    }
+
+    fn is_better(&self, other: &Self) -> bool {
+        self.family < other.family || (self.family == other.family && self.newest > other.newest)
+    }
+}
+
+/// A page with the newest sample of each series. One that ended before is not on it any more.
+fn page(
+    series: &[&Series],
+    newest: f64,
+    labels: &Arc<[Condition]>,
+) -> Result<exposition::Page, ReadError> {
+    let mut text = String::new();
+    for series in series {
+        let Some((at, value)) = series.values.last() else {
+            continue;
+        };
+        if *at < newest {
+            continue;
+        }
+        text.push_str("{\"");
+        escaped(&mut text, series.label("__name__"));
+        text.push('"');
+        for (name, label) in &series.metric {
+            if name != "__name__" {
+                text.push_str(",\"");
+                escaped(&mut text, name);
+                text.push_str("\"=\"");
+                escaped(&mut text, label);
+                text.push('"');
+            }
+        }
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "}} {value}");
+    }
+    let wanted = Wanted {
+        labels: labels.clone(),
+        ..Wanted::default()
+    };
+    read(text.as_bytes(), &wanted)
+}
+
+fn escaped(page: &mut String, text: &str) {
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => page.extend(['\\', letter]),
+            '\n' => page.push_str("\\n"),
+            _ => page.push(letter),
+        }
+    }
+}
+
+fn timestamp(seconds: f64) -> Option<Timestamp> {
+    let since = SignedDuration::try_from_secs_f64(seconds).ok()?;
+    Timestamp::from_duration(since).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::balance::MeterId;
+
+    fn series(name: &str, job: &str, more: &[(&str, &str)], values: &Value) -> Value {
+        let mut metric = json!({"__name__": name, "job": job, "namespace": "n", "pod": "a"});
+        for (label, value) in more {
+            metric[*label] = json!(value);
+        }
+        json!({"metric": metric, "values": values})
+    }
+
+    /// Seconds, and what the family counts, of the pod `a`.
+    fn told(result: &[Value]) -> Option<(i64, Option<f64>)> {
+        let body = json!({"status": "success", "data": {"resultType": "matrix", "result": result}});
+        let mut samples = samples(body.to_string().as_bytes(), &Arc::default()).unwrap();
+        let (at, page) = samples.remove("a")?;
+        let counters = page
+            .unwrap()
+            .counters(MeterId::named("GrpcMiddleware").unwrap());
+        Some((at.as_second(), counters.started))
+    }
+
+    const NAME: &str = "grpc_server_started_total";
+
+    #[test]
+    fn the_newest_sample_counts_and_methods_are_added_up() {
+        let method =
+            |name: &str, values: Value| series(NAME, "j", &[("grpc_method", name)], &values);
+        assert_eq!(
+            told(&[
+                method("A", json!([[100.5, "1"], [115.5, "4"]])),
+                method("B\"\\\n", json!([[100.5, "2"], [115.5, "3"]])),
+                // It ended with the process before.
+                method("C", json!([[100.5, "50"]])),
+            ]),
+            Some((115, Some(7.0)))
+        );
+    }
+
+    #[test]
+    fn a_pod_that_is_read_twice_counts_once() {
+        let twice = |newer: f64| {
+            told(&[
+                series(NAME, "j", &[], &json!([[100, "4"]])),
+                series(NAME, "k", &[], &json!([[newer, "5"]])),
+                series("up", "k", &[], &json!([[newer, "1"]])),
+            ])
+        };
+        assert_eq!(twice(90.0), Some((100, Some(4.0))));
+        assert_eq!(twice(110.0), Some((110, Some(5.0))));
+        // The sidecar's port was read later, and says less.
+        let sidecar = series("istio_requests_total", "s", &[], &json!([[120, "9"]]));
+        let own = series(NAME, "j", &[], &json!([[100, "4"]]));
+        assert_eq!(told(&[sidecar, own]), Some((100, Some(4.0))));
+    }
+
+    #[test]
+    fn an_idle_pod_is_told_from_one_that_is_not_read() {
+        let up = series("up", "j", &[], &json!([[100, "1"]]));
+        assert_eq!(told(&[up]), Some((100, None)));
+        assert_eq!(told(&[]), None);
+        assert!(samples(b"<html>", &Arc::default()).is_none());
+    }
+}

@@ -1,0 +1,309 @@
+//! The other source of the pods' numbers: a Prometheus server that has read them already.
+//!
+//! Where it is and with what it is asked are settings of whoever installs the operator. A resource only chooses it: no request goes
+//! to an address that somebody in a namespace chose, and the query asks for the pods of that namespace alone.
+
+mod answer;
+mod query;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::credentials::{bearer, tls};
+use super::targets::Endpoint;
+use super::{Answer, Asked};
+use crate::balance::{MetricsReason, MetricsState, ScrapeError};
+
+/// For one query.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of one answer.
+const ANSWER_BYTES: usize = 16 << 20;
+/// Pods in one query.
+const PODS: usize = 100;
+/// Queries under way at once.
+const QUERIES: usize = 4;
+/// How far back samples are looked for, at least.
+const RANGE: Duration = Duration::from_mins(1);
+/// Within this time after Ready a pod may be unknown to Prometheus, which looks for new ones only now and then.
+const UNKNOWN: Duration = Duration::from_mins(2);
+/// Bytes of a file with a token or an authority.
+const FILE_BYTES: u64 = 64 << 10;
+
+/// Where Prometheus is, and with what it is asked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `http://…` or `https://…`, with or without a path.
+    pub url: String,
+    /// A file with a bearer token.
+    pub token_file: Option<PathBuf>,
+    /// A file with the authority that its certificate must come from.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A Prometheus server.
+pub struct Prometheus {
+    host: String,
+    port: u16,
+    /// Of the query's endpoint.
+    path: String,
+    is_secured: bool,
+    token_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    places: Semaphore,
+}
+
+impl Prometheus {
+    /// Refuses settings that cannot be meant so; the error names the flag.
+    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let uri: Uri = settings.url.parse().with_context(|| {
+            format!(
+                "--prometheus-url: {} is no URL; write http://host:9090",
+                settings.url
+            )
+        })?;
+        let is_secured = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => bail!("--prometheus-url must begin with http:// or https://"),
+        };
+        if is_secured && settings.ca_file.is_none() {
+            bail!(
+                "--prometheus-url is https: give the authority of its certificate by --prometheus-ca-file"
+            );
+        }
+        if !is_secured && settings.token_file.is_some() {
+            bail!(
+                "--prometheus-token-file: a token is only sent over TLS; make --prometheus-url https"
+            );
+        }
+        let host = uri.host().filter(|host| !host.is_empty());
+        let host = host.context("--prometheus-url names no host")?;
+        Ok(Self {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: uri.port_u16().unwrap_or(if is_secured { 443 } else { 80 }),
+            path: format!("{}/api/v1/query", uri.path().trim_end_matches('/')),
+            is_secured,
+            token_file: settings.token_file.clone(),
+            ca_file: settings.ca_file.clone(),
+            places: Semaphore::new(QUERIES),
+        })
+    }
+
+    /// What it knows of these pods of one namespace, or why that cannot be told.
+    pub async fn answers(
+        &self,
+        namespace: &str,
+        endpoints: &[Endpoint],
+        asked: &Asked,
+        interval: Duration,
+    ) -> Result<Vec<Answer>, MetricsState> {
+        let mut answers = Vec::new();
+        for some in endpoints.chunks(PODS) {
+            let pods: Vec<&str> = some
+                .iter()
+                .map(|endpoint| endpoint.target.name.as_str())
+                .collect();
+            let query = query::query(namespace, &pods, asked.family, RANGE.max(interval * 2));
+            let body = self.ask(&query).await?;
+            let mut samples = answer::samples(&body, &asked.labels)
+                .ok_or_else(|| failed("did not answer as a Prometheus does"))?;
+            let now = Timestamp::now();
+            answers.extend(some.iter().filter_map(|endpoint| {
+                let sample = samples.remove(&endpoint.target.name);
+                said(endpoint, sample, interval, now)
+            }));
+        }
+        Ok(answers)
+    }
+
+    async fn ask(&self, query: &str) -> Result<Bytes, MetricsState> {
+        let _place = self.places.acquire().await;
+        tokio::time::timeout(TIMEOUT, self.connected(query))
+            .await
+            .unwrap_or_else(|_| Err(failed("did not answer in time")))
+    }
+
+    async fn connected(&self, query: &str) -> Result<Bytes, MetricsState> {
+        let unreachable = "could not be reached";
+        let stream = TcpStream::connect((self.host.as_str(), self.port))
+            .await
+            .map_err(|_| failed(unreachable))?;
+        if !self.is_secured {
+            return self.exchange(stream, query).await;
+        }
+        let authority = self.ca_file.as_deref().map(file).transpose();
+        let authority = authority.ok().flatten().unwrap_or_default();
+        let config = tls(&authority)
+            .map_err(|_| failed("has a file of its authority that cannot be read"))?;
+        let name = ServerName::try_from(self.host.clone()).map_err(|_| failed(unreachable))?;
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .map_err(|_| {
+                failed(
+                    "shows a certificate that its authority does not vouch for, or speaks no TLS",
+                )
+            })?;
+        self.exchange(stream, query).await
+    }
+
+    async fn exchange<S>(&self, stream: S, query: &str) -> Result<Bytes, MetricsState>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let broken = |_| failed("broke the connection off");
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
+        let request = self.request(query)?;
+        let answer = async {
+            let response = sender.send_request(request).await.map_err(broken)?;
+            body(response).await
+        };
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            Err(error) = connection => Err(broken(error)),
+        }
+    }
+
+    fn request(&self, query: &str) -> Result<Request<Full<Bytes>>, MetricsState> {
+        let mut request = Request::post(&self.path)
+            .header(header::HOST, format!("{}:{}", self.host, self.port))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::CONNECTION, "close");
+        if let Some(path) = &self.token_file {
+            let token = file(path).ok().and_then(|token| bearer(&token).ok());
+            let token: HeaderValue =
+                token.ok_or_else(|| refused("has a file with its token that cannot be read"))?;
+            request = request.header(header::AUTHORIZATION, token);
+        }
+        let form = format!("query={}", encoded(query));
+        request
+            .body(Full::from(form))
+            .map_err(|_| failed("has a URL that cannot be asked"))
+    }
+}
+
+async fn body(response: http::Response<Incoming>) -> Result<Bytes, MetricsState> {
+    match response.status() {
+        StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            return Err(refused(
+                "does not take the operator's token, or asks for one",
+            ));
+        }
+        status if status.is_redirection() => {
+            return Err(failed("answered with a redirect, which is never followed"));
+        }
+        status => {
+            return Err(failed(&format!(
+                "answered with HTTP status {}",
+                status.as_u16()
+            )));
+        }
+    }
+    let whole = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES);
+    let whole = whole.collect().await;
+    Ok(whole
+        .map_err(|_| failed("broke off its answer, or gave one that is too large"))?
+        .to_bytes())
+}
+
+/// What a pod's sample says; none where it is too early to miss one.
+fn said(
+    endpoint: &Endpoint,
+    sample: Option<answer::Sample>,
+    interval: Duration,
+    now: Timestamp,
+) -> Option<Answer> {
+    let target = &endpoint.target;
+    // Of the process before, or of a pod before of the same name.
+    let sample = sample.filter(|(at, _)| *at >= target.ready_since);
+    let since =
+        |earlier: Timestamp| Duration::try_from(now.duration_since(earlier)).unwrap_or_default();
+    let page = match sample {
+        None if since(target.ready_since) < UNKNOWN => return None,
+        None => Err(ScrapeError::NotInPrometheus),
+        Some((at, _)) if since(at) > interval * 2 => Err(ScrapeError::OldInPrometheus),
+        Some((at, page)) => {
+            return Some(Answer {
+                uid: target.uid.clone(),
+                at: at.min(now),
+                page: page.map_err(ScrapeError::from),
+            });
+        }
+    };
+    Some(Answer {
+        uid: target.uid.clone(),
+        at: now,
+        page,
+    })
+}
+
+/// Whom a resource's user has to tell.
+const INSTALLER: &str = "whoever installed the operator sees to it (prometheus.url of its chart)";
+
+/// That no Prometheus is known.
+pub fn unknown() -> MetricsState {
+    MetricsState::new(
+        MetricsReason::ScrapeFailed,
+        format!(
+            "spec.balance.source is Prometheus, and the operator knows of none: {INSTALLER}, or leave the field out"
+        ),
+    )
+}
+
+fn failed(what: &str) -> MetricsState {
+    MetricsState::new(
+        MetricsReason::ScrapeFailed,
+        format!("the Prometheus server that the operator asks {what}: {INSTALLER}"),
+    )
+}
+
+fn refused(what: &str) -> MetricsState {
+    MetricsState {
+        reason: MetricsReason::Refused,
+        ..failed(what)
+    }
+}
+
+fn file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(FILE_BYTES).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// As in a form.
+fn encoded(text: &str) -> String {
+    let mut form = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
+            form.push(char::from(byte));
+        } else {
+            form.push('%');
+            for digit in [byte >> 4, byte & 15] {
+                form.extend(char::from_digit(digit.into(), 16));
+            }
+        }
+    }
+    form
+}
+
+#[cfg(test)]
+mod tests;

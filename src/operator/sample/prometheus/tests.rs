@@ -1,0 +1,160 @@
+//! One answer of a server on this machine to one query.
+
+use jiff::SignedDuration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::balance::{MeterId, Target};
+
+fn settings(url: &str) -> Settings {
+    Settings {
+        url: url.into(),
+        token_file: None,
+        ca_file: None,
+    }
+}
+
+fn endpoint(ready_since: Timestamp) -> Endpoint {
+    Endpoint {
+        target: Target {
+            uid: "u".into(),
+            name: "a".into(),
+            ready_since,
+            restarts: 0,
+            capacity: None,
+        },
+        page: Err(ScrapeError::NoMetricsPort),
+    }
+}
+
+/// What is told of pod `a` when Prometheus answers so, and what it was asked.
+async fn told(
+    answer: &str,
+    body: &str,
+    ready_since: Timestamp,
+) -> (Result<Vec<Answer>, MetricsState>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/prom/", listener.local_addr().unwrap());
+    let prometheus = Prometheus::new(&settings(&url)).unwrap();
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 {answer}\r\nlocation: http://169.254.169.254/\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut read = vec![0; 65536];
+        let mut length = 0;
+        while !String::from_utf8_lossy(&read[..length]).contains("%5d") {
+            length += stream.read(&mut read[length..]).await.unwrap();
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        read.truncate(length);
+        String::from_utf8(read).unwrap()
+    };
+    let endpoints = [endpoint(ready_since)];
+    let asked = Asked::of(&crate::api::GrpcBackend::default());
+    let interval = Duration::from_secs(15);
+    tokio::join!(
+        prometheus.answers("shop", &endpoints, &asked, interval),
+        serve
+    )
+}
+
+fn hours_ago() -> Timestamp {
+    Timestamp::now() - SignedDuration::from_hours(2)
+}
+
+fn sample(at: Timestamp) -> String {
+    let seconds = at.as_second();
+    format!(
+        r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{"__name__":"grpc_server_started_total","pod":"a"}},"values":[[{seconds},"7"]]}}]}}}}"#
+    )
+}
+
+#[tokio::test]
+async fn the_pods_of_one_namespace_are_asked_for_by_post() {
+    let now = Timestamp::now();
+    let (said, asked) = told("200 OK", &sample(now), hours_ago()).await;
+    assert!(
+        asked.starts_with("POST /prom/api/v1/query HTTP/1.1\r\n"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("namespace%3d%22shop%22%2cpod%3d%7e%22a%22%7d%5b60s%5d"),
+        "{asked}"
+    );
+    let said = said.unwrap().remove(0);
+    assert_eq!(said.at.as_second(), now.as_second());
+    let counters = said.page.unwrap().counters(MeterId::default());
+    assert_eq!(counters.started, Some(7.0));
+}
+
+#[tokio::test]
+async fn a_pod_that_is_not_read_or_no_more_is_told() {
+    let empty = r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
+    let minutes_ago = |minutes| Timestamp::now() - SignedDuration::from_mins(minutes);
+    for (body, ready_since, expected) in [
+        (
+            empty.to_owned(),
+            hours_ago(),
+            Some(ScrapeError::NotInPrometheus),
+        ),
+        (empty.to_owned(), minutes_ago(1), None),
+        (
+            sample(minutes_ago(30)),
+            hours_ago(),
+            Some(ScrapeError::OldInPrometheus),
+        ),
+        // Of a pod before of that name.
+        (sample(minutes_ago(5)), minutes_ago(1), None),
+    ] {
+        let (said, _) = told("200 OK", &body, ready_since).await;
+        let said = said.unwrap().pop();
+        assert_eq!(said.and_then(|said| said.page.err()), expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_named() {
+    for (status, body, reason, words) in [
+        ("302 Found", "", MetricsReason::ScrapeFailed, "redirect"),
+        ("401 Unauthorized", "", MetricsReason::Refused, "token"),
+        (
+            "503 Service Unavailable",
+            "",
+            MetricsReason::ScrapeFailed,
+            "HTTP status 503",
+        ),
+        (
+            "200 OK",
+            "<html>",
+            MetricsReason::ScrapeFailed,
+            "as a Prometheus does",
+        ),
+    ] {
+        let (said, _) = told(status, body, hours_ago()).await;
+        let obstacle = said.err().unwrap();
+        assert_eq!(obstacle.reason, reason, "{status}");
+        assert!(obstacle.message.contains(words), "{}", obstacle.message);
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_meant_so_are_refused() {
+    let with = |url: &str, token: bool| Settings {
+        token_file: token.then(|| "/token".into()),
+        ..settings(url)
+    };
+    for (settings, words) in [
+        (with("prometheus:9090", false), "must begin with http://"),
+        (with("ftp://prometheus", false), "must begin with http://"),
+        (with("https://prometheus", false), "--prometheus-ca-file"),
+        (with("http://prometheus", true), "only sent over TLS"),
+        (with("", false), "no URL"),
+    ] {
+        let error = Prometheus::new(&settings).err().unwrap();
+        assert!(format!("{error:#}").contains(words), "{error:#}");
+    }
+    assert!(Prometheus::new(&with("http://[::1]:9090/prom", false)).is_ok());
+}

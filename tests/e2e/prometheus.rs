@@ -1,0 +1,161 @@
+//! `source: Prometheus`, with a real one that reads the same pods.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use evenkeel::api::ConditionType::{Balanced, MetricsAvailable};
+use evenkeel_cluster::{Process, Signal, prometheus};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use crate::bed::{Bed, SOON};
+use crate::manifests;
+use crate::tests;
+use crate::world::World;
+
+tests![shared balance_by_prometheus(300)];
+
+/// Prometheus reads the pods, and a window fills.
+const JUDGED: Duration = Duration::from_secs(150);
+
+/// Two jobs read each pod, as where a ServiceMonitor and a PodMonitor have been made for it. Debian's Prometheus is built without
+/// discovery in Kubernetes, so that the pods are named, with the labels that it would give them.
+fn config(namespace: &str, pods: &[Pod]) -> Value {
+    let target = |pod: &Pod| {
+        let ip = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.pod_ip.as_deref());
+        let labels = json!({"namespace": namespace, "pod": pod.metadata.name});
+        json!({"targets": [format!("{}:9090", ip.unwrap_or_default())], "labels": labels})
+    };
+    let targets: Vec<Value> = pods.iter().map(target).collect();
+    let job = |name: &str| json!({"job_name": name, "static_configs": targets});
+    json!({"global": {"scrape_interval": "5s", "scrape_timeout": "4s"}, "scrape_configs": [job("pods"), job("again")]})
+}
+
+struct Server {
+    process: Process,
+    directory: PathBuf,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.signal(Signal::Kill);
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+async fn serve(bed: &Bed, port: u16) -> Result<Server> {
+    let cluster = &bed.world.cluster;
+    let directory = std::env::temp_dir().join(format!("{}-prometheus", bed.name()));
+    std::fs::create_dir_all(&directory)?;
+    let file = directory.join("prometheus.yml");
+    std::fs::write(
+        &file,
+        config(bed.name(), &bed.pods("app=echo").await?).to_string(),
+    )?;
+    let mut command = Command::new(prometheus()?);
+    command
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            directory.join("data").display()
+        ))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .env("HOME", &directory);
+    let process = cluster.spawn_in_net("prometheus", &command)?;
+    Ok(Server { process, directory })
+}
+
+fn backend() -> Value {
+    let mut backend = manifests::backend("echo");
+    backend["spec"]["balance"]["source"] = json!("Prometheus");
+    backend
+}
+
+async fn balance_by_prometheus(world: Arc<World>) -> Result<()> {
+    let mut bed = Bed::new(&world, "prometheus").await?;
+    bed.echo(3).await?;
+    bed.apply(&backend()).await?;
+    bed.reason("echo", MetricsAvailable, "ScrapeFailed", SOON)
+        .await?;
+    let message = bed.message("echo", MetricsAvailable).await?;
+    ensure!(message.contains("the operator knows of none"), "{message}");
+
+    // Who installs the operator says where one is.
+    let operator = bed.operator.take().context("no operator runs")?;
+    operator.process.signal(Signal::Term)?;
+    operator.process.wait(SOON).await?;
+    let port = world.port();
+    let server = serve(&bed, port).await?;
+    bed.start_operator(&[&format!("--prometheus-url=http://127.0.0.1:{port}")])
+        .await?;
+    let even = format!("dns:///echo-headless.{}.svc.cluster.local:8080", bed.name());
+    bed.client("even", &even, &["--rate=60"]).await?;
+    bed.reason("echo", MetricsAvailable, "Scraped", JUDGED)
+        .await?;
+    let judged = bed.reason("echo", Balanced, "Balanced", JUDGED).await?;
+    let figures = judged.status.and_then(|status| status.balance);
+    let figures = figures.context("no figures")?;
+    ensure!(figures.pods == 3, "{figures:?}");
+    ensure!(
+        figures.metric.as_deref() == Some("grpc_server_started_total"),
+        "{figures:?}"
+    );
+
+    // A pod that is read twice counts once.
+    let rate = async || {
+        let figures = bed
+            .backend("echo")
+            .await?
+            .status
+            .and_then(|status| status.balance);
+        let rate = figures.and_then(|figures| figures.requests_per_second);
+        anyhow::Ok(
+            rate.and_then(|rate| rate.parse::<f64>().ok())
+                .unwrap_or(0.0),
+        )
+    };
+    evenkeel_cluster::until("60 requests a second are seen", JUDGED, async || {
+        let rate = rate().await?;
+        ensure!((48.0..=72.0).contains(&rate), "{rate} are seen");
+        Ok(Some(()))
+    })
+    .await?;
+
+    let pod = bed.pods("app=echo").await?.remove(0);
+    let ip = pod
+        .status
+        .and_then(|status| status.pod_ip)
+        .context("no IP")?;
+    bed.client(
+        "pinned",
+        &format!("passthrough:///{ip}:8080"),
+        &["--rate=150"],
+    )
+    .await?;
+    let hot = bed.reason("echo", Balanced, "HotPod", JUDGED).await?;
+    let hottest = hot
+        .status
+        .and_then(|status| status.balance)
+        .map(|figures| figures.hottest);
+    let hottest = hottest.unwrap_or_default();
+    ensure!(
+        hottest.len() == 1 && Some(&hottest[0].pod) == pod.metadata.name.as_ref(),
+        "{hottest:?}"
+    );
+
+    drop(server);
+    bed.reason("echo", MetricsAvailable, "ScrapeFailed", JUDGED)
+        .await?;
+    let message = bed.message("echo", MetricsAvailable).await?;
+    ensure!(
+        message.contains("Prometheus server that the operator asks could not be reached"),
+        "{message}"
+    );
+    Ok(())
+}
