@@ -1,0 +1,192 @@
+//! The task of one backend: has its pods asked, judges what comes, and calls for a pass where something is worth writing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::channel::mpsc;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::watch;
+
+use super::credentials::Credentials;
+use super::lanes::Lanes;
+use super::prometheus::{self, Prometheus};
+use super::scrapes::{Scrapes, Way};
+use super::{Answer, Endpoint, Plan, comparable, endpoint};
+use crate::api::{BalanceSource, GrpcBackend};
+use crate::balance::{Choice, Judge, MetricsState, Published, Report, Round, ScrapeError, publish};
+use crate::observed::selects;
+use crate::operator::telemetry::Backends;
+
+/// What the task works with.
+pub struct Worker {
+    /// What to sample, and for whom.
+    pub plan: watch::Receiver<(GrpcBackend, Plan)>,
+    /// The watch's copy.
+    pub pods: Store<Pod>,
+    /// Places that all backends share.
+    pub lanes: Arc<Lanes>,
+    /// Where to call a pass for the backend.
+    pub calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
+    /// What passes are told.
+    pub found: Arc<Mutex<Option<Published>>>,
+    /// The operator's own metrics.
+    pub told: Arc<Backends>,
+    /// The other source, where one is known.
+    pub prometheus: Option<Arc<Prometheus>>,
+    /// What pods are asked with over TLS.
+    pub credentials: Credentials,
+}
+
+/// What a backend's sampling goes on from.
+struct State {
+    judge: Judge,
+    choice: Choice,
+    scrapes: Scrapes,
+    /// Whether pods were asked in the interval that ends.
+    has_asked: bool,
+}
+
+impl Worker {
+    /// Runs until it is aborted.
+    pub async fn run(mut self, restored: Option<Published>) {
+        let settings = self.plan.borrow().1.settings;
+        let mut state = State {
+            judge: Judge::new(settings, restored.as_ref()),
+            choice: Choice::default(),
+            scrapes: Scrapes::new(self.pods.clone(), self.lanes.clone()),
+            has_asked: false,
+        };
+        let mut interval = ticks(settings.interval);
+        loop {
+            tokio::select! {
+                biased;
+                _ = interval.tick() => {}
+                () = state.scrapes.next() => continue,
+            }
+            let (backend, plan) = self.plan.borrow_and_update().clone();
+            if interval.period() != plan.settings.interval {
+                interval = ticks(plan.settings.interval);
+                interval.tick().await;
+            }
+            self.look(&mut state, &backend, &plan).await;
+        }
+    }
+
+    /// An interval ends: what has come of it is judged.
+    async fn look(&mut self, state: &mut State, backend: &GrpcBackend, plan: &Plan) {
+        let endpoints = self.endpoints(backend, plan);
+        let gathered = match plan.asked.source {
+            BalanceSource::Pods => self.ask_pods(state, backend, plan, &endpoints).await,
+            BalanceSource::Prometheus => self.ask_prometheus(backend, plan, &endpoints).await,
+        };
+        let (answers, obstacle) = match gathered {
+            Ok(None) if !endpoints.is_empty() => return,
+            Ok(answers) => (answers.unwrap_or_default(), None),
+            Err(obstacle) => (endpoints.iter().map(Answer::none).collect(), Some(obstacle)),
+        };
+        let round = Round {
+            now: Timestamp::now(),
+            targets: endpoints
+                .into_iter()
+                .map(|endpoint| endpoint.target)
+                .collect(),
+            scrapes: comparable(answers, &mut state.choice, plan.asked.family),
+            rolling_out: plan.rolling_out,
+            obstacle,
+        };
+        state.judge.configure(plan.settings);
+        let report = state.judge.round(&round);
+        self.told.report(backend, report);
+        self.publish(backend, report, round.now);
+    }
+
+    /// Begins the next interval, and gives the answers of the one that ends; none where nobody was asked in it. Answers that come
+    /// later are of the next one.
+    async fn ask_pods(
+        &mut self,
+        state: &mut State,
+        backend: &GrpcBackend,
+        plan: &Plan,
+        endpoints: &[Endpoint],
+    ) -> Result<Option<Vec<Answer>>, MetricsState> {
+        let answers = state.scrapes.take();
+        self.look_for_refusals(&answers);
+        let way = self.way(backend, plan).await;
+        let had_asked = std::mem::replace(&mut state.has_asked, way.is_ok());
+        let way = Arc::new(way?);
+        state.scrapes.begin(endpoints, &way, plan.settings.interval);
+        Ok(had_asked.then_some(answers))
+    }
+
+    /// What Prometheus knows now.
+    async fn ask_prometheus(
+        &self,
+        backend: &GrpcBackend,
+        plan: &Plan,
+        endpoints: &[Endpoint],
+    ) -> Result<Option<Vec<Answer>>, MetricsState> {
+        let prometheus = self.prometheus.as_ref().ok_or_else(prometheus::unknown)?;
+        let namespace = backend.namespace().unwrap_or_default();
+        let interval = plan.settings.interval;
+        let answers = prometheus.answers(&namespace, endpoints, &plan.asked, interval);
+        answers.await.map(Some)
+    }
+
+    /// How the pods are to be asked, or why they cannot be.
+    async fn way(&mut self, backend: &GrpcBackend, plan: &Plan) -> Result<Way, MetricsState> {
+        let secured = match &plan.asked.https {
+            Some(https) => Some(self.credentials.get(https).await?),
+            None => None,
+        };
+        Ok(Way {
+            backend: backend.clone(),
+            asked: plan.asked.clone(),
+            secured,
+        })
+    }
+
+    fn look_for_refusals(&mut self, answers: &[Answer]) {
+        let is_refused = |answer: &Answer| {
+            answer
+                .page
+                .as_ref()
+                .is_err_and(ScrapeError::is_of_credentials)
+        };
+        if answers.iter().any(is_refused) {
+            self.credentials.refused();
+        }
+    }
+
+    fn endpoints(&self, backend: &GrpcBackend, plan: &Plan) -> Vec<Endpoint> {
+        let namespace = backend.namespace();
+        let mut endpoints: Vec<_> = self
+            .pods
+            .state_filter(|pod| {
+                pod.namespace() == namespace && selects(&backend.spec.selector, pod.labels())
+            })
+            .iter()
+            .filter_map(|pod| endpoint(pod, &plan.asked.place))
+            .collect();
+        endpoints.sort_by(|a, b| a.target.name.cmp(&b.target.name));
+        endpoints
+    }
+
+    fn publish(&mut self, backend: &GrpcBackend, report: &Report, now: Timestamp) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = publish(found.as_ref(), report, now);
+        if found.as_ref() != Some(&next) {
+            *found = Some(next);
+            // Full: the call of the next round that finds something new will do, or the regular pass.
+            let _ = self.calls.try_send(ObjectRef::from_obj(backend));
+        }
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
+}
