@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::MetricsAvailable;
-use evenkeel_cluster::Served;
+use evenkeel_cluster::{Served, until};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -202,7 +202,24 @@ async fn metrics_over_tls_with_a_token(world: Arc<World>) -> Result<()> {
     }
     bed.reason("no-right", MetricsAvailable, "Scraped", SAID)
         .await?;
+    another_fault_is_said_soon(&bed).await?;
     only_by_name(&bed, begun)
+}
+
+/// Who mends one thing is told of the next, though it has the same reason.
+async fn another_fault_is_said_soon(bed: &Bed) -> Result<()> {
+    let https = json!({"ca": authority("ca"), "serverName": "other.demo.svc"});
+    bed.change(
+        "other-ca",
+        &json!({"balance": {"metrics": {"https": https}}}),
+    )
+    .await?;
+    until("the other name is said", SAID, async || {
+        let message = bed.message("other-ca", MetricsAvailable).await?;
+        ensure!(message.contains("is for another name"), "{message}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// Nothing is listed or watched, and nothing read that no spec names.

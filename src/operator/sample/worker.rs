@@ -14,11 +14,15 @@ use super::credentials::Credentials;
 use super::lanes::Lanes;
 use super::prometheus::{self, Prometheus};
 use super::scrapes::{Scrapes, Way};
-use super::{Answer, Endpoint, Plan, comparable, endpoint};
+use super::{Answer, Asked, Endpoint, Plan, comparable, endpoint};
 use crate::api::{BalanceSource, GrpcBackend};
 use crate::balance::{Choice, Judge, MetricsState, Published, Report, Round, ScrapeError, publish};
 use crate::observed::selects;
 use crate::operator::telemetry::Backends;
+
+/// Intervals within which what a changed spec comes to is said in all its words: otherwise a failure is said again only where it is of
+/// another kind, since of many pods another one may be named each time.
+const ANEW: u32 = 4;
 
 /// What the task works with.
 pub struct Worker {
@@ -47,6 +51,22 @@ struct State {
     scrapes: Scrapes,
     /// Whether pods were asked in the interval that ends.
     has_asked: bool,
+    /// What the spec asked for last, and for how many intervals.
+    asked: Option<Asked>,
+    intervals: u32,
+}
+
+impl State {
+    /// Whether the spec has changed lately in what it asks for.
+    fn is_anew(&mut self, asked: &Asked) -> bool {
+        match self.asked.replace(asked.clone()) {
+            // What a status says from before a restart of the operator stands.
+            None => self.intervals = ANEW,
+            Some(before) if before == *asked => self.intervals = self.intervals.saturating_add(1),
+            Some(_) => self.intervals = 0,
+        }
+        self.intervals < ANEW
+    }
 }
 
 impl Worker {
@@ -58,6 +78,8 @@ impl Worker {
             choice: Choice::default(),
             scrapes: Scrapes::new(self.pods.clone(), self.lanes.clone()),
             has_asked: false,
+            asked: None,
+            intervals: 0,
         };
         let mut interval = ticks(settings.interval);
         loop {
@@ -77,6 +99,7 @@ impl Worker {
 
     /// An interval ends: what has come of it is judged.
     async fn look(&mut self, state: &mut State, backend: &GrpcBackend, plan: &Plan) {
+        let is_anew = state.is_anew(&plan.asked);
         let endpoints = self.endpoints(backend, plan);
         let gathered = match plan.asked.source {
             BalanceSource::Pods => self.ask_pods(state, backend, plan, &endpoints).await,
@@ -100,7 +123,7 @@ impl Worker {
         state.judge.configure(plan.settings);
         let report = state.judge.round(&round);
         self.told.report(backend, report);
-        self.publish(backend, report, round.now);
+        self.publish(backend, report, round.now, is_anew);
     }
 
     /// Begins the next interval, and gives the answers of the one that ends; none where nobody was asked in it. Answers that come
@@ -174,9 +197,15 @@ impl Worker {
         endpoints
     }
 
-    fn publish(&mut self, backend: &GrpcBackend, report: &Report, now: Timestamp) {
+    fn publish(&mut self, backend: &GrpcBackend, report: &Report, now: Timestamp, is_anew: bool) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = publish(found.as_ref(), report, now);
+        let is_other_failure = |last: &Published| {
+            report.metrics.reason.is_available() == Some(false) && last.metrics != report.metrics
+        };
+        let last = found
+            .as_ref()
+            .filter(|last| !(is_anew && is_other_failure(last)));
+        let next = publish(last, report, now);
         if found.as_ref() != Some(&next) {
             *found = Some(next);
             // Full: the call of the next round that finds something new will do, or the regular pass.
