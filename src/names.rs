@@ -3,6 +3,8 @@
 use crate::api::{GrpcBackend, GrpcBackendSpec};
 use kube::ResourceExt as _;
 
+/// Who asks, in audit logs and in those of servers.
+pub const USER_AGENT: &str = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
 /// Field manager of the objects that the operator owns.
 pub const MANAGER: &str = "evenkeel";
 /// Field manager of the status.

@@ -42,6 +42,7 @@ pub fn client(config: &Config, term: Option<Term>) -> anyhow::Result<Client> {
         .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
+        .layer(config.extra_headers_layer()?)
         .option_layer(config.auth_layer()?)
         .map_err(BoxError::from)
         .service(connections);

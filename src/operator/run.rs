@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::header::{HeaderValue, USER_AGENT};
 use anyhow::Context as _;
 use futures::future::join_all;
 use kube::api::ListParams;
@@ -19,6 +20,7 @@ use super::leader::{self, Leadership, LeaseSettings};
 use super::sample::PrometheusServer;
 use super::telemetry::Metrics;
 use crate::api::GrpcBackend;
+use crate::names;
 
 /// How the process runs.
 #[derive(Clone, Debug)]
@@ -44,9 +46,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let metrics = Metrics::new();
     let readiness = Readiness::default();
-    let config = kube::Config::infer()
+    let mut config = kube::Config::infer()
         .await
         .context("no way to the API server: run inside a cluster, or set KUBECONFIG")?;
+    // Who reads the audit log sees which program and version it was.
+    let agent = HeaderValue::from_static(names::USER_AGENT);
+    config.headers.push((USER_AGENT, agent));
     let health = http::health(options.health_address, readiness.clone(), stop.clone());
     let page = http::metrics(options.metrics_address, metrics.clone(), stop.clone());
     let work = work(

@@ -249,6 +249,10 @@ fn used(bed: &Bed, since: Timestamp) -> Result<BTreeSet<String>> {
         .map(|operator| operator.user.clone())
         .unwrap_or_default();
     let requests = bed.world.cluster.audit().requests_by(user, since)?;
+    let nameless = requests
+        .iter()
+        .find(|event| !event.user_agent.starts_with("evenkeel/"));
+    ensure!(nameless.is_none(), "not known as ours: {nameless:?}");
     Ok(requests
         .iter()
         .filter(|event| !event.resource.is_empty())

@@ -17,6 +17,7 @@ use super::credentials::Secured;
 use super::targets::{Failure, Page, meaning};
 use crate::balance::exposition::{self, Body, Encoding, Format, Wanted};
 use crate::balance::{ScrapeError, families::Condition};
+use crate::names;
 
 /// For the connection, the request and the whole answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -91,10 +92,7 @@ fn request(page: &Page, token: Option<HeaderValue>) -> http::Result<Request<Empt
         .header(header::HOST, page.address.to_string())
         .header(header::ACCEPT, ACCEPT)
         .header(header::ACCEPT_ENCODING, "gzip")
-        .header(
-            header::USER_AGENT,
-            concat!("evenkeel/", env!("CARGO_PKG_VERSION")),
-        )
+        .header(header::USER_AGENT, names::USER_AGENT)
         .header(header::CONNECTION, "close");
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, token);
