@@ -36,10 +36,10 @@ pub struct Check {
     #[arg(short, long)]
     namespace: Option<String>,
     /// With --cluster: all namespaces.
-    #[arg(short = 'A', long, requires = "cluster", conflicts_with = "namespace")]
+    #[arg(short = 'A', long, requires = "cluster", conflicts_with_all = ["namespace", "files"])]
     all_namespaces: bool,
     /// With --cluster: the kubeconfig's context to use.
-    #[arg(long, requires = "cluster")]
+    #[arg(long, requires = "cluster", conflicts_with = "files")]
     context: Option<String>,
     /// How it is printed.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
