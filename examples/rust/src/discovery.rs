@@ -5,6 +5,7 @@
 //! to live of a DNS answer.
 
 use std::collections::HashSet;
+use std::error::Error as _;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
+use tonic::Status;
 use tonic::transport::channel::Change;
 use tonic::transport::{Channel, Endpoint};
 
@@ -57,4 +59,25 @@ async fn tell<S: BuildHasher>(
         changes.send(Change::Remove(*address)).await.ok()?;
     }
     Some(())
+}
+
+/// Whether a call met a connection that was closing, and nobody has begun it: it may be made again, whatever it does.
+///
+/// Every connection ends at its age. Other libraries try such a call once more by themselves; tonic lets it fail, with
+/// `CANCELLED` (operation was canceled) or `INTERNAL` (h2 protocol error).
+pub fn not_begun(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let closing = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return error.is_remote() && (closing || refused);
+        }
+        let unsent = |error: &hyper::Error| error.is_canceled();
+        if error.downcast_ref().is_some_and(unsent) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
