@@ -36,7 +36,6 @@ def channel_options(flags):
     options = [
         ("grpc.service_config", json.dumps(config)),
         ("grpc.service_config_disable_resolution", 1),
-        ("grpc.enable_retries", int(flags.retry)),
         ("grpc.enable_http_proxy", 0),
         # Channels to one target would share their connections otherwise.
         ("grpc.use_local_subchannel_pool", 1),

@@ -77,7 +77,8 @@ impl Client {
         account: &str,
         further: &[&str],
     ) -> Result<Self> {
-        let program = json!({"image": images::CLIENT});
+        // A pod without a request is the first to starve, and one that starves measures itself.
+        let program = json!({"image": images::CLIENT, "resources": {"requests": {"cpu": "20m"}}});
         Self::run(bed, name, program, target, account, further).await
     }
 
@@ -88,12 +89,16 @@ impl Client {
         target: &str,
         further: &[&str],
     ) -> Result<Self> {
-        let program = json!({"image": example.image(), "command": example.client});
+        let program = json!({
+            "image": example.image(),
+            "command": example.client,
+            "resources": {"requests": {"cpu": "50m"}},
+        });
         let name = format!("client-{}", example.name);
         Self::run(bed, &name, program, target, "default", further).await
     }
 
-    /// `program` is what its container has of image and command.
+    /// `program` is what its container has of image, command and resources.
     async fn run(
         bed: &Bed,
         name: &str,
@@ -110,8 +115,6 @@ impl Client {
         program["name"] = "client".into();
         program["imagePullPolicy"] = "Never".into();
         program["args"] = arguments.into();
-        // A pod without a request is the first to starve, and one that starves measures itself.
-        program["resources"] = json!({"requests": {"cpu": "20m"}});
         let pods = bed.namespace.api::<Pod>();
         let pod = serde_json::from_value(json!({
             "metadata": {"name": name, "labels": {"client": name}},
