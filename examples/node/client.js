@@ -20,7 +20,6 @@ function channelOptions(flags) {
   const options = {
     'grpc.service_config': JSON.stringify(config),
     'grpc.service_config_disable_resolution': 1,
-    'grpc.enable_retries': flags.retry ? 1 : 0,
     'grpc.enable_http_proxy': 0,
     // Channels to one target would share their connections otherwise.
     'grpc.use_local_subchannel_pool': 1,
