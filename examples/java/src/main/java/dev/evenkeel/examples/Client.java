@@ -52,8 +52,6 @@ public final class Client {
             .proxyDetector(address -> null);
     if (flags.is("retry")) {
       builder.defaultServiceConfig(Map.of("methodConfig", List.of(RETRY)));
-    } else {
-      builder.disableRetry();
     }
     return builder.build();
   }
