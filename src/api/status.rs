@@ -182,9 +182,9 @@ pub enum ObservedAge {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PromisedDiscovery {
-    /// `DNS`, `DNSJava` and `DNSDotNet` (`round_robin` over the headless name), `EndpointWatch` (kuberesolver), `ClusterIP` (one connection).
+    /// `DNS`, `DNSJava` and `DNSDotNet` (`round_robin` over the headless name), `DNSPolling` (looks the name up every 10 s), `EndpointWatch` (kuberesolver), `ClusterIP` (one connection).
     pub client: String,
-    /// Seconds from Ready to the first request at the most, such as `93s`. Absent where nothing can be promised: without one age that runs on all pods, and behind the virtual address at all.
+    /// Seconds from Ready to the first request at the most, such as `93s`. Absent where nothing can be promised: to clients that go by the age without one that runs on all pods, and behind the virtual address at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<String>,
 }

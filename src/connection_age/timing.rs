@@ -5,7 +5,8 @@
 //! of this adds up: `1.1 × age + wait + caches`. The tenth is the spread that servers put on the age so that connections do
 //! not end all at once (gRFC A9: "a per-connection random jitter of +/-10% will be added"). The waits are those of the
 //! libraries' sources: 30 s in grpc-go (`MinResolutionInterval`), C-core and grpc-js (`grpc.dns_min_time_between_resolutions_ms`)
-//! and grpc-java (`networkaddress.cache.ttl`), 15 s in Grpc.Net.Client (`MinimumDnsResolutionRate`).
+//! and grpc-java (`networkaddress.cache.ttl`), 15 s in Grpc.Net.Client (`MinimumDnsResolutionRate`). tonic (Rust) has no
+//! resolver, so its users look up by the clock: ginepro every 10 s (`dns_probe_interval`).
 
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ const RESOLVER_WAIT: Duration = Duration::from_secs(30);
 pub const LOOK_UP: Duration = RESOLVER_WAIT.saturating_add(DNS_TTL);
 /// A JVM keeps addresses in a cache of its own (`networkaddress.cache.ttl`, 30 s as it comes).
 const JVM_CACHE: Duration = Duration::from_secs(30);
+/// ginepro's time between two look-ups, whatever connections do; Grpc.Net.Client can do the same (`DnsResolverFactory`).
+const POLL: Duration = Duration::from_secs(10);
 /// kuberesolver waits up to 16 s before it watches anew after the API server has ended its watch; the rest is for the EndpointSlice.
 const WATCH: Duration = Duration::from_secs(20);
 
@@ -33,7 +36,7 @@ pub enum Finds {
         /// How old an answer may be.
         caches: Duration,
     },
-    /// It is told, whatever the age.
+    /// It is told, or looks by the clock, whatever the age.
     Within(Duration),
     /// It knows one address, behind which any pod may be.
     ByChance,
@@ -61,7 +64,7 @@ const DNS: ClientKind = ClientKind {
 };
 
 /// Every kind of client that something can be said of.
-pub const CLIENTS: [ClientKind; 5] = [
+pub const CLIENTS: [ClientKind; 6] = [
     DNS,
     ClientKind {
         name: "DNSJava",
@@ -78,6 +81,11 @@ pub const CLIENTS: [ClientKind; 5] = [
             wait: Duration::from_secs(15),
             caches: DNS_TTL,
         },
+    },
+    ClientKind {
+        name: "DNSPolling",
+        who: "clients that look the name up every 10 s by themselves, such as ginepro with tonic (Rust): they need no age",
+        finds: Finds::Within(POLL.saturating_add(DNS_TTL)),
     },
     ClientKind {
         name: "EndpointWatch",
@@ -167,6 +175,7 @@ mod tests {
                 some("DNS", "93s"),
                 some("DNSJava", "123s"),
                 some("DNSDotNet", "78s"),
+                some("DNSPolling", "40s"),
                 some("EndpointWatch", "20s"),
                 none("ClusterIP"),
             ]
@@ -178,19 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn without_one_age_only_a_watch_promises_anything() {
+    fn without_one_age_only_those_promise_that_need_none() {
         for running in [None, Some("mixed"), Some("unknown")] {
             assert_eq!(running_age(running), None);
             let told: Vec<_> = said(true, running)
                 .into_iter()
                 .filter_map(|(name, within)| within.map(|_| name))
                 .collect();
-            assert_eq!(told, ["EndpointWatch"]);
-            assert!(
-                said(false, running)
-                    .iter()
-                    .all(|(_, within)| within.is_none())
-            );
+            assert_eq!(told, ["DNSPolling", "EndpointWatch"]);
         }
     }
 }
