@@ -141,6 +141,16 @@ fn lint(root: &Path) -> Result<Tally> {
             false,
         )?;
     }
+    // To run them takes nightly and cargo-fuzz. They share what is compiled with everything else.
+    let shared = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| root.join("target").into());
+    check(
+        "the fuzz targets compile",
+        cargo(root)
+            .args(["check", "--quiet", "--locked"])
+            .arg("--manifest-path=fuzz/Cargo.toml")
+            .env("CARGO_TARGET_DIR", shared),
+        true,
+    )?;
     check(
         "gofmt",
         Command::new("gofmt")
