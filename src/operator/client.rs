@@ -6,11 +6,11 @@ use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::{Client, Config};
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, ServiceBuilder, ServiceExt};
 
 use super::leader::{DEADLINE, DURATION, Guard, Term};
 
-/// For a connection; requests have limits of their own.
+/// For a connection with its handshake; requests have limits of their own.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What was sent and is not acknowledged after this time never arrives. A write goes out while the term lasts, at the latest
 /// [`DEADLINE`] after the Lease was renewed: with this it has arrived or died before another may take the Lease. Closing a
@@ -32,11 +32,19 @@ pub fn client(config: &Config, term: Option<Term>) -> anyhow::Result<Client> {
     );
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
     connector.set_keepalive(Some(SILENT));
     connector.set_keepalive_interval(Some(UNACKNOWLEDGED));
     let connector = config.rustls_https_connector_with_connector(connector)?;
+    // The handshake too: a balancer may take connections for an API server that is gone.
+    let connector = ServiceExt::<http::Uri>::map_future(connector, |connecting| {
+        Box::pin(async {
+            match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+                Ok(connected) => connected,
+                Err(late) => Err(late.into()),
+            }
+        })
+    });
     let connections: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(IDLE)
         .build(connector);
