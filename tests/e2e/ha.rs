@@ -259,7 +259,7 @@ async fn a_killed_leader_is_replaced(world: Arc<World>) -> Result<()> {
         &json!({"services": {"headless": {"labels": {"new": "one"}}}}),
     )
     .await?;
-    pair.works(other).await?;
+    bed.reason("echo", ServicesReady, "Created", SOON).await?;
     pair.one_at_a_time(leader, other, takeover.taken)
 }
 
