@@ -26,22 +26,27 @@ tests![
     shared every_combination_is_taken(200),
 ];
 
-const SYSTEM: &str = "evenkeel-system";
+pub const SYSTEM: &str = "evenkeel-system";
 /// A new operator waits for the Lease of the one before.
-const TAKES_OVER: Duration = Duration::from_secs(90);
+pub const TAKES_OVER: Duration = Duration::from_secs(90);
 
 /// The real image, imported: minutes where the binary has to be built, seconds otherwise.
-async fn image(world: &World) -> Result<()> {
+pub async fn image(world: &World) -> Result<()> {
     let archive = tokio::task::spawn_blocking(images::operator).await??;
     world.cluster.import_image(&archive).await
 }
 
-/// A namespace that refuses pods which are not restricted, and the release in it.
+/// The release, from the chart as it is.
 async fn install(world: &World, further: &[&str]) -> Result<()> {
+    bring(world, "install", "charts/evenkeel", further).await
+}
+
+/// Installs or upgrades the release from a chart of the repository.
+pub async fn bring(world: &World, verb: &str, chart: &str, further: &[&str]) -> Result<()> {
     let namespace = format!("--namespace={SYSTEM}");
-    let chart = root().join("charts/evenkeel").display().to_string();
-    let install = [
-        "install",
+    let chart = root().join(chart).display().to_string();
+    let bring = [
+        verb,
         "evenkeel",
         &chart,
         &namespace,
@@ -50,12 +55,13 @@ async fn install(world: &World, further: &[&str]) -> Result<()> {
     ];
     world
         .cluster
-        .helm(&[&install[..], further].concat())
+        .helm(&[&bring[..], further].concat())
         .await
         .map(drop)
 }
 
-async fn restricted_namespace(world: &World) -> Result<()> {
+/// A namespace that refuses pods which are not restricted.
+pub async fn restricted_namespace(world: &World) -> Result<()> {
     world
         .cluster
         .kubectl(&["create", "namespace", SYSTEM])
@@ -69,7 +75,7 @@ async fn restricted_namespace(world: &World) -> Result<()> {
 }
 
 /// What must be the same before and after: pods with their restarts, the Deployment, the Services and the resource.
-async fn lasting(bed: &Bed) -> Result<Vec<String>> {
+pub async fn lasting(bed: &Bed) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for pod in bed.pods("app=echo").await? {
         let status = pod

@@ -43,6 +43,7 @@ mod samples;
 mod servers;
 mod steady;
 mod top;
+mod upgrade;
 mod watch;
 
 fn main() -> std::process::ExitCode {
@@ -82,6 +83,7 @@ fn main() -> std::process::ExitCode {
         servers::TESTS,
         steady::TESTS,
         top::TESTS,
+        upgrade::TESTS,
         watch::TESTS,
     ]
     .concat();

@@ -11,6 +11,7 @@ mod installers;
 mod krew;
 mod rbac;
 mod texts;
+mod upgrade;
 
 use std::fs;
 use std::path::{Path, PathBuf};
