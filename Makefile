@@ -2,7 +2,7 @@
 CLUSTER := cargo run --quiet --package evenkeel-cluster
 E2E     := cargo test --quiet --package evenkeel --test e2e --
 
-.PHONY: help demo bench calibration proof clean-cluster test lint flake crds image krew
+.PHONY: help demo bench calibration proof clean-cluster test lint flake crds image krew sbom chart
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,3 +42,9 @@ image: ## Build the static binary and dist/evenkeel.tar
 
 krew: ## Build the kubectl plugin: an archive and its krew manifest in dist/
 	cargo xtask krew
+
+sbom: ## Write dist/evenkeel.cdx.json, the bill of materials (CycloneDX)
+	cargo xtask sbom
+
+chart: ## Package the chart into dist/
+	helm package charts/evenkeel --destination dist

@@ -8,6 +8,7 @@ mod generate;
 mod image;
 mod krew;
 mod process;
+mod sbom;
 mod test;
 
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ enum Task {
     Image,
     /// Build the static binary and what `kubectl krew install` takes: an archive and its manifest in dist/.
     Krew,
+    /// Write dist/evenkeel.cdx.json, the bill of materials of the binary.
+    Sbom,
 }
 
 fn main() -> ExitCode {
@@ -70,6 +73,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(options) => return Ok(test::run(&root, &options)),
         Task::Image => image::build(&root)?,
         Task::Krew => krew::build(&root)?,
+        Task::Sbom => sbom::write(&root)?,
     }
     Ok(ExitCode::SUCCESS)
 }
