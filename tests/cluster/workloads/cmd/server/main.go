@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"evenkeel.dev/tests/cluster/workloads/internal/server"
 )
@@ -31,6 +32,11 @@ func run() error {
 	cfg, err := server.Parse(os.Args[1:], os.Getenv, os.Stderr)
 	if err != nil {
 		return err
+	}
+	select {
+	case <-time.After(cfg.StartAfter):
+	case <-ctx.Done():
+		return nil
 	}
 	s, err := server.New(cfg, os.Stdout)
 	if err != nil {

@@ -25,6 +25,7 @@ type Config struct {
 	Age               Age
 	Drain             time.Duration
 	DrainTimeout      time.Duration
+	StartAfter        time.Duration
 	ReadyAfter        time.Duration
 	CrashOnAge        bool
 	InitializeMetrics bool
@@ -46,6 +47,7 @@ func Parse(args []string, env func(string) string, usage io.Writer) (Config, err
 	list := fs.String(listFlag, "", "channel `arguments` as key=value,key=value, as in TensorFlow Serving; wins over "+ageEnv)
 	fs.DurationVar(&c.Drain, "drain", 5*time.Second, "after SIGTERM, serve on for this long, not ready")
 	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 20*time.Second, "then let calls finish for at most this long")
+	fs.DurationVar(&c.StartAfter, "start-after", 0, "open no port before this long, as a program that loads its data first")
 	fs.DurationVar(&c.ReadyAfter, "ready-after", 0, "become ready only after this long")
 	fs.BoolVar(&c.CrashOnAge, "crash-on-age", false, "exit with 1 when an age is set")
 	fs.BoolVar(&c.InitializeMetrics, "initialize-metrics", false, "export every series at zero from the start")
