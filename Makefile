@@ -14,8 +14,8 @@ bench: ## Measure and write docs/benchmarks.md and docs/benchmarks-reader.md
 	cd benches/reader && cargo run --release
 	cargo run --package evenkeel-cluster --bin evenkeel-bench
 
-proof: ## Show servers of other people cycling their connections, and write docs/proof.md
-	$(E2E) --proof
+proof: ## Run servers of other people, and show what findings predict: docs/proof.md and docs/harms.md
+	$(E2E) --proof $(ARGS)
 
 calibration: ## Simulate how often the verdict errs, and write docs/verdict.md
 	cargo run --quiet --package evenkeel-calibration

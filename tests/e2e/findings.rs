@@ -25,7 +25,7 @@ tests![
 const CHECK: Duration = Duration::from_secs(30);
 
 /// `evenkeel check --cluster` of the namespace as somebody runs it, whatever it finds.
-async fn check(bed: &Bed, who: &Identity, arguments: &[&str]) -> Result<String> {
+pub async fn check(bed: &Bed, who: &Identity, arguments: &[&str]) -> Result<String> {
     check_in(bed, who, &["--namespace", bed.name()], arguments).await
 }
 

@@ -28,6 +28,7 @@ mod discovery;
 mod existing;
 mod findings;
 mod ha;
+mod harms;
 mod helm;
 mod https;
 mod kinds;
@@ -68,6 +69,7 @@ fn main() -> std::process::ExitCode {
         existing::TESTS,
         findings::TESTS,
         ha::TESTS,
+        harms::TESTS,
         helm::TESTS,
         https::TESTS,
         kinds::TESTS,

@@ -1,22 +1,24 @@
 //! What was seen of other people's servers, and of calls and streams, kept as the page docs/proof.md by `make proof`.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use crate::client::GoAway;
+use crate::harms;
 use crate::world::root;
 
 const PAGE: &str = "docs/proof.md";
 const SERVERS: &str = "| server | version | knob | age set | GOAWAYs | connections lived, min / median / max | health checks | failed |\n|---|---|---|---|---|---|---|---|\n";
 const CYCLING: &str = "| calls | grace | seen in | calls | failed | GOAWAYs | what became of them |\n|---|---|---|---|---|---|---|\n";
 
-/// Rows of the page's two tables, in the order in which tests end.
+/// Rows of the page's two tables and the harms of the other page, in the order in which tests end.
 #[derive(Default)]
 pub struct Evidence {
     servers: Mutex<Vec<String>>,
     cycling: Mutex<Vec<String>>,
+    harms: Mutex<Vec<harms::Shown>>,
 }
 
 impl Evidence {
@@ -30,8 +32,21 @@ impl Evidence {
         keep(&self.cycling, cells);
     }
 
-    /// Writes the page.
-    pub fn write(&self) -> Result<()> {
+    /// A harm, as it was measured.
+    pub fn harm(&self, shown: harms::Shown) {
+        println!("    {shown}");
+        lock(&self.harms).push(shown);
+    }
+
+    /// Writes each page of which every test ran: that of a part proves nothing.
+    pub fn write(&self, filter: Option<&str>) -> Result<()> {
+        let harms = lock(&self.harms).clone();
+        if harms.len() == harms::TESTS.len() {
+            harms::write(harms)?;
+        }
+        if filter.is_some() {
+            return Ok(());
+        }
         let text = page(&sorted(&self.servers), &sorted(&self.cycling))?;
         std::fs::write(root().join(PAGE), text).with_context(|| format!("write {PAGE}"))?;
         eprintln!("written to {PAGE}");
@@ -41,7 +56,9 @@ impl Evidence {
 
 /// Whether a test has something for the page.
 pub fn covers(test: &str) -> bool {
-    test.starts_with("servers::") || test.starts_with("cycling::")
+    ["servers::", "cycling::", "harms::"]
+        .iter()
+        .any(|file| test.starts_with(file))
 }
 
 /// How long connections lived until their GOAWAY: the shortest, the middle and the longest.
@@ -54,24 +71,23 @@ pub fn lifetimes(goaways: &[GoAway]) -> Option<[Duration; 3]> {
 fn keep(rows: &Mutex<Vec<String>>, cells: &[&str]) {
     let row = format!("| {} |\n", cells.join(" | "));
     println!("    {}", row.trim());
-    rows.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(row);
+    lock(rows).push(row);
+}
+
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn sorted(rows: &Mutex<Vec<String>>) -> String {
-    let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut rows = lock(rows).clone();
     rows.sort_by_key(|row| row.to_lowercase());
     rows.concat()
 }
 
 fn page(servers: &str, cycling: &str) -> Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     Ok(format!(
         "# Proof\n\n\
-         Written by `make proof`, from servers of other people and from our own, run as pods on a real Kubernetes {kubernetes} with everything\n\
-         on one machine: {cores} cores, {memory} GB, Linux {kernel}, on {date}. Evenkeel {version}.\n\n\
+         Written by `make proof`, from servers of other people and from our own, run as pods {machine}.\n\n\
          ## The age in servers that other people wrote\n\n\
          Each server is built from its Go module at the version shown, runs as two pods, and has its age set by a GrpcBackend alone. A client in a\n\
          third pod holds ten connections (five channels, `dns:///` and `round_robin`), asks `grpc.health.v1.Health/Check` fifty times a second, and\n\
@@ -81,6 +97,17 @@ fn page(servers: &str, cycling: &str) -> Result<String> {
          Our own test server with an age of 10 s, set by a GrpcBackend. A call that fails is not tried again but\n\
          where it says so; docs/calls.md tells when one may fail.\n\n\
          {CYCLING}{cycling}",
+        machine = machine()?,
+    ))
+}
+
+/// Where and when it was measured.
+pub fn machine() -> Result<String> {
+    let cores = std::thread::available_parallelism()?;
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(format!(
+        "on a real Kubernetes {kubernetes} with everything\n\
+         on one machine: {cores} cores, {memory} GB, Linux {kernel}, on {date}. Evenkeel {version}",
         kubernetes = evenkeel_cluster::KUBERNETES_VERSION,
         memory = memory()?,
         kernel = kernel.trim().split('-').next().unwrap_or_default(),

@@ -213,9 +213,9 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
             progress.take(ended, &world)?;
         }
         drop(running);
-        // A page of a part, or of something that failed, proves nothing.
-        if options.proof && options.filter.is_none() && progress.failed.is_empty() {
-            world.evidence.write()?;
+        // A page of something that failed proves nothing.
+        if options.proof && progress.failed.is_empty() {
+            world.evidence.write(options.filter.as_deref())?;
         }
     }
     if alone.iter().any(|test| test.installs) {
