@@ -123,7 +123,8 @@ const HEAD: &str = "# Findings\n\n\
     `GB021Gone`), and in the metric `evenkeel_findings`; `evenkeel check` says them of manifests, before any cluster, and with `--cluster` of\n\
     what runs. `spec.ignoreFindings` takes those out that are known, each with a reason; `status.ignoredFindings` counts them.\n\n\
     *Error*: requests fail or pods idle because of it. *Warning*: they will, in a situation that is sure to come, or are likely to by what can be\n\
-    seen. *Info*: worth knowing.\n\n";
+    seen. *Info*: worth knowing. [What some of them cost](../harms.md) was measured; [what other tools\n\
+    say](others.md) of the same manifests is a table.\n\n";
 
 const TAIL: &str = "\n## What is no rule\n\n\
     * What only the clients show: how many there are, what they dial, which library and image they have (search domains, service configs by\n  \

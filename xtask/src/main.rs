@@ -7,6 +7,7 @@ mod findings;
 mod generate;
 mod image;
 mod krew;
+mod others;
 mod process;
 mod sbom;
 mod test;
@@ -69,6 +70,7 @@ fn run(task: Task) -> Result<ExitCode> {
             generate::settle(&generate::presets(&root)?, check)?;
             generate::settle(&generate::metrics(&root), check)?;
             generate::settle(&findings::pages(&root)?, check)?;
+            generate::settle(&[others::page(&root)?], check)?;
         }
         Task::Test(options) => return Ok(test::run(&root, &options)),
         Task::Image => image::build(&root)?,
