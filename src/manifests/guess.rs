@@ -7,10 +7,11 @@
 //! 3. a probe asks it by gRPC;
 //! 4. it is 50051, which next to nothing but gRPC uses.
 //!
-//! Workloads that share a Service are one backend. A headless Service that publishes pods which are not ready, and governs a
+//! Workloads that share a Service with a port to their gRPC servers are one backend, with the ports of the ClusterIP Service. A headless Service that publishes pods which are not ready, and governs a
 //! StatefulSet or stands beside another Service, is there for peers or for monitoring, not for clients.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use k8s_openapi::api::core::v1::{Container, Probe, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -38,13 +39,19 @@ pub struct Guess<'a> {
     pub how: String,
 }
 
-/// Workloads with the Services that they share.
+/// Workloads with the Services that lead to them.
 #[derive(Default)]
 struct Group<'a> {
-    services: Vec<&'a Placed<Service>>,
+    services: BTreeSet<usize>,
     workloads: Vec<&'a Placed<Workload>>,
-    ports: BTreeMap<i32, Port>,
-    how: Option<String>,
+    told: BTreeMap<i32, How>,
+}
+
+/// How a port was told.
+struct How {
+    /// The Service of which the sentence speaks, if it speaks of one.
+    service: Option<String>,
+    text: String,
 }
 
 /// The backends that are guessed, of workloads for which `is_known` does not hold.
@@ -57,73 +64,100 @@ pub fn guess<'a>(
     let mut of_service: HashMap<usize, usize> = HashMap::new();
     for workload in objects.workloads.iter().filter(|own| !is_known(own)) {
         let services = selecting(&objects.services, &by_label, workload);
-        let selecting: Vec<&Service> = services
-            .iter()
-            .map(|at| &objects.services[*at].object)
-            .collect();
-        let ports = ports(&workload.object, &selecting);
-        let Some(how) = ports.values().next().map(|(_, how)| how.clone()) else {
+        let object = |at: &usize| &objects.services[*at].object;
+        let selecting: Vec<&Service> = services.iter().map(object).collect();
+        let told = told(&workload.object, &selecting);
+        if told.is_empty() {
             continue;
+        }
+        // What peers or monitoring find pods by may select every workload of a product.
+        let joins = |at: &&usize| {
+            let service = object(at);
+            !publishes_early(service) && carried(service, &workload.object, &told).count() > 0
         };
-        let known = services.iter().find_map(|at| of_service.get(at)).copied();
+        let joining: Vec<usize> = services.iter().filter(joins).copied().collect();
+        let known = joining.iter().find_map(|at| of_service.get(at)).copied();
         let number = known.unwrap_or_else(|| {
             groups.push(Group::default());
             groups.len() - 1
         });
-        let group = &mut groups[number];
-        for at in services {
-            if of_service.insert(at, number).is_none() {
-                group.services.push(&objects.services[at]);
-            }
+        for at in joining {
+            of_service.entry(at).or_insert(number);
         }
+        let group = &mut groups[number];
+        group.services.extend(services);
         group.workloads.push(workload);
-        group.how.get_or_insert(how);
-        let ports = ports.into_iter().map(|(number, (port, _))| (number, port));
-        group.ports.extend(ports);
+        for (number, how) in told {
+            group.told.entry(number).or_insert(how);
+        }
     }
-    groups.into_iter().filter_map(Group::guess).collect()
+    let names = objects.services.iter();
+    let names: HashSet<(&str, String)> = names
+        .map(|own| (own.namespace.as_str(), own.object.name_any()))
+        .collect();
+    groups
+        .into_iter()
+        .filter_map(|group| group.guess(&objects.services, &names))
+        .collect()
 }
 
 impl<'a> Group<'a> {
-    fn guess(self) -> Option<Guess<'a>> {
+    fn guess(
+        self,
+        services: &'a [Placed<Service>],
+        names: &HashSet<(&str, String)>,
+    ) -> Option<Guess<'a>> {
         let first = self.workloads.first()?;
-        let leads = |service: &&&Placed<Service>| {
-            let all = service_ports(&service.object);
-            let to = |port: &ServicePort| target(&first.object, port);
-            all.is_empty()
-                || all
-                    .iter()
-                    .any(|port| to(port).is_some_and(|to| self.ports.contains_key(&to)))
+        let count = |own: &Placed<Service>| carried(&own.object, &first.object, &self.told).count();
+        let leads =
+            |own: &&Placed<Service>| service_ports(&own.object).is_empty() || count(own) > 0;
+        let services: Vec<_> = self.services.iter().map(|at| &services[*at]).collect();
+        let leading: Vec<_> = services.iter().copied().filter(leads).collect();
+        let cluster_ip = leading.iter().copied();
+        let cluster_ip = cluster_ip
+            .filter(|own| !is_headless(&own.object))
+            .min_by_key(|own| Reverse(count(own)));
+        let for_clients = |own: &&Placed<Service>| {
+            is_headless(&own.object) && !self.is_for_peers(&own.object, cluster_ip.is_some())
         };
-        let is_headless = |service: &&&Placed<Service>| is_headless(&service.object);
-        let cluster_ip = self
-            .services
+        let selects_alike = |own: &Placed<Service>| {
+            cluster_ip.is_none_or(|twin| selector(&own.object) == selector(&twin.object))
+        };
+        let headless = leading
             .iter()
-            .filter(leads)
-            .find(|own| !is_headless(own))
-            .copied();
-        let headless = self.services.iter().filter(leads);
-        let headless = headless
-            .filter(is_headless)
-            .find(|own| !self.is_for_peers(&own.object, cluster_ip.is_some()))
-            .copied();
+            .copied()
+            .filter(for_clients)
+            .min_by_key(|own| Reverse((selects_alike(own), count(own))));
         let service = cluster_ip.or(headless)?;
-        let selector = service.object.spec.as_ref()?.selector.clone()?;
         let name = match cluster_ip {
             Some(service) => service.object.name_any(),
             None => first.object.name().into(),
         };
-        let twin = headless.map(|service| service.object.name_any());
+        // What the one Service does not lead to, its clients do not call; one without ports says nothing.
+        let silent = service_ports(&service.object).is_empty();
+        let from = if silent { services } else { vec![service] };
+        let port = |number: &i32| {
+            let mut leading = from.iter().filter_map(|own| {
+                let ports = carried(&own.object, &first.object, &self.told);
+                let its = ports.filter(|(_, to)| to == number).map(|(port, _)| port);
+                its.min_by_key(|port| !port_says(port))
+            });
+            Some(entry(*number, leading.next()?))
+        };
+        let ports = named_apart(self.told.keys().filter_map(port).take(PORTS));
+        let how = self.told.get(&ports.first()?.target())?;
         let how = format!(
             "Service {} selects {}, and {}",
             service.object.name_any(),
             first.object,
-            self.how.unwrap_or_default()
+            how.beside(&service.object.name_any())
         );
+        let taken = |name: &str| names.contains(&(first.namespace.as_str(), name.to_owned()));
+        let twin = headless.map(|service| service.object.name_any());
         let spec = GrpcBackendSpec {
-            selector,
-            ports: named_apart(self.ports.into_values().take(PORTS)),
-            services: twin.and_then(|twin| named_otherwise(&name, twin)),
+            selector: selector(&service.object)?.clone(),
+            ports,
+            services: named_otherwise(&name, cluster_ip.is_some(), twin, taken),
             ..GrpcBackendSpec::default()
         };
         let mut backend = GrpcBackend::new(&name, spec);
@@ -137,29 +171,51 @@ impl<'a> Group<'a> {
     }
 
     fn is_for_peers(&self, service: &Service, clients_have_another: bool) -> bool {
-        let spec = service.spec.as_ref();
-        let early = spec.is_some_and(|spec| spec.publish_not_ready_addresses == Some(true));
         let mut workloads = self.workloads.iter();
-        early && (clients_have_another || workloads.any(|own| own.object.kind == Kind::StatefulSet))
+        publishes_early(service)
+            && (clients_have_another || workloads.any(|own| own.object.kind == Kind::StatefulSet))
     }
 }
 
-/// What has to be said of the pair where the headless Service is not called after the backend.
-fn named_otherwise(name: &str, twin: String) -> Option<Services> {
-    if twin == format!("{name}-headless") {
-        return None;
+impl How {
+    /// As said of the Service named before.
+    fn beside(&self, service: &str) -> String {
+        match &self.service {
+            Some(other) if other != service => format!("Service {other}: {}", self.text),
+            _ => self.text.clone(),
+        }
     }
-    // One Service cannot be both.
-    let taken = twin == name;
-    let cluster_ip = taken.then(|| ServiceOptions {
-        policy: Some(ServicePolicy::None),
+}
+
+/// What has to be said of the pair where a Service is not called after the backend, or another one is.
+fn named_otherwise(
+    name: &str,
+    has_cluster_ip: bool,
+    twin: Option<String>,
+    taken: impl Fn(&str) -> bool,
+) -> Option<Services> {
+    let named = |name: String| ServiceOptions {
+        name: Some(name),
         ..ServiceOptions::default()
-    });
-    let headless = Some(ServiceOptions {
-        name: Some(twin),
-        ..ServiceOptions::default()
-    });
-    Some(Services {
+    };
+    let default = format!("{name}-headless");
+    let cluster_ip = if has_cluster_ip || !taken(name) {
+        None
+    } else if twin.as_deref() == Some(name) {
+        // One Service cannot be both.
+        Some(ServiceOptions {
+            policy: Some(ServicePolicy::None),
+            ..ServiceOptions::default()
+        })
+    } else {
+        Some(named(format!("{name}-grpc")))
+    };
+    let headless = match twin {
+        Some(twin) => (twin != default).then_some(twin),
+        None => taken(&default).then(|| format!("{name}-grpc-headless")),
+    };
+    let headless = headless.map(named);
+    (cluster_ip.is_some() || headless.is_some()).then_some(Services {
         cluster_ip,
         headless,
     })
@@ -185,12 +241,9 @@ type Index<'a> = HashMap<(&'a str, &'a str, &'a str), Vec<usize>>;
 fn index(services: &[Placed<Service>]) -> Index<'_> {
     let mut index = Index::new();
     for (at, service) in services.iter().enumerate() {
-        let selector = service
-            .object
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.selector.as_ref());
-        if let Some((key, value)) = selector.and_then(|selector| selector.iter().next()) {
+        if let Some((key, value)) =
+            selector(&service.object).and_then(|selector| selector.iter().next())
+        {
             let label = (service.namespace.as_str(), key.as_str(), value.as_str());
             index.entry(label).or_default().push(at);
         }
@@ -211,11 +264,7 @@ fn selecting(
         found.cloned().unwrap_or_default()
     };
     let selects = |at: &usize| {
-        let selector = services[*at]
-            .object
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.selector.as_ref());
+        let selector = selector(&services[*at].object);
         selector.is_some_and(|selector| selects(selector, labels))
     };
     let mut found: Vec<usize> = labels.iter().flat_map(label).filter(selects).collect();
@@ -224,21 +273,21 @@ fn selecting(
 }
 
 /// The gRPC ports of a workload by number, each with how it was told.
-fn ports(workload: &Workload, services: &[&Service]) -> BTreeMap<i32, (Port, String)> {
-    if services.is_empty() {
-        return BTreeMap::new();
-    }
+fn told(workload: &Workload, services: &[&Service]) -> BTreeMap<i32, How> {
     let mut found = BTreeMap::new();
-    for service in services {
+    // What clients dial is believed first.
+    let (headless, others): (Vec<&Service>, Vec<&Service>) =
+        services.iter().partition(|service| is_headless(service));
+    let services = || others.iter().chain(&headless).copied();
+    for service in services() {
         for port in service_ports(service).iter().filter(|port| port_says(port)) {
             if let Some(number) = target(workload, port) {
-                let how = match (says_grpc(port.name.as_deref()), &port.name) {
+                let text = match (says_grpc(port.name.as_deref()), &port.name) {
                     (true, Some(name)) => format!("port {} is named {name}", port.port),
                     _ => format!("port {} has a gRPC appProtocol", port.port),
                 };
-                found
-                    .entry(number)
-                    .or_insert_with(|| (entry(number, port), how));
+                let service = Some(service.name_any());
+                found.entry(number).or_insert(How { service, text });
             }
         }
     }
@@ -248,7 +297,7 @@ fn ports(workload: &Workload, services: &[&Service]) -> BTreeMap<i32, (Port, Str
     });
     for (container, port) in declared {
         let number = port.container_port;
-        let how = if says_grpc(port.name.as_deref()) {
+        let text = if says_grpc(port.name.as_deref()) {
             format!(
                 "container port {number} is named {}",
                 port.name.as_deref().unwrap_or_default()
@@ -260,19 +309,29 @@ fn ports(workload: &Workload, services: &[&Service]) -> BTreeMap<i32, (Port, Str
         } else {
             continue;
         };
-        let mut all = services.iter().copied().flat_map(service_ports);
-        let Some(of_service) = all.find(|port| target(workload, port) == Some(number)) else {
-            continue;
-        };
-        found
-            .entry(number)
-            .or_insert_with(|| (entry(number, of_service), how));
+        let mut all = services().flat_map(service_ports);
+        if all.any(|port| target(workload, port) == Some(number)) {
+            let service = None;
+            found.entry(number).or_insert(How { service, text });
+        }
     }
     found
 }
 
+/// The ports of a Service that lead to gRPC ports, each with the number that it leads to.
+fn carried<'a>(
+    service: &'a Service,
+    workload: &Workload,
+    told: &BTreeMap<i32, How>,
+) -> impl Iterator<Item = (&'a ServicePort, i32)> {
+    let ports = service_ports(service).iter();
+    ports.filter_map(move |port| {
+        let to = target(workload, port).filter(|to| told.contains_key(to))?;
+        Some((port, to))
+    })
+}
+
 fn entry(number: i32, port: &ServicePort) -> Port {
-    // What the headless Service has may be the pods' port or not; the pods' is what counts.
     Port {
         name: port.name.clone().unwrap_or_else(|| "grpc".into()),
         port: port.port,
@@ -312,4 +371,13 @@ fn service_ports(service: &Service) -> &[ServicePort] {
 fn is_headless(service: &Service) -> bool {
     let spec = service.spec.as_ref();
     spec.and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
+}
+
+fn publishes_early(service: &Service) -> bool {
+    let spec = service.spec.as_ref();
+    spec.is_some_and(|spec| spec.publish_not_ready_addresses == Some(true))
+}
+
+fn selector(service: &Service) -> Option<&BTreeMap<String, String>> {
+    service.spec.as_ref()?.selector.as_ref()
 }

@@ -7,6 +7,8 @@ mod sarif;
 mod text;
 
 #[cfg(test)]
+mod fix_tests;
+#[cfg(test)]
 mod tests;
 
 use std::process::ExitCode;

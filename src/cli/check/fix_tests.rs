@@ -1,0 +1,85 @@
+//! What --fix prints, held to what the operator would make of it.
+
+use std::fs;
+use std::path::Path;
+
+use crate::api::conditions::State;
+use crate::manifests::{self, Backend, Limits};
+use crate::services;
+
+use super::read;
+
+fn backends(paths: &[&Path]) -> Vec<Backend> {
+    let names: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    manifests::backends(&read::all(&names, "default", &Limits::default()))
+}
+
+fn corpus() -> Vec<std::path::PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let files = |path: &Path| {
+        let entries = fs::read_dir(path).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.is_file()).collect::<Vec<_>>()
+    };
+    [files(&root), files(&root.join("rules"))].concat()
+}
+
+/// The operator takes the Services that are there, but for those of which the fix says that they have to change.
+#[test]
+fn no_fix_is_refused() {
+    let to_change = ["GB003", "GB004", "GB006"].map(|id| format!("Still to do: {id} "));
+    let file = std::env::temp_dir().join(format!("evenkeel-refused-{}.yaml", std::process::id()));
+    let mut asked = 0;
+    for path in corpus() {
+        let fixes = backends(&[&path]);
+        if fixes.iter().any(|backend| backend.how.is_none()) {
+            continue;
+        }
+        let fixes: Vec<String> = fixes.iter().map(manifests::fix).collect();
+        let text = fixes.join("---\n");
+        if to_change.iter().any(|note| text.contains(note)) {
+            continue;
+        }
+        fs::write(&file, &text).unwrap();
+        for backend in backends(&[&path, &file]) {
+            let said = services::plan(&backend.observed).statement;
+            assert!(backend.how.is_none(), "{}: {text}", path.display());
+            assert_eq!(
+                said.state,
+                State::True,
+                "{}: {}\n{text}",
+                path.display(),
+                said.message
+            );
+            asked += 1;
+        }
+    }
+    fs::remove_file(&file).unwrap();
+    assert!(asked >= 30, "only {asked}");
+}
+
+#[test]
+fn ports_are_those_that_clients_dial() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let found = backends(&[&root.join("peers-stand-first.yaml")]);
+    let fixed = manifests::fix(&found[0]);
+    assert!(fixed.contains("port: 443\n    targetPort: 8081"), "{fixed}");
+    assert!(fixed.contains("name: rng-grpc-headless"), "{fixed}");
+    assert!(
+        fixed.starts_with(
+            "# Guessed: Service rng selects Deployment rng, and Service rng-headless: port 8081 is named grpc."
+        ),
+        "{fixed}"
+    );
+}
+
+#[test]
+fn a_gossip_ring_joins_nothing() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let found = backends(&[&root.join("gossip-ring.yaml")]);
+    let names: Vec<String> = found.iter().map(|own| own.observed.name()).collect();
+    assert_eq!(names, ["distributor", "querier"]);
+}
