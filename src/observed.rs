@@ -1,6 +1,6 @@
 //! One backend's world as plain values: what every decision is made from, in the cluster or from files.
 
-use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Container, Pod, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt as _;
 
@@ -130,6 +130,19 @@ impl Observed {
         self.workloads
             .iter()
             .filter(|workload| workload.is_selected(selector))
+    }
+
+    /// The container of a workload that serves: the one that declares a port of the backend, else the only one, since a port
+    /// need not be declared to serve.
+    pub fn server<'a>(&self, workload: &'a Workload) -> Option<&'a Container> {
+        let ports = &self.backend.spec.ports;
+        let serves = |container: &&Container| {
+            let mut declared = container.ports.iter().flatten();
+            declared.any(|own| ports.iter().any(|port| port.target() == own.container_port))
+        };
+        let all = workload.containers();
+        let only = || all.first().filter(|_| all.len() == 1);
+        all.iter().find(serves).or_else(only)
     }
 
     /// What scales a workload, if that is known.

@@ -27,8 +27,8 @@ pub(super) fn args_are_applied(observed: &Observed) -> Option<Seen> {
         .serving_workloads()
         .filter(|workload| observed.observer == Observer::Manifests || is_marked(workload))
         .find_map(|workload| {
-            let lacks = |own: &&Container| serves(observed, own) && lacks(own, flag);
-            Some((workload, workload.containers().iter().find(lacks)?))
+            let server = observed.server(workload);
+            Some((workload, server.filter(|own| lacks(own, flag))?))
         })?;
     let name = &container.name;
     let message = format!(
@@ -59,13 +59,6 @@ fn is_marked(workload: &Workload) -> bool {
             .any(|map| map.contains_key(*mark))
     };
     MARKS.iter().any(has)
-}
-
-fn serves(observed: &Observed, container: &Container) -> bool {
-    let ports = &observed.backend.spec.ports;
-    let own = |number| ports.iter().any(|port| port.target() == number);
-    let mut declared = container.ports.iter().flatten();
-    declared.any(|port| own(port.container_port))
 }
 
 /// Whether args are written, and none is the flag, with one dash or two.

@@ -10,10 +10,7 @@ use super::Seen;
 /// GB010: without a probe a pod is published from the moment that its process starts.
 pub(super) fn no_readiness_probe(observed: &Observed) -> Option<Seen> {
     observed.serving_workloads().find_map(|workload| {
-        let serves = |number: i32| observed.backend.spec.ports.iter().any(|port| port.target() == number);
-        let container = workload.containers().iter().find(|container| {
-            container.ports.iter().flatten().any(|port| serves(port.container_port))
-        })?;
+        let container = observed.server(workload)?;
         container.readiness_probe.is_none().then(|| {
             Seen::in_container(workload, &container.name, "readinessProbe", format!(
                 "container {} of {workload} has no readinessProbe: a pod gets requests before its server listens, and keeps getting them when it can no longer serve. Add readinessProbe: {{grpc: {{port: {}}}}}, or tcpSocket in place of grpc if the server has TLS or no grpc.health.v1.Health",

@@ -19,8 +19,8 @@ const DEFAULT_TERMINATION: i64 = 30;
 /// GB030: clients that look names up by their own clock keep the address of a pod that is gone until the answer expires.
 pub(super) fn pre_stop_is_short(observed: &Observed) -> Option<Seen> {
     let wanted = (DNS_TTL + PROPAGATION).as_secs();
-    servers(observed).find_map(|(workload, pod)| {
-        let container = serving(observed, pod)?;
+    servers(observed).find_map(|(workload, _)| {
+        let container = observed.server(workload)?;
         let seen = match pre_stop(container) {
             Hook::Sleeps(seconds) if seconds < i64::try_from(wanted).ok()? => format!("sleeps {seconds} s in its preStop hook"),
             Hook::Absent => "has no preStop hook".into(),
@@ -38,16 +38,16 @@ pub(super) fn pre_stop_is_short(observed: &Observed) -> Option<Seen> {
 /// GB031: the kubelet kills a pod in the middle of its graceful stop.
 pub(super) fn termination_is_short(observed: &Observed) -> Option<Seen> {
     servers(observed).find_map(|(workload, pod)| {
-        let container = serving(observed, pod)?;
+        let container = observed.server(workload)?;
         let Hook::Sleeps(sleep) = pre_stop(container) else {
             return None;
         };
         let period = pod.termination_grace_period_seconds.unwrap_or(DEFAULT_TERMINATION);
-        (period < sleep + DRAIN).then(|| {
+        (period < sleep.saturating_add(DRAIN)).then(|| {
             Seen::in_workload(workload, "spec.template.spec.terminationGracePeriodSeconds", format!(
                 "{workload} gives its pods {period} s to end, of which the preStop hook of container {} sleeps {sleep}: running requests are cut off. Set terminationGracePeriodSeconds to {} or more",
                 container.name,
-                sleep + 30,
+                sleep.saturating_add(30),
             ))
         })
     })
@@ -59,13 +59,13 @@ pub(super) fn rollout_is_fast(observed: &Observed) -> Option<Seen> {
     servers(observed).find_map(|(workload, _)| {
         let replicas = i64::from(workload.replicas);
         let at_once = workload.at_once.max(1);
-        let batches = (replicas + at_once - 1) / at_once;
-        let pace = batches * i64::from(workload.min_ready_seconds);
+        let batches = replicas.saturating_add(at_once - 1) / at_once;
+        let pace = batches.saturating_mul(i64::from(workload.min_ready_seconds));
         let by_itself = replicas > 1 && workload.update != Update::OnDelete;
         (by_itself && pace < wanted).then(|| {
             Seen::in_workload(workload, "spec.minReadySeconds", format!(
                 "a rollout of {workload} may replace all {replicas} pods within {pace} s and their start, while DNS clients may look again only after {wanted} s: for a moment one may know no pod that lives. Set minReadySeconds to {}",
-                (wanted + batches - 1) / batches.max(1),
+                wanted.saturating_add(batches - 1) / batches.max(1),
             ))
         })
     })
@@ -76,24 +76,6 @@ fn servers(observed: &Observed) -> impl Iterator<Item = (&Workload, &PodSpec)> {
     observed
         .serving_workloads()
         .filter_map(|workload| Some((workload, workload.template.spec.as_ref()?)))
-}
-
-fn serving<'a>(observed: &Observed, pod: &'a PodSpec) -> Option<&'a Container> {
-    let serves = |number| {
-        observed
-            .backend
-            .spec
-            .ports
-            .iter()
-            .any(|port| port.target() == number)
-    };
-    pod.containers.iter().find(|container| {
-        container
-            .ports
-            .iter()
-            .flatten()
-            .any(|port| serves(port.container_port))
-    })
 }
 
 /// What a container does before it is told to end.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::group::Backend;
 use crate::api::{AgeMode, ConnectionAge, GoDuration, GrpcBackend, Knob};
 use crate::findings::{self, Severity};
-use crate::observed::{Observed, Workload};
+use crate::observed::Observed;
 use crate::presets;
 
 /// As YAML, with comments where only the owner knows.
@@ -99,8 +99,9 @@ fn mend(age: &mut ConnectionAge) {
 /// An image whose name is that of a preset with a knob.
 fn known_server(observed: &Observed) -> Option<(&'static str, ConnectionAge)> {
     let plain = |text: &str| text.to_lowercase().replace(['-', '_'], "");
-    let images = observed.serving_workloads().flat_map(Workload::containers);
-    let names: Vec<String> = images
+    let servers = observed.serving_workloads();
+    let names: Vec<String> = servers
+        .filter_map(|workload| observed.server(workload))
         .filter_map(|container| container.image.as_deref())
         .filter_map(|image| image.rsplit('/').next()?.split([':', '@']).next())
         .map(plain)

@@ -252,7 +252,7 @@ impl From<Deployment> for Workload {
                 Some("Recreate") => Update::Recreate,
                 _ => Update::Rolling,
             },
-            at_once: surge + missing,
+            at_once: surge.saturating_add(missing),
             min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
             paused: spec.paused == Some(true),
             ordered: false,
@@ -320,7 +320,7 @@ impl From<DaemonSet> for Workload {
                 Some("OnDelete") => Update::OnDelete,
                 _ => Update::Rolling,
             },
-            at_once: most(rolling.max_unavailable, 1) + most(rolling.max_surge, 0),
+            at_once: most(rolling.max_unavailable, 1).saturating_add(most(rolling.max_surge, 0)),
             min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
             paused: false,
             ordered: false,
@@ -343,7 +343,7 @@ fn part(value: &IntOrString, replicas: i32, up: bool) -> i64 {
     };
     let hundredths = i64::from(replicas).saturating_mul(percent);
     if up {
-        (hundredths + 99) / 100
+        hundredths.saturating_add(99) / 100
     } else {
         hundredths / 100
     }

@@ -83,3 +83,51 @@ fn a_gossip_ring_joins_nothing() {
     let names: Vec<String> = found.iter().map(|own| own.observed.name()).collect();
     assert_eq!(names, ["distributor", "querier"]);
 }
+
+#[test]
+fn a_sidecar_chooses_no_preset() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let found = backends(&[&root.join("image-of-a-sidecar.yaml")]);
+    let fixed = manifests::fix(&found[0]);
+    assert!(!fixed.contains("preset: Thanos"), "{fixed}");
+}
+
+/// Numbers as large as they can be written: no sum of them may end the program.
+#[test]
+fn the_largest_numbers_are_borne() {
+    let file = std::env::temp_dir().join(format!("evenkeel-large-{}.yaml", std::process::id()));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let set = fs::read_to_string(root.join("first-day.yaml")).unwrap();
+    assert!(set.contains("      containers:"), "{set}");
+    let most = i64::MAX;
+    for share in [
+        format!("'{most}%'"),
+        format!("'-{most}%'"),
+        "'0%'".into(),
+        i32::MAX.to_string(),
+    ] {
+        let rolling = format!("rollingUpdate: {{maxSurge: {share}, maxUnavailable: {share}}}");
+        for (kind, field) in [
+            ("Deployment", "strategy"),
+            ("DaemonSet", "updateStrategy"),
+            ("StatefulSet", "updateStrategy"),
+        ] {
+            let large = format!(
+                "  {field}: {{{rolling}}}\n  replicas: {}\n  minReadySeconds: {}\n  template:",
+                i32::MAX,
+                i32::MAX
+            );
+            let stop = format!("      terminationGracePeriodSeconds: {most}\n      containers:");
+            let set = set
+                .replace("kind: Deployment", &format!("kind: {kind}"))
+                .replace("  template:", &large)
+                .replace("      containers:", &stop)
+                .replace("          ports:", &format!("          lifecycle: {{preStop: {{sleep: {{seconds: {most}}}}}}}\n          ports:"));
+            fs::write(&file, set).unwrap();
+            for backend in backends(&[&file]) {
+                let _ = crate::findings::ask(&backend.observed);
+            }
+        }
+    }
+    fs::remove_file(&file).unwrap();
+}
