@@ -34,10 +34,7 @@ fn absent_from_guess(observed: &Observed) -> Option<Seen> {
     let server = observed.serving_workloads().next()?;
     let speaks = |workload: &Workload| {
         let text = serde_json::to_string(workload.containers()).unwrap_or_default();
-        let text = text.to_lowercase().replace(['-', '_', '.'], "");
-        ["connectionage", "connage", "maxage"]
-            .iter()
-            .any(|word| text.contains(word))
+        text.split(['"', ' ', '=', ',', ';']).any(speaks_of_an_age)
     };
     (services::wants_balance(observed) && !observed.serving_workloads().any(speaks)).then(|| {
         let message = format!(
@@ -46,6 +43,14 @@ fn absent_from_guess(observed: &Observed) -> Option<Seen> {
         );
         Seen::in_workload(server, "spec.template.spec.containers", message)
     })
+}
+
+/// Whether a name is that of a connection's age. Caches and cookies have a maximum age too.
+fn speaks_of_an_age(name: &str) -> bool {
+    let name = name.to_lowercase().replace(['-', '_', '.'], "");
+    let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    has(&["connectionage", "connage"])
+        || has(&["maxage"]) && has(&["grpc", "conn", "keepalive", "server"])
 }
 
 /// GB022: the resolvers of most languages wait 30 seconds between two look-ups, that of .NET 15.

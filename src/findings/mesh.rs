@@ -1,10 +1,12 @@
 //! Service meshes.
 
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 
 use crate::observed::{Observed, Workload, mesh_proxy};
 
 use super::Seen;
+use super::services::both;
 
 /// GB028: a proxy beside the server balances requests already.
 pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
@@ -19,9 +21,9 @@ pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
     let seen = of_pods.or_else(|| {
         let (workload, mesh) = observed
             .serving_workloads()
-            .find_map(|workload| Some((workload, injected(workload)?)))?;
+            .find_map(|workload| Some((workload, injected(observed, workload)?)))?;
         Some(format!(
-            "{workload} asks {mesh} to put a proxy beside its server"
+            "{workload} asks {mesh} to put a proxy before its server"
         ))
     })?;
     Some(Seen::in_backend(
@@ -33,8 +35,8 @@ pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
     ))
 }
 
-/// The mesh that a template asks for a proxy. What a namespace asks for is not known here.
-pub(super) fn injected(workload: &Workload) -> Option<&'static str> {
+/// The mesh that a template asks for a proxy that balances requests. What a namespace asks for is not known here.
+pub(super) fn injected(observed: &Observed, workload: &Workload) -> Option<&'static str> {
     let metadata = workload.template.metadata.as_ref()?;
     let says = |key: &str, values: &[&str]| {
         [&metadata.labels, &metadata.annotations]
@@ -48,8 +50,15 @@ pub(super) fn injected(workload: &Workload) -> Option<&'static str> {
     let meshes = [
         ("Linkerd", "linkerd.io/inject", &["enabled", "ingress"][..]),
         ("Istio", "sidecar.istio.io/inject", &["true"]),
-        ("Istio", "istio.io/dataplane-mode", &["ambient"]),
     ];
-    let mesh = meshes.iter().find(|(_, key, values)| says(key, values))?;
-    Some(mesh.0)
+    if let Some(mesh) = meshes.iter().find(|(_, key, values)| says(key, values)) {
+        return Some(mesh.0);
+    }
+    // By itself ambient mode carries bytes: requests are seen by a waypoint only.
+    let ambient = says("istio.io/dataplane-mode", &["ambient"]);
+    let waypoint = |service: &Service| {
+        let name = service.labels().get("istio.io/use-waypoint");
+        name.is_some_and(|name| !name.is_empty() && name != "none")
+    };
+    (ambient && both(observed).any(waypoint)).then_some("Istio")
 }

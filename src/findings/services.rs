@@ -26,7 +26,7 @@ pub(super) fn only_cluster_ip(observed: &Observed) -> Option<Seen> {
 /// with names of their own are dialled by those, and a mesh balances by itself.
 pub(super) fn wants_balance(observed: &Observed) -> bool {
     let otherwise = |workload: &Workload| {
-        workload.kind == Kind::StatefulSet || mesh::injected(workload).is_some()
+        workload.kind == Kind::StatefulSet || mesh::injected(observed, workload).is_some()
     };
     // What a namespace's label asks for shows only in its pods.
     let meshed = observed.pods.iter().any(|pod| mesh_proxy(pod).is_some());
@@ -39,7 +39,7 @@ pub(super) fn headless_port_differs(observed: &Observed) -> Option<Seen> {
     let name = service.name_any();
     ports(service).iter().enumerate().find_map(|(index, port)| {
         let target = target(observed, port)?;
-        (target != port.port).then(|| {
+        (target != port.port && serves(observed, target)).then(|| {
             let number = port.port;
             let message = format!(
                 "headless Service {name} has port {number} for the pods' port {target}: nothing translates on that way, clients get the pods' addresses and connect to {number}, where nobody listens. Set its port to {target}, and have clients dial that"
@@ -124,11 +124,8 @@ pub(super) fn ties_clients(observed: &Observed) -> Option<Seen> {
 /// GB082: meshes, gateways and dashboards tell gRPC by the port's name or its protocol.
 pub(super) fn protocol_unsaid(observed: &Observed) -> Option<Seen> {
     both(observed).find_map(|service| {
-        let serves = |port: &ServicePort| {
-            let target = target(observed, port);
-            let ports = &observed.backend.spec.ports;
-            ports.iter().any(|own| Some(own.target()) == target)
-        };
+        let serves =
+            |port: &ServicePort| target(observed, port).is_some_and(|to| serves(observed, to));
         let unsaid = |port: &ServicePort| port.app_protocol.is_none() && !says_grpc(port.name.as_deref());
         let mut all = ports(service).iter().enumerate();
         let (index, port) = all.find(|(_, port)| serves(port) && unsaid(port))?;
@@ -141,12 +138,14 @@ pub(super) fn protocol_unsaid(observed: &Observed) -> Option<Seen> {
     })
 }
 
-/// Whether a port's name says gRPC: as Istio reads it, and as people put it the other way round. gRPC-Web is HTTP/1.1 too.
+/// Whether a port's name says gRPC: as Istio reads it, and as people put it the other way round. gRPC-Web is HTTP/1.1 too, and what a
+/// gateway to gRPC listens for is REST.
 pub fn says_grpc(name: Option<&str>) -> bool {
     name.is_some_and(|name| {
         let name = name.to_ascii_lowercase();
-        let mut words = name.split('-');
-        !name.contains("web") && words.any(|word| matches!(word, "grpc" | "grpcs" | "h2c"))
+        let words = || name.split('-');
+        let other = name.contains("web") || words().any(|word| matches!(word, "gateway" | "gw"));
+        !other && words().any(|word| matches!(word, "grpc" | "grpcs" | "h2c"))
     })
 }
 
@@ -176,6 +175,12 @@ pub fn named(workload: &Workload, name: &str) -> Option<i32> {
         .into_iter()
         .find(|port| port.name.as_deref() == Some(name))
         .map(|port| port.container_port)
+}
+
+/// Whether a port of the pods is one of the backend's; others are not its business.
+fn serves(observed: &Observed, number: i32) -> bool {
+    let mut ports = observed.backend.spec.ports.iter();
+    ports.any(|port| port.target() == number)
 }
 
 /// The Services that there are, the headless one last.
