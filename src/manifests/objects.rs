@@ -9,7 +9,8 @@ use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::node::Node;
+use super::node::{Content, Node};
+use super::yaml::hint;
 use crate::api::GrpcBackend;
 use crate::observed::{Autoscaler, Observer, Workload};
 
@@ -288,6 +289,15 @@ where
     })
 }
 
+/// What is said more of an object that has the texts of a template.
+fn template(node: &Node) -> Option<&'static str> {
+    match &node.content {
+        Content::Scalar(value) => Some(hint(value.as_str()?)).filter(|hint| !hint.is_empty()),
+        Content::List(items) => items.iter().find_map(|item| template(item)),
+        Content::Map(entries) => entries.iter().find_map(|(_, _, value)| template(value)),
+    }
+}
+
 fn parsed<T: DeserializeOwned>(kind: &str, source: &Source) -> Result<T, String> {
     let value = source.node.value();
     let name = value["metadata"]["name"].as_str().map(str::to_owned);
@@ -299,8 +309,9 @@ fn parsed<T: DeserializeOwned>(kind: &str, source: &Source) -> Result<T, String>
     let name = name.ok_or_else(|| format!("{kind} without metadata.name: give it one"))?;
     serde_json::from_value(value).map_err(|error| {
         let error: String = error.to_string().chars().take(200).collect();
+        let hint = template(&source.node).unwrap_or_default();
         format!(
-            "{kind} {name} is not one that the API server would take ({error}): mend that first"
+            "{kind} {name} is not one that the API server would take ({error}): mend that first{hint}"
         )
     })
 }

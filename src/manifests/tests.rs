@@ -144,6 +144,25 @@ fn a_template_is_told_from_a_manifest() {
     let told = refusal("kind: Service\n{{- if .Values.x }}\na: b: c\n{{- end }}\n");
     assert!(told.why.contains("helm template"), "{told}");
     assert!(!refusal("a: b: c\n").why.contains("helm"));
+    for text in [
+        "a: {{ .Values.a }}\n",
+        "a: 1\n{{ .Values.b }}: 2\n",
+        "{{- if .a }}\na: 1\n{{- end }}\n",
+    ] {
+        assert!(refusal(text).why.contains("helm template"), "{text}");
+    }
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {replicas: '{{ .Values.n }}'}\n";
+    let mut objects = Objects::default();
+    objects.add(
+        &"f".into(),
+        Rc::clone(&documents(text).unwrap()[0]),
+        "default",
+    );
+    assert!(
+        objects.faults[0].message.contains("helm template"),
+        "{:?}",
+        objects.faults
+    );
     assert!(refusal("{a: 1}: b\n").why.contains("as a key"));
 }
 

@@ -103,7 +103,8 @@ pub fn read(
             }
         }
         let ended = matches!(event, Event::DocumentEnd);
-        composer.take(event, span.start.line())?;
+        let taken = composer.take(event, span.start.line());
+        taken.map_err(|error| Unreadable::new(error.line, error.why + hint(text)))?;
         if ended {
             let done = std::mem::replace(&mut composer, Composer::new(limits));
             done.root.into_iter().for_each(&mut take);
@@ -112,16 +113,19 @@ pub fn read(
     Ok(())
 }
 
-/// The parser's own words, and the remedy where a template was meant to be rendered first.
+/// The parser's own words, and the remedy.
 fn told(text: &str, error: &ScanError) -> Unreadable {
-    let line = error.marker().line();
-    let is_template = text.contains("{{") && text.contains("}}");
-    let hint = if is_template {
-        ": it looks like a template, render it first (helm template CHART | evenkeel check -f -)"
+    let why = format!("is not YAML: {}{}", error.info(), hint(text));
+    Unreadable::new(error.marker().line(), why)
+}
+
+/// The remedy where a template was meant to be rendered first.
+pub(super) fn hint(text: &str) -> &'static str {
+    if text.contains("{{") && text.contains("}}") {
+        ": it looks like a template, render it first: helm template CHART | evenkeel check -f -"
     } else {
         ""
-    };
-    Unreadable::new(line, format!("is not YAML: {}{hint}", error.info()))
+    }
 }
 
 /// Makes one document out of events, without recursion.
