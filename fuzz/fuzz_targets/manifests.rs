@@ -21,6 +21,6 @@ fuzz_target!(|bytes: &[u8]| {
             let (_, line) = backend.locate(&seen.place);
             assert!(line <= bytes.len() + 1);
         }
-        let _ = fix(&backend);
+        let _ = fix(&backend, true);
     }
 });

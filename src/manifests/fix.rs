@@ -11,8 +11,9 @@ use crate::findings::{self, Severity};
 use crate::observed::Observed;
 use crate::presets;
 
-/// As YAML, with comments where only the owner knows.
-pub fn fix(backend: &Backend) -> String {
+/// As YAML, with comments where only the owner knows. The namespace is left out where nobody gave it: `is_given` says that it was
+/// asked for.
+pub fn fix(backend: &Backend, is_given: bool) -> String {
     let observed = &backend.observed;
     let mut resource = observed.backend.clone();
     let mut notes = Vec::new();
@@ -36,6 +37,9 @@ pub fn fix(backend: &Backend) -> String {
         }
     }
     resource.status = None;
+    if !is_given && !backend.names_its_namespace() {
+        resource.metadata.namespace = None;
+    }
     let mut text = String::new();
     if let Some(how) = &backend.how {
         let _ = writeln!(text, "# Guessed: {how}.");

@@ -40,6 +40,14 @@ impl Backend {
     }
 }
 
+impl Backend {
+    /// Whether the namespace stands in what is there, rather than being where things go that name none.
+    pub fn names_its_namespace(&self) -> bool {
+        let metadata = self.main.node.get("metadata");
+        metadata.is_some_and(|metadata| metadata.get("namespace").is_some())
+    }
+}
+
 /// Every backend, those that somebody wrote first, each by namespace and name.
 pub fn backends(objects: &Objects) -> Vec<Backend> {
     let is_known = |workload: &Placed<Workload>| {

@@ -38,7 +38,7 @@ fn no_fix_is_refused() {
         if fixes.iter().any(|backend| backend.how.is_none()) {
             continue;
         }
-        let fixes: Vec<String> = fixes.iter().map(manifests::fix).collect();
+        let fixes: Vec<String> = fixes.iter().map(|own| manifests::fix(own, false)).collect();
         let text = fixes.join("---\n");
         if to_change.iter().any(|note| text.contains(note)) {
             continue;
@@ -65,7 +65,7 @@ fn no_fix_is_refused() {
 fn ports_are_those_that_clients_dial() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let found = backends(&[&root.join("peers-stand-first.yaml")]);
-    let fixed = manifests::fix(&found[0]);
+    let fixed = manifests::fix(&found[0], false);
     assert!(fixed.contains("port: 443\n    targetPort: 8081"), "{fixed}");
     assert!(fixed.contains("name: rng-grpc-headless"), "{fixed}");
     assert!(
@@ -88,7 +88,7 @@ fn a_gossip_ring_joins_nothing() {
 fn a_sidecar_chooses_no_preset() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let found = backends(&[&root.join("image-of-a-sidecar.yaml")]);
-    let fixed = manifests::fix(&found[0]);
+    let fixed = manifests::fix(&found[0], false);
     assert!(!fixed.contains("preset: Thanos"), "{fixed}");
 }
 
@@ -130,4 +130,19 @@ fn the_largest_numbers_are_borne() {
         }
     }
     fs::remove_file(&file).unwrap();
+}
+
+/// A namespace that nobody wrote is that of whoever applies it.
+#[test]
+fn no_namespace_is_made_up() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let set = fs::read_to_string(root.join("first-day.yaml")).unwrap();
+    let file = std::env::temp_dir().join(format!("evenkeel-nowhere-{}.yaml", std::process::id()));
+    fs::write(&file, set.replace(", namespace: shop", "")).unwrap();
+    let unwritten = backends(&[&file]);
+    fs::remove_file(&file).unwrap();
+    assert!(!manifests::fix(&unwritten[0], false).contains("namespace:"));
+    assert!(manifests::fix(&unwritten[0], true).contains("namespace: default"));
+    let written = backends(&[&root.join("first-day.yaml")]);
+    assert!(manifests::fix(&written[0], false).contains("namespace: shop"));
 }

@@ -44,7 +44,7 @@ pub struct Check {
     #[arg(long, requires = "cluster", conflicts_with = "files")]
     context: Option<String>,
     /// How it is printed.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    #[arg(short, long, value_enum, default_value_t = Output::Text, conflicts_with = "fix")]
     output: Output,
     /// From which severity on the exit status is 1.
     #[arg(long, value_enum, default_value_t = FailOn::Error)]
@@ -53,6 +53,9 @@ pub struct Check {
     #[arg(long)]
     fix: bool,
 }
+
+/// Code scanning drops what has no file.
+const NO_LINES: &str = "-o sarif is for code scanning, which wants the lines of files, and what runs in a cluster has none: use -o json with --cluster, or -f";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Output {
@@ -88,6 +91,10 @@ impl FailOn {
 impl Check {
     /// Checks, prints, and says by the exit status how it went.
     pub fn main(self) -> anyhow::Result<ExitCode> {
+        if self.cluster && matches!(self.output, Output::Sarif) {
+            eprintln!("Error: {NO_LINES}");
+            return Ok(ExitCode::from(2));
+        }
         let objects = match self.objects() {
             Ok(objects) => objects,
             Err(error) => {
@@ -124,7 +131,9 @@ impl Check {
 
     fn text(&self, report: &Report, backends: &[Backend]) -> anyhow::Result<String> {
         if self.fix {
-            let fixes: Vec<String> = backends.iter().map(manifests::fix).collect();
+            let is_given = self.cluster || self.namespace.is_some();
+            let fixes = backends.iter();
+            let fixes: Vec<String> = fixes.map(|own| manifests::fix(own, is_given)).collect();
             return Ok(fixes.join("---\n"));
         }
         Ok(match self.output {

@@ -144,7 +144,7 @@ fn a_fix_is_read_again() {
         let objects = read::all(&[path.display().to_string()], "default", &Limits::default());
         let fixed: Vec<String> = manifests::backends(&objects)
             .iter()
-            .map(manifests::fix)
+            .map(|own| manifests::fix(own, false))
             .collect();
         let directory =
             std::env::temp_dir().join(format!("evenkeel-fix-{}-{set}", std::process::id()));
@@ -162,7 +162,7 @@ fn a_fix_is_read_again() {
 fn a_known_image_is_fixed_with_its_preset() {
     let path = corpus().join("thanos-query-three.yaml");
     let objects = read::all(&[path.display().to_string()], "default", &Limits::default());
-    let fixed = manifests::fix(&manifests::backends(&objects)[0]);
+    let fixed = manifests::fix(&manifests::backends(&objects)[0], false);
     assert!(fixed.contains("preset: Thanos"), "{fixed}");
 }
 
@@ -381,12 +381,13 @@ fn what_to_check_is_asked_for() {
         matches.map(|matches| Check::from_arg_matches(&matches).unwrap().cluster)
     };
     assert!(!parse(&["-f", "a.yaml", "-f", "b.yaml"]).unwrap());
-    assert!(parse(&["--cluster", "-A"]).unwrap());
+    assert!(parse(&["--cluster", "-A", "--fix"]).unwrap());
     for wrong in [
         &[][..],
         &["--cluster", "-f", "a"],
         &["-f", "a", "-A"],
         &["--cluster", "-A", "-n", "a"],
+        &["-f", "a", "--fix", "-o", "json"],
     ] {
         assert!(parse(wrong).is_err(), "{wrong:?}");
     }
