@@ -49,6 +49,8 @@ pub struct Observed {
     pub namespace_terminating: bool,
     /// What scales the workloads; none: not known.
     pub autoscalers: Option<Vec<Autoscaler>>,
+    /// They may be read, and could not be this time: what was said of them stands.
+    pub autoscalers_missed: bool,
     /// Who looked.
     pub observer: Observer,
     /// Nobody wrote a GrpcBackend: this one was made up from a workload and its Services.

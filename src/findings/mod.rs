@@ -118,10 +118,18 @@ pub fn ask(observed: &Observed) -> Answers {
     let (able, unchecked): (Vec<&Rule>, Vec<&Rule>) = CATALOGUE
         .iter()
         .partition(|rule| rule.needs.iter().all(|need| need.is_met(observed)));
+    let (held, unchecked): (Vec<&Rule>, Vec<&Rule>) = unchecked
+        .into_iter()
+        .partition(|rule| observed.autoscalers_missed && rule.needs == [Need::Autoscalers]);
+    let held = held.into_iter().filter_map(|rule| {
+        let said = said_before(observed, rule.id)?;
+        Some((rule, Seen::in_backend("spec", said)))
+    });
     let is_ignored = |rule: &Rule| ignored.iter().any(|ignored| ignored.id == rule.id);
     let (kept, mut found): (Vec<_>, Vec<_>) = able
         .into_iter()
         .filter_map(|rule| Some((rule, (rule.check)(observed)?)))
+        .chain(held)
         .partition(|(rule, _)| is_ignored(rule));
     found.sort_by_key(|(rule, _)| (rule.severity, rule.id));
     Answers {

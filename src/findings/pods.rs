@@ -5,7 +5,7 @@ use kube::ResourceExt as _;
 
 use crate::observed::{Kind, Observed};
 
-use super::Seen;
+use super::{Seen, said_before};
 
 /// GB010: without a probe a pod is published from the moment that its process starts.
 pub(super) fn no_readiness_probe(observed: &Observed) -> Option<Seen> {
@@ -27,6 +27,10 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
     let (workload, None) = (serving.next()?, serving.next()) else {
         return None;
     };
+    if observed.autoscalers_missed {
+        let said = said_before(observed, "GB033");
+        return said.map(|said| Seen::in_workload(workload, "spec.replicas", said));
+    }
     let is_its = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none() && workload.owns(pod);
     let pod = observed.pods.iter().find(is_its);
     let pod = pod.map_or_else(String::new, |pod| format!(" ({})", pod.name_any()));
@@ -34,9 +38,14 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
         Kind::DaemonSet => "Have it run on 2 nodes or more",
         Kind::Deployment | Kind::StatefulSet => "Set its replicas to 2 or more",
     };
+    // One that may not be read may set 1 now and 2 in a minute.
+    let unless = match observed.autoscalers {
+        None if workload.kind != Kind::DaemonSet => ", unless an autoscaler sets them",
+        _ => "",
+    };
     let scales = observed.autoscaler(workload).is_some_and(|own| own.max > 1);
     (workload.replicas == 1 && !scales).then(|| {
-        Seen::in_workload(workload, "spec.replicas", format!("{workload} has one pod{pod}, and no other serves: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. {remedy}"))
+        Seen::in_workload(workload, "spec.replicas", format!("{workload} has one pod{pod}, and no other serves: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. {remedy}{unless}"))
     })
 }
 

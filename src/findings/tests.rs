@@ -266,6 +266,38 @@ fn worst_first_and_without_what_is_ignored() {
     assert_eq!((ids(&world).len(), ask(&world).ignored), (3, 0));
 }
 
+/// An API server that is busy for a moment takes nothing back and says nothing new.
+#[test]
+fn what_was_said_of_autoscalers_stands_while_they_cannot_be_read() {
+    let mut world = observed(&json!({}), &deployment(1, true));
+    world.autoscalers_missed = true;
+    assert_eq!(ids(&world), ["GB021"]);
+    assert!(ask(&world).unchecked.is_empty());
+    let said =
+        |id: &str| json!({"id": id, "severity": "Info", "message": format!("{id} was said")});
+    let status = json!({"findings": [said("GB033"), said("GB071")]});
+    world.backend.status = Some(serde_json::from_value(status).unwrap());
+    assert_eq!(ids(&world), ["GB021", "GB071", "GB033"]);
+    assert_eq!(ask(&world).told()[1].message, "GB071 was said");
+}
+
+#[test]
+fn one_pod_may_be_what_an_autoscaler_sets() {
+    let mut world = observed(&age("5m"), &deployment(1, true));
+    world.autoscalers = None;
+    assert!(
+        all(&world)[0]
+            .message
+            .ends_with(", unless an autoscaler sets them")
+    );
+    world.autoscalers = Some(Vec::new());
+    assert!(
+        all(&world)[0]
+            .message
+            .ends_with("Set its replicas to 2 or more")
+    );
+}
+
 #[test]
 fn ids_are_given_once() {
     let mut ids: Vec<_> = CATALOGUE.iter().map(|rule| rule.id).collect();

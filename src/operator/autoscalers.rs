@@ -5,17 +5,25 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 
 use super::context::Scope;
-use super::error::Error;
 use crate::observed::Autoscaler;
 
 /// More than any namespace has that a person looks after.
 const LIMIT: u32 = 500;
 
-/// The autoscalers of a namespace, read live: they decide nothing that is written but findings. None: they may not be read,
-/// or not all of them, so that nothing can be said.
-pub async fn autoscalers(scope: &Scope, namespace: &str) -> Result<Option<Vec<Autoscaler>>, Error> {
+/// What is known of a namespace's autoscalers.
+#[derive(Default)]
+pub struct Seen {
+    /// All of them; none: they may not be read, or not all of them, so that nothing can be said.
+    pub all: Option<Vec<Autoscaler>>,
+    /// The API server gave no answer this time.
+    pub missed: bool,
+}
+
+/// The autoscalers of a namespace, read live. They decide nothing that is written but findings, so that no failure to read
+/// them ends a pass.
+pub async fn autoscalers(scope: &Scope, namespace: &str) -> Seen {
     if !scope.shared.settings.read_autoscalers {
-        return Ok(None);
+        return Seen::default();
     }
     let api = Api::<HorizontalPodAutoscaler>::namespaced(scope.shared.client.clone(), namespace);
     match api.list(&ListParams::default().limit(LIMIT)).await {
@@ -26,11 +34,20 @@ pub async fn autoscalers(scope: &Scope, namespace: &str) -> Result<Option<Vec<Au
                 .as_ref()
                 .is_some_and(|token| !token.is_empty()) =>
         {
-            Ok(None)
+            Seen::default()
         }
-        Ok(list) => Ok(Some(list.items.iter().filter_map(plain).collect())),
-        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
-        Err(error) => Err(Error::from_api("reading HorizontalPodAutoscalers", &error)),
+        Ok(list) => Seen {
+            all: Some(list.items.iter().filter_map(plain).collect()),
+            missed: false,
+        },
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Seen::default(),
+        Err(error) => {
+            tracing::warn!(%error, namespace, "could not read HorizontalPodAutoscalers: what is found of them stays as it was");
+            Seen {
+                all: None,
+                missed: true,
+            }
+        }
     }
 }
 

@@ -57,7 +57,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
             servers::read(scope, backend, refused),
             get::<GrpcBackend>(client, &namespace, &name),
             namespace_terminating(client, backend),
-            autoscalers(scope, &namespace),
+            async { Ok::<_, Error>(autoscalers(scope, &namespace).await) },
         )
     });
     let (
@@ -94,7 +94,8 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         siblings: siblings(scope, backend),
         namespace_terminating,
         published: None,
-        autoscalers,
+        autoscalers: autoscalers.all,
+        autoscalers_missed: autoscalers.missed,
         observer: Observer::Operator,
         guessed: false,
         backend: live,
