@@ -12,6 +12,7 @@ mod group;
 mod guess;
 mod node;
 mod objects;
+mod refused;
 mod scalar;
 mod yaml;
 

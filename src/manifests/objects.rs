@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::node::{Content, Node};
+use super::refused::refused;
 use super::yaml::hint;
 use crate::api::GrpcBackend;
 use crate::observed::{Autoscaler, Observer, Workload};
@@ -193,7 +194,7 @@ impl Objects {
     ) -> Result<(), String> {
         let group = group.split_once('/').map_or("", |(group, _)| group);
         match (group, kind) {
-            ("evenkeel.dev", "GrpcBackend") => self.backends.push(placed(kind, source, namespace)?),
+            ("evenkeel.dev", "GrpcBackend") => self.backend(kind, source, namespace)?,
             ("apps", "Deployment") => self
                 .workloads
                 .push(workload::<Deployment>(kind, source, namespace)?),
@@ -216,6 +217,23 @@ impl Objects {
             }
             _ => *self.skipped.entry(kind.into()).or_default() += 1,
         }
+        Ok(())
+    }
+
+    /// What runs was taken by an API server; what is written will be or not.
+    fn backend(&mut self, kind: &str, source: Source, namespace: &str) -> Result<(), String> {
+        let (file, node) = (source.file.to_string(), Rc::clone(&source.node));
+        let read = placed::<GrpcBackend>(kind, source, namespace);
+        if self.observer == Observer::Manifests {
+            let told = refused(&node, read.as_ref().ok().map(|own| &own.object));
+            let faults = told.into_iter().map(|(line, message)| Fault {
+                file: file.clone(),
+                line,
+                message,
+            });
+            self.faults.extend(faults);
+        }
+        self.backends.push(read?);
         Ok(())
     }
 

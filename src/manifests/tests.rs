@@ -166,6 +166,45 @@ fn a_template_is_told_from_a_manifest() {
     assert!(refusal("{a: 1}: b\n").why.contains("as a key"));
 }
 
+/// A misspelt field is dropped or refused by the API server, and silences nothing here.
+#[test]
+fn a_backend_that_would_be_refused_is_a_fault_at_its_line() {
+    let text = "apiVersion: evenkeel.dev/v1alpha1\nkind: GrpcBackend\nmetadata: {name: w, labels: {a: b}}\nspec:\n  selector: {app: w}\n  \
+        ports: [{port: 80, targetport: 8080}]\n  conectionAge: {maxAge: 5m}\n  connectionAge:\n    maxAge: banana\n    knob: {preset: Nope}\n  \
+        ignoreFindings:\n    - {id: GB021, reason: known}\n    - {id: GB0211, reason: known}\nspecs: {}\n";
+    let mut objects = Objects::default();
+    let node = Rc::clone(&documents(text).unwrap()[0]);
+    objects.add(&"f".into(), node, "default");
+    let faults = objects.faults.iter();
+    let mut said: Vec<_> = faults.map(|own| (own.line, own.message.as_str())).collect();
+    said.sort_unstable();
+    let expected = [
+        (
+            6,
+            "GrpcBackend w: spec.ports[0].targetport is no field of it",
+        ),
+        (7, "GrpcBackend w: spec.conectionAge is no field of it"),
+        (
+            9,
+            "GrpcBackend w: spec.connectionAge.maxAge is banana, which is no duration",
+        ),
+        (
+            10,
+            "GrpcBackend w: spec.connectionAge.knob.preset is Nope, which nobody knows",
+        ),
+        (
+            13,
+            "GrpcBackend w: spec.ignoreFindings[1].id is GB0211, which is no finding's",
+        ),
+        (14, "GrpcBackend w: specs is no field of it"),
+    ];
+    assert_eq!(said.len(), expected.len(), "{said:#?}");
+    for ((line, told), (at, start)) in said.into_iter().zip(expected) {
+        assert_eq!(line, at, "{told}");
+        assert!(told.starts_with(start), "{told}");
+    }
+}
+
 /// In a time that a person waits for, though nothing is reused between the maps.
 #[test]
 fn merges_are_as_fast_as_they_are_long() {
