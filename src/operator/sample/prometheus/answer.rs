@@ -55,7 +55,13 @@ pub type Sample = (Timestamp, Result<exposition::Page, ReadError>);
 
 /// The newest sample of each pod by its name; none: the answer is not that of a Prometheus.
 pub fn samples(body: &[u8], labels: &Arc<[Condition]>) -> Option<HashMap<String, Sample>> {
-    let response: Response = serde_json::from_slice(body).ok()?;
+    let mut response: Response = serde_json::from_slice(body).ok()?;
+    for series in &mut response.data.result {
+        // A pod that could not be read has `up` all the same, and would look idle.
+        if series.label("__name__") == "up" {
+            series.values.retain(|(_, value)| value == "1");
+        }
+    }
     let mut places: BTreeMap<(&str, [&str; PLACES.len()]), Vec<&Series>> = BTreeMap::new();
     for series in &response.data.result {
         let place = PLACES.map(|name| series.label(name));
@@ -217,6 +223,12 @@ mod tests {
     fn an_idle_pod_is_told_from_one_that_is_not_read() {
         let up = series("up", "j", &[], &json!([[100, "1"]]));
         assert_eq!(told(&[up]), Some((100, None)));
+        let failed = series("up", "j", &[], &json!([[100, "1"], [115, "0"]]));
+        assert_eq!(told(std::slice::from_ref(&failed)), Some((100, None)));
+        let before = series(NAME, "j", &[], &json!([[85, "3"], [100, "4"]]));
+        assert_eq!(told(&[before, failed]), Some((100, Some(4.0))));
+        let never = series("up", "j", &[], &json!([[100, "0"], [115, "0"]]));
+        assert_eq!(told(&[never]), None);
         assert_eq!(told(&[]), None);
         assert!(samples(b"<html>", &Arc::default()).is_none());
     }
