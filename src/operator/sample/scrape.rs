@@ -20,7 +20,7 @@ use crate::balance::{ScrapeError, families::Condition};
 use crate::names;
 
 /// For the connection, the request and the whole answer.
-const TIMEOUT: Duration = Duration::from_secs(2);
+pub const TIMEOUT: Duration = Duration::from_secs(2);
 /// OpenMetrics first: only there can be told whether the page is whole.
 pub const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,\
                       application/openmetrics-text;version=0.0.1;q=0.5,\

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 
 use super::credentials::Secured;
 use super::lanes::Lanes;
-use super::scrape::scrape;
+use super::scrape::{TIMEOUT, scrape};
 use super::targets::{Endpoint, Page, endpoint};
-use super::turns::turn;
+use super::turns::{turn, window};
 use super::{Answer, Asked};
 use crate::api::GrpcBackend;
 use crate::balance::ScrapeError;
@@ -78,7 +78,7 @@ impl Scrapes {
             let ask = Ask {
                 uid: uid.clone(),
                 name: endpoint.target.name.clone(),
-                turn: begun + turn(uid, interval),
+                turn: begun + turn(uid, window(interval, TIMEOUT)),
                 has_hung: self.hung.contains(uid),
                 pods: self.pods.clone(),
                 way: way.clone(),

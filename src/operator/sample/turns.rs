@@ -10,6 +10,12 @@ pub fn turn(uid: &str, interval: Duration) -> Duration {
     interval.mul_f64(f64::from(part) / (f64::from(u32::MAX) + 1.0))
 }
 
+/// The part of the interval that turns lie in: one at its very end would not have its answer before the next begins, and would be
+/// passed over in that one. What is asked may take `longest`; half the interval is left in any case.
+pub fn window(interval: Duration, longest: Duration) -> Duration {
+    interval.saturating_sub(longest).max(interval / 2)
+}
+
 /// FNV-1a, and a last stir, since names of pods differ in their last letters.
 fn hash(text: &str) -> u64 {
     let mut hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
@@ -42,6 +48,19 @@ mod tests {
             assert!(twice.abs_diff(at * 2) < Duration::from_micros(1), "{uid}");
         }
         assert_eq!(turn("x", Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_is_asked_last_can_answer_within_the_interval() {
+        let longest = Duration::from_secs(2);
+        for number in 0..1000 {
+            let at = turn(&uid(number), window(INTERVAL, longest));
+            assert!(at + longest < INTERVAL, "{number}: {at:?}");
+        }
+        assert_eq!(
+            window(Duration::from_secs(3), longest),
+            Duration::from_millis(1500)
+        );
     }
 
     /// Neighbours differ in one letter, and are spread all the same: no tenth of the interval has twice its share, or half.
