@@ -1,5 +1,7 @@
 //! `evenkeel run`: the operator's flags and its log.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,6 +66,16 @@ pub struct Run {
     log_format: LogFormat,
 }
 
+/// As whom the Lease is held. Outside a pod of the chart's the process's number alone would not do: it is 1 in every container, and
+/// whoever finds its own name in the Lease acts.
+fn identity(pod: Option<String>) -> String {
+    pod.filter(|name| !name.is_empty()).unwrap_or_else(|| {
+        // The standard library's keys are random in each process, and differ each time.
+        let random = RandomState::new().build_hasher().finish();
+        format!("process-{}-{random:016x}", std::process::id())
+    })
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = GoDuration::new(text.to_owned());
     duration.get().map_err(|error| error.to_string())
@@ -105,12 +117,10 @@ impl Run {
                         "--leader-election needs --lease-namespace (or the variable POD_NAMESPACE)"
                     )
                 })?;
-            let identity = std::env::var("POD_NAME")
-                .unwrap_or_else(|_| format!("process-{}", std::process::id()));
             Some(LeaseSettings {
                 namespace,
                 name: self.lease_name,
-                identity,
+                identity: identity(std::env::var("POD_NAME").ok()),
             })
         } else {
             None
@@ -135,5 +145,20 @@ impl Run {
             health_address: self.health_address,
             lease,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_processes_never_hold_the_lease_by_one_name() {
+        assert_eq!(identity(Some("evenkeel-0".into())), "evenkeel-0");
+        for nameless in [None, Some(String::new())] {
+            let other = identity(None);
+            assert_ne!(identity(nameless), other);
+            assert!(other.starts_with(&format!("process-{}-", std::process::id())));
+        }
     }
 }
