@@ -1,6 +1,6 @@
 //! What Prometheus answers, as pages like those of the pods themselves. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -12,16 +12,17 @@ use crate::balance::families::Condition;
 
 /// Labels that tell where Prometheus read a series. A pod may be read in several ways: by two monitors, or at the ports of the server
 /// and of a sidecar. Adding these up would count each request twice.
-const PLACES: [&str; 8] = [
+const PLACES: [&str; 5] = [
     "job",
     "instance",
-    "endpoint",
-    "service",
-    "container",
     "prometheus",
     "prometheus_replica",
     "cluster",
 ];
+
+/// Such labels that a pod's series may have of their own, as families have `service`: they tell only where the pod's `up`, which has
+/// none of its own, has the same.
+const SHARED: [&str; 3] = ["endpoint", "service", "container"];
 
 #[derive(Deserialize)]
 struct Response {
@@ -45,6 +46,10 @@ impl Series {
         self.metric.get(name).map_or("", String::as_str)
     }
 
+    fn is_up(&self) -> bool {
+        self.label("__name__") == "up"
+    }
+
     fn newest(&self) -> f64 {
         self.values.last().map_or(f64::NEG_INFINITY, |(at, _)| *at)
     }
@@ -58,18 +63,27 @@ pub fn samples(body: &[u8], labels: &Arc<[Condition]>) -> Option<HashMap<String,
     let mut response: Response = serde_json::from_slice(body).ok()?;
     for series in &mut response.data.result {
         // A pod that could not be read has `up` all the same, and would look idle.
-        if series.label("__name__") == "up" {
+        if series.is_up() {
             series.values.retain(|(_, value)| value == "1");
         }
     }
-    let mut places: BTreeMap<(&str, [&str; PLACES.len()]), Vec<&Series>> = BTreeMap::new();
-    for series in &response.data.result {
-        let place = PLACES.map(|name| series.label(name));
-        let key = (series.label("pod"), place);
+    let result = &response.data.result;
+    let ups = result.iter().filter(|series| series.is_up());
+    let read_at: HashSet<_> = ups
+        .flat_map(|up| SHARED.map(|name| (up.label("pod"), name, up.label(name))))
+        .collect();
+    let mut places: BTreeMap<_, Vec<&Series>> = BTreeMap::new();
+    for series in result {
+        let pod = series.label("pod");
+        let shared = SHARED.map(|name| {
+            let label = series.label(name);
+            read_at.get(&(pod, name, label)).map(|_| label)
+        });
+        let key = (pod, PLACES.map(|name| series.label(name)), shared);
         places.entry(key).or_default().push(series);
     }
     let mut pods: HashMap<String, (Rank, Sample)> = HashMap::new();
-    for ((pod, _), series) in places {
+    for ((pod, ..), series) in places {
         let newest = series.iter().map(|series| series.newest());
         let newest = newest.fold(f64::NEG_INFINITY, f64::max);
         let Some(at) = timestamp(newest) else {
@@ -127,6 +141,9 @@ fn page(
         text.push('"');
         for (name, label) in &series.metric {
             if name != "__name__" {
+                // Where Prometheus has set a label that the pod has too, it has renamed the pod's.
+                let own = series.metric.get(&format!("exported_{name}"));
+                let label = own.unwrap_or(label);
                 text.push_str(",\"");
                 escaped(&mut text, name);
                 text.push_str("\"=\"");
@@ -217,6 +234,47 @@ mod tests {
         let sidecar = series("istio_requests_total", "s", &[], &json!([[120, "9"]]));
         let own = series(NAME, "j", &[], &json!([[100, "4"]]));
         assert_eq!(told(&[sidecar, own]), Some((100, Some(4.0))));
+    }
+
+    #[test]
+    fn a_pod_s_own_label_service_is_no_place() {
+        let told = |up: &[(&str, &str)], first: &[(&str, &str)], second: &[(&str, &str)]| {
+            let of = |name, labels, value| series(name, "j", labels, &json!([[100, value]]));
+            let name = "grpc_requests_received_total";
+            let result = [
+                of("up", up, "1"),
+                of(name, first, "4"),
+                of(name, second, "7"),
+            ];
+            let body = json!({"data": {"result": result}});
+            let mut samples = samples(body.to_string().as_bytes(), &Arc::default()).unwrap();
+            let page = samples.remove("a").unwrap().1.unwrap();
+            let meter = MeterId::named("PrometheusNet").unwrap();
+            page.counters(meter).started.unwrap()
+        };
+        let (cart, search) = (("service", "shop.Cart"), ("service", "shop.Search"));
+        let health = "grpc.health.v1.Health";
+        // By a PodMonitor.
+        assert!((told(&[], &[cart], &[search]) - 11.0).abs() < 0.1);
+        assert!((told(&[], &[("service", health)], &[search]) - 7.0).abs() < 0.1);
+        // By a ServiceMonitor, as it is and with honorLabels.
+        let at = ("service", "shop");
+        let renamed = [at, ("exported_service", health)];
+        let other = [at, ("exported_service", "shop.Search")];
+        assert!((told(&[at], &renamed, &other) - 7.0).abs() < 0.1);
+        assert!((told(&[at], &[at, ("exported_service", "shop.Cart")], &other) - 11.0).abs() < 0.1);
+        assert!((told(&[at], &[cart], &[search]) - 11.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn a_pod_that_is_read_through_two_services_counts_once() {
+        let through = |service, value| {
+            let of =
+                |name, value| series(name, "j", &[("service", service)], &json!([[100, value]]));
+            [of("up", "1"), of(NAME, value)]
+        };
+        let both = [through("shop", "4"), through("shop-headless", "4")].concat();
+        assert_eq!(told(&both), Some((100, Some(4.0))));
     }
 
     #[test]
