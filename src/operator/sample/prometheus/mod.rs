@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -117,6 +117,7 @@ impl Prometheus {
                 .iter()
                 .map(|endpoint| endpoint.target.name.as_str())
                 .collect();
+            let _place = self.place(TIMEOUT).await?;
             let query = query::query(namespace, &pods, asked.family, RANGE.max(interval * 2));
             let body = self.ask(&query).await?;
             let mut samples = answer::samples(&body, &asked.labels)
@@ -130,8 +131,15 @@ impl Prometheus {
         Ok(answers)
     }
 
+    /// A place for one query, kept until its answer is read: an answer takes memory for as long. None is never closed.
+    async fn place(&self, longest: Duration) -> Result<Option<SemaphorePermit<'_>>, MetricsState> {
+        let place = tokio::time::timeout(longest, self.places.acquire()).await;
+        place
+            .map(Result::ok)
+            .map_err(|_| failed("is busy with its questions about other resources"))
+    }
+
     async fn ask(&self, query: &str) -> Result<Bytes, MetricsState> {
-        let _place = self.places.acquire().await;
         tokio::time::timeout(TIMEOUT, self.connected(query))
             .await
             .unwrap_or_else(|_| Err(failed("did not answer in time")))

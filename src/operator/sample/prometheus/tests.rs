@@ -140,6 +140,21 @@ async fn what_is_no_answer_is_named() {
     }
 }
 
+#[tokio::test]
+async fn who_waits_too_long_for_a_place_is_told() {
+    let prometheus = Prometheus::new(&settings("http://127.0.0.1:9090")).unwrap();
+    let moment = Duration::from_millis(10);
+    let mut held = Vec::new();
+    for _ in 0..QUERIES {
+        held.push(prometheus.place(moment).await.unwrap());
+    }
+    let obstacle = prometheus.place(moment).await.err().unwrap();
+    assert_eq!(obstacle.reason, MetricsReason::ScrapeFailed);
+    assert!(obstacle.message.contains("is busy"), "{}", obstacle.message);
+    held.pop();
+    assert!(prometheus.place(moment).await.is_ok());
+}
+
 #[test]
 fn settings_that_cannot_be_meant_so_are_refused() {
     let with = |url: &str, token: bool| Settings {
