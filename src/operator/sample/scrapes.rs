@@ -1,6 +1,7 @@
 //! The scrapes of one backend, all through the interval.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +104,18 @@ impl Scrapes {
         self.answers.push(answer);
     }
 
+    /// Goes on with them until some other work is done: those under way hold places that other backends wait for.
+    pub async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = self.next() => {}
+            }
+        }
+    }
+
     /// What has been answered since this was last asked for.
     pub fn take(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.answers)
@@ -153,5 +166,33 @@ impl Ask {
         let endpoint = endpoint(&pod, &self.way.asked.place)?;
         (endpoint.target.uid == self.uid && selects(&backend.spec.selector, labels))
             .then_some(endpoint.page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::store;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn scrapes_go_on_beside_other_work() {
+        let (pods, _) = store();
+        let mut scrapes = Scrapes::new(pods, Arc::new(Lanes::new(1)));
+        let (sender, receiver) = futures::channel::oneshot::channel();
+        scrapes.waited_for.insert("u".into());
+        scrapes.under_way.push(Box::pin(async {
+            sender.send(7).unwrap();
+            let answer = Answer {
+                uid: "u".into(),
+                at: Timestamp::now(),
+                page: Err(ScrapeError::Timeout),
+            };
+            ("u".to_owned(), Some(answer))
+        }));
+        // It ends only if the scrape gets on.
+        assert_eq!(scrapes.beside(receiver).await, Ok(7));
+        assert_eq!(scrapes.take().len(), 1);
+        assert!(scrapes.waited_for.is_empty());
     }
 }

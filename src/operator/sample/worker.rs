@@ -103,7 +103,10 @@ impl Worker {
         let endpoints = self.endpoints(backend, plan);
         let gathered = match plan.asked.source {
             BalanceSource::Pods => self.ask_pods(state, backend, plan, &endpoints).await,
-            BalanceSource::Prometheus => self.ask_prometheus(backend, plan, &endpoints).await,
+            BalanceSource::Prometheus => {
+                let asked = self.ask_prometheus(backend, plan, &endpoints);
+                state.scrapes.beside(asked).await
+            }
         };
         let (answers, obstacle) = match gathered {
             Ok(None) if !endpoints.is_empty() => return,
@@ -137,7 +140,7 @@ impl Worker {
     ) -> Result<Option<Vec<Answer>>, MetricsState> {
         let answers = state.scrapes.take();
         self.look_for_refusals(&answers);
-        let way = self.way(backend, plan).await;
+        let way = state.scrapes.beside(self.way(backend, plan)).await;
         let had_asked = std::mem::replace(&mut state.has_asked, way.is_ok());
         let way = Arc::new(way?);
         state.scrapes.begin(endpoints, &way, plan.settings.interval);
