@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use http::{HeaderValue, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
@@ -30,10 +30,10 @@ use crate::balance::{MetricsReason, MetricsState, ScrapeError};
 
 /// For one query.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of one answer.
-const ANSWER_BYTES: usize = 16 << 20;
+/// Bytes of one answer. Four at once, and one of them as it is read, have to fit into the operator's memory.
+const ANSWER_BYTES: usize = 4 << 20;
 /// Pods in one query.
-const PODS: usize = 100;
+const PODS: usize = 25;
 /// Queries under way at once.
 const QUERIES: usize = 4;
 /// How far back samples are looked for, at least.
@@ -112,14 +112,22 @@ impl Prometheus {
         interval: Duration,
     ) -> Result<Vec<Answer>, MetricsState> {
         let mut answers = Vec::new();
-        for some in endpoints.chunks(PODS) {
+        let mut rest: Vec<&[Endpoint]> = endpoints.chunks(PODS).collect();
+        while let Some(some) = rest.pop() {
             let pods: Vec<&str> = some
                 .iter()
                 .map(|endpoint| endpoint.target.name.as_str())
                 .collect();
             let _place = self.place(TIMEOUT).await?;
             let query = query::query(namespace, &pods, asked.family, RANGE.max(interval * 2));
-            let body = self.ask(&query).await?;
+            let Some(body) = self.ask(&query).await? else {
+                if some.len() < 2 {
+                    return Err(failed("gives an answer for one pod that is too large"));
+                }
+                let (first, second) = some.split_at(some.len() / 2);
+                rest.extend([first, second]);
+                continue;
+            };
             let mut samples = answer::samples(&body, &asked.labels)
                 .ok_or_else(|| failed("did not answer as a Prometheus does"))?;
             let now = Timestamp::now();
@@ -139,13 +147,14 @@ impl Prometheus {
             .map_err(|_| failed("is busy with its questions about other resources"))
     }
 
-    async fn ask(&self, query: &str) -> Result<Bytes, MetricsState> {
+    /// None: the answer is too large.
+    async fn ask(&self, query: &str) -> Result<Option<Bytes>, MetricsState> {
         tokio::time::timeout(TIMEOUT, self.connected(query))
             .await
             .unwrap_or_else(|_| Err(failed("did not answer in time")))
     }
 
-    async fn connected(&self, query: &str) -> Result<Bytes, MetricsState> {
+    async fn connected(&self, query: &str) -> Result<Option<Bytes>, MetricsState> {
         let unreachable = "could not be reached";
         let stream = TcpStream::connect((self.host.as_str(), self.port))
             .await
@@ -169,7 +178,7 @@ impl Prometheus {
         self.exchange(stream, query).await
     }
 
-    async fn exchange<S>(&self, stream: S, query: &str) -> Result<Bytes, MetricsState>
+    async fn exchange<S>(&self, stream: S, query: &str) -> Result<Option<Bytes>, MetricsState>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -207,7 +216,7 @@ impl Prometheus {
     }
 }
 
-async fn body(response: http::Response<Incoming>) -> Result<Bytes, MetricsState> {
+async fn body(response: http::Response<Incoming>) -> Result<Option<Bytes>, MetricsState> {
     match response.status() {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -225,11 +234,12 @@ async fn body(response: http::Response<Incoming>) -> Result<Bytes, MetricsState>
             )));
         }
     }
-    let whole = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES);
-    let whole = whole.collect().await;
-    Ok(whole
-        .map_err(|_| failed("broke off its answer, or gave one that is too large"))?
-        .to_bytes())
+    let whole = Limited::new(response.into_body(), ANSWER_BYTES);
+    match whole.collect().await {
+        Ok(whole) => Ok(Some(whole.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Ok(None),
+        Err(_) => Err(failed("broke off its answer")),
+    }
 }
 
 /// What a pod's sample says; none where it is too early to miss one.

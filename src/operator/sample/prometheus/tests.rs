@@ -141,6 +141,52 @@ async fn what_is_no_answer_is_named() {
 }
 
 #[tokio::test]
+async fn fewer_pods_are_asked_for_where_the_answer_is_too_large() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let prometheus = Prometheus::new(&settings(&url)).unwrap();
+    let serve = async |body: String| {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains("%5d") {
+            stream.read_buf(&mut read).await.unwrap();
+        }
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        // What is too large is not read to its end.
+        let _ = stream.write_all((head + &body).as_bytes()).await;
+        String::from_utf8(read).unwrap()
+    };
+    let empty = r#"{"data":{"result":[]}}"#;
+    let too_large = " ".repeat(ANSWER_BYTES + 1);
+    let mut endpoints = [endpoint(hours_ago()), endpoint(hours_ago())];
+    endpoints[1].target.name = "b".into();
+    let asked = Asked::of(&crate::api::GrpcBackend::default());
+    let interval = Duration::from_secs(15);
+    let (said, queries) = tokio::join!(
+        prometheus.answers("shop", &endpoints, &asked, interval),
+        async {
+            [
+                serve(too_large.clone()).await,
+                serve(empty.into()).await,
+                serve(empty.into()).await,
+            ]
+        }
+    );
+    assert_eq!(said.unwrap().len(), 2);
+    for (query, pods) in queries.iter().zip(["a%7cb", "b", "a"]) {
+        assert!(query.contains(&format!("pod%3d%7e%22{pods}%22")), "{query}");
+    }
+    let alone = prometheus.answers("shop", &endpoints[..1], &asked, interval);
+    let (said, _) = tokio::join!(alone, serve(too_large));
+    let obstacle = said.err().unwrap();
+    assert!(
+        obstacle.message.contains("too large"),
+        "{}",
+        obstacle.message
+    );
+}
+
+#[tokio::test]
 async fn who_waits_too_long_for_a_place_is_told() {
     let prometheus = Prometheus::new(&settings("http://127.0.0.1:9090")).unwrap();
     let moment = Duration::from_millis(10);
