@@ -1,5 +1,6 @@
 //! What Prometheus answers, as pages like those of the pods themselves. Pure.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -49,17 +50,26 @@ impl Series {
     fn is_up(&self) -> bool {
         self.label("__name__") == "up"
     }
-
-    fn newest(&self) -> f64 {
-        self.values.last().map_or(f64::NEG_INFINITY, |(at, _)| *at)
-    }
 }
 
 /// A pod's newest sample.
-pub type Sample = (Timestamp, Result<exposition::Page, ReadError>);
+pub struct Sample {
+    /// When it was read.
+    pub at: Timestamp,
+    /// When the one before was read, if there is one.
+    pub before: Option<Timestamp>,
+    /// What it says.
+    pub page: Result<exposition::Page, ReadError>,
+}
 
-/// The newest sample of each pod by its name; none: the answer is not that of a Prometheus.
-pub fn samples(body: &[u8], labels: &Arc<[Condition]>) -> Option<HashMap<String, Sample>> {
+/// The newest sample of each pod by its name; none: the answer is not that of a Prometheus. Samples are to lie no further `apart`,
+/// and the newest from `now`.
+pub fn samples(
+    body: &[u8],
+    labels: &Arc<[Condition]>,
+    now: Timestamp,
+    apart: SignedDuration,
+) -> Option<HashMap<String, Sample>> {
     let mut response: Response = serde_json::from_slice(body).ok()?;
     for series in &mut response.data.result {
         // A pod that could not be read has `up` all the same, and would look idle.
@@ -84,41 +94,64 @@ pub fn samples(body: &[u8], labels: &Arc<[Condition]>) -> Option<HashMap<String,
     }
     let mut pods: HashMap<String, (Rank, Sample)> = HashMap::new();
     for ((pod, ..), series) in places {
-        let newest = series.iter().map(|series| series.newest());
-        let newest = newest.fold(f64::NEG_INFINITY, f64::max);
+        let newest = newest(&series, f64::INFINITY);
         let Some(at) = timestamp(newest) else {
             continue;
         };
+        let before = timestamp(self::newest(&series, newest));
         let page = page(&series, newest, labels);
-        let rank = Rank::of(&page, newest);
+        let sample = Sample { at, before, page };
+        let gap = sample.before.map(|before| at.duration_since(before));
+        let is_steady = now.duration_since(at) <= apart && gap.is_none_or(|gap| gap <= apart);
+        let rank = Rank::of(&sample, is_steady);
         let known = pods
             .get(pod)
             .is_some_and(|(known, _)| !rank.is_better(known));
         if !known {
-            pods.insert(pod.to_owned(), (rank, (at, page)));
+            pods.insert(pod.to_owned(), (rank, sample));
         }
     }
     let samples = pods.into_iter();
     Some(samples.map(|(pod, (_, sample))| (pod, sample)).collect())
 }
 
-/// Which of a pod's places is taken: the one with the best family, and of equals the newest.
+/// The time of the newest sample before this one.
+fn newest(series: &[&Series], before: f64) -> f64 {
+    let times = series
+        .iter()
+        .flat_map(|series| series.values.iter().map(|(at, _)| *at));
+    times
+        .filter(|at| *at < before)
+        .fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// Which of a pod's places is taken: the one with the best family. Of equals it is always the same as long as it is read often enough,
+/// since what one says is not to be compared with what the other did; of those that are not it is the newest.
 struct Rank {
     family: usize,
-    newest: f64,
+    is_steady: bool,
+    at: Timestamp,
 }
 
 impl Rank {
-    fn of(page: &Result<exposition::Page, ReadError>, newest: f64) -> Self {
-        let best = page.as_ref().ok().and_then(|page| page.meters().next());
+    fn of(sample: &Sample, is_steady: bool) -> Self {
+        let page = sample.page.as_ref().ok();
+        let best = page.and_then(|page| page.meters().next());
         Self {
             family: best.map_or(usize::MAX, crate::balance::MeterId::index),
-            newest,
+            is_steady,
+            at: sample.at,
         }
     }
 
+    /// Than one whose place comes before.
     fn is_better(&self, other: &Self) -> bool {
-        self.family < other.family || (self.family == other.family && self.newest > other.newest)
+        match self.family.cmp(&other.family) {
+            Ordering::Less => true,
+            Ordering::Greater => false,
+            Ordering::Equal if other.is_steady => false,
+            Ordering::Equal => self.is_steady || self.at > other.at,
+        }
     }
 }
 
@@ -191,15 +224,21 @@ mod tests {
         json!({"metric": metric, "values": values})
     }
 
+    fn samples(result: &[Value]) -> HashMap<String, Sample> {
+        let body = json!({"status": "success", "data": {"resultType": "matrix", "result": result}});
+        let now = Timestamp::from_second(120).unwrap();
+        let apart = SignedDuration::from_secs(30);
+        super::samples(body.to_string().as_bytes(), &Arc::default(), now, apart).unwrap()
+    }
+
     /// Seconds, and what the family counts, of the pod `a`.
     fn told(result: &[Value]) -> Option<(i64, Option<f64>)> {
-        let body = json!({"status": "success", "data": {"resultType": "matrix", "result": result}});
-        let mut samples = samples(body.to_string().as_bytes(), &Arc::default()).unwrap();
-        let (at, page) = samples.remove("a")?;
-        let counters = page
+        let sample = samples(result).remove("a")?;
+        let counters = sample
+            .page
             .unwrap()
             .counters(MeterId::named("GrpcMiddleware").unwrap());
-        Some((at.as_second(), counters.started))
+        Some((sample.at.as_second(), counters.started))
     }
 
     const NAME: &str = "grpc_server_started_total";
@@ -229,7 +268,19 @@ mod tests {
             ])
         };
         assert_eq!(twice(90.0), Some((100, Some(4.0))));
-        assert_eq!(twice(110.0), Some((110, Some(5.0))));
+        assert_eq!(twice(110.0), Some((100, Some(4.0))));
+        // The first is read no more, or too seldom.
+        let instead = |values: Value| {
+            told(&[
+                series(NAME, "j", &[], &values),
+                series(NAME, "k", &[], &json!([[90, "4"], [105, "5"]])),
+            ])
+        };
+        assert_eq!(instead(json!([[80, "3"]])), Some((105, Some(5.0))));
+        let seldom = json!([[50, "3"], [110, "4"]]);
+        assert_eq!(instead(seldom), Some((105, Some(5.0))));
+        let often = json!([[85, "3"], [100, "4"]]);
+        assert_eq!(instead(often), Some((100, Some(4.0))));
         // The sidecar's port was read later, and says less.
         let sidecar = series("istio_requests_total", "s", &[], &json!([[120, "9"]]));
         let own = series(NAME, "j", &[], &json!([[100, "4"]]));
@@ -246,9 +297,7 @@ mod tests {
                 of(name, first, "4"),
                 of(name, second, "7"),
             ];
-            let body = json!({"data": {"result": result}});
-            let mut samples = samples(body.to_string().as_bytes(), &Arc::default()).unwrap();
-            let page = samples.remove("a").unwrap().1.unwrap();
+            let page = samples(&result).remove("a").unwrap().page.unwrap();
             let meter = MeterId::named("PrometheusNet").unwrap();
             page.counters(meter).started.unwrap()
         };
@@ -288,6 +337,7 @@ mod tests {
         let never = series("up", "j", &[], &json!([[100, "0"], [115, "0"]]));
         assert_eq!(told(&[never]), None);
         assert_eq!(told(&[]), None);
-        assert!(samples(b"<html>", &Arc::default()).is_none());
+        let (now, apart) = (Timestamp::UNIX_EPOCH, SignedDuration::ZERO);
+        assert!(super::samples(b"<html>", &Arc::default(), now, apart).is_none());
     }
 }

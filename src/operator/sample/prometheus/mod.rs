@@ -16,7 +16,7 @@ use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -128,9 +128,9 @@ impl Prometheus {
                 rest.extend([first, second]);
                 continue;
             };
-            let mut samples = answer::samples(&body, &asked.labels)
-                .ok_or_else(|| failed("did not answer as a Prometheus does"))?;
             let now = Timestamp::now();
+            let mut samples = answer::samples(&body, &asked.labels, now, apart(interval))
+                .ok_or_else(|| failed("did not answer as a Prometheus does"))?;
             answers.extend(some.iter().filter_map(|endpoint| {
                 let sample = samples.remove(&endpoint.target.name);
                 said(endpoint, sample, interval, now)
@@ -242,6 +242,11 @@ async fn body(response: http::Response<Incoming>) -> Result<Option<Bytes>, Metri
     }
 }
 
+/// How far apart a pod's samples may lie: two intervals, and a little that Prometheus is late.
+fn apart(interval: Duration) -> SignedDuration {
+    SignedDuration::try_from(interval * 2 + interval / 10).unwrap_or(SignedDuration::MAX)
+}
+
 /// What a pod's sample says; none where it is too early to miss one.
 fn said(
     endpoint: &Endpoint,
@@ -251,18 +256,20 @@ fn said(
 ) -> Option<Answer> {
     let target = &endpoint.target;
     // Of the process before, or of a pod before of the same name.
-    let sample = sample.filter(|(at, _)| *at >= target.ready_since);
+    let sample = sample.filter(|sample| sample.at >= target.ready_since);
     let since =
         |earlier: Timestamp| Duration::try_from(now.duration_since(earlier)).unwrap_or_default();
     let page = match sample {
         None if since(target.ready_since) < UNKNOWN => return None,
         None => Err(ScrapeError::NotInPrometheus),
-        Some((at, _)) if since(at) > interval * 2 => Err(ScrapeError::OldInPrometheus),
-        Some((at, page)) => {
+        Some(sample) if now.duration_since(sample.at) > apart(interval) => {
+            Err(ScrapeError::OldInPrometheus)
+        }
+        Some(sample) => {
             return Some(Answer {
                 uid: target.uid.clone(),
-                at: at.min(now),
-                page: page.map_err(ScrapeError::from),
+                at: sample.at.min(now),
+                page: sample.page.map_err(ScrapeError::from),
             });
         }
     };
