@@ -110,7 +110,7 @@ pub enum ScrapeError {
     OtherServerName,
     /// Prometheus has no series of the pod.
     NotInPrometheus,
-    /// Prometheus has no sample of the pod that is recent.
+    /// Prometheus has no sample of the pod that is recent, or too few.
     OldInPrometheus,
     /// No request was made: see [`Round::obstacle`].
     NotAsked,

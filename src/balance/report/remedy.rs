@@ -42,8 +42,8 @@ impl ScrapeError {
             Self::NotInPrometheus => "is not in Prometheus by the labels namespace and pod: have it read there, as by a PodMonitor, or leave \
                                       spec.balance.source out"
                 .into(),
-            Self::OldInPrometheus => "has no sample in Prometheus of the last two intervals: see whether Prometheus can still read it, and \
-                                      make spec.balance.interval no shorter than Prometheus's own"
+            Self::OldInPrometheus => "has samples in Prometheus that are more than two intervals old, or apart: see whether Prometheus can \
+                                      still read it, and make spec.balance.interval no shorter than Prometheus's own"
                 .into(),
             Self::NotAsked => "was not asked".into(),
             Self::HttpStatus(code @ (401 | 403)) => format!(

@@ -37,7 +37,7 @@ const PODS: usize = 25;
 /// Queries under way at once.
 const QUERIES: usize = 4;
 /// How far back samples are looked for, at least.
-const RANGE: Duration = Duration::from_mins(1);
+const RANGE: Duration = Duration::from_mins(2);
 /// Within this time after Ready a pod may be unknown to Prometheus, which looks for new ones only now and then.
 const UNKNOWN: Duration = Duration::from_mins(2);
 /// Bytes of a file with a token or an authority.
@@ -119,7 +119,7 @@ impl Prometheus {
                 .map(|endpoint| endpoint.target.name.as_str())
                 .collect();
             let _place = self.place(TIMEOUT).await?;
-            let query = query::query(namespace, &pods, asked.family, RANGE.max(interval * 2));
+            let query = query::query(namespace, &pods, asked.family, range(interval));
             let Some(body) = self.ask(&query).await? else {
                 if some.len() < 2 {
                     return Err(failed("gives an answer for one pod that is too large"));
@@ -242,6 +242,11 @@ async fn body(response: http::Response<Incoming>) -> Result<Option<Bytes>, Metri
     }
 }
 
+/// How far back samples are looked for: far enough to see of one that is new whether the one before is too.
+fn range(interval: Duration) -> Duration {
+    RANGE.max(interval * 4)
+}
+
 /// How far apart a pod's samples may lie: two intervals, and a little that Prometheus is late.
 fn apart(interval: Duration) -> SignedDuration {
     SignedDuration::try_from(interval * 2 + interval / 10).unwrap_or(SignedDuration::MAX)
@@ -257,20 +262,26 @@ fn said(
     let target = &endpoint.target;
     // Of the process before, or of a pod before of the same name.
     let sample = sample.filter(|sample| sample.at >= target.ready_since);
-    let since =
-        |earlier: Timestamp| Duration::try_from(now.duration_since(earlier)).unwrap_or_default();
+    let known = target.ready_since.saturating_add(UNKNOWN).unwrap_or(now);
+    let apart = apart(interval);
     let page = match sample {
-        None if since(target.ready_since) < UNKNOWN => return None,
+        None if now < known => return None,
         None => Err(ScrapeError::NotInPrometheus),
-        Some(sample) if now.duration_since(sample.at) > apart(interval) => {
-            Err(ScrapeError::OldInPrometheus)
-        }
         Some(sample) => {
-            return Some(Answer {
-                uid: target.uid.clone(),
-                at: sample.at.min(now),
-                page: sample.page.map_err(ScrapeError::from),
-            });
+            let before = sample.before.filter(|at| *at >= target.ready_since);
+            // Where none is found, one before the range may be missed.
+            let range = now.saturating_sub(range(interval)).unwrap_or(now);
+            let before = before.unwrap_or(range.max(known));
+            let is_old = now.duration_since(sample.at) > apart;
+            if is_old || sample.at.duration_since(before) > apart {
+                Err(ScrapeError::OldInPrometheus)
+            } else {
+                return Some(Answer {
+                    uid: target.uid.clone(),
+                    at: sample.at.min(now),
+                    page: sample.page.map_err(ScrapeError::from),
+                });
+            }
         }
     };
     Some(Answer {

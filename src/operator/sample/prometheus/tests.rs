@@ -1,6 +1,5 @@
 //! One answer of a server on this machine to one query.
 
-use jiff::SignedDuration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -67,8 +66,9 @@ fn hours_ago() -> Timestamp {
 
 fn sample(at: Timestamp) -> String {
     let seconds = at.as_second();
+    let before = seconds - 15;
     format!(
-        r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{"__name__":"grpc_server_started_total","pod":"a"}},"values":[[{seconds},"7"]]}}]}}}}"#
+        r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{"__name__":"grpc_server_started_total","pod":"a"}},"values":[[{before},"5"],[{seconds},"7"]]}}]}}}}"#
     )
 }
 
@@ -81,7 +81,7 @@ async fn the_pods_of_one_namespace_are_asked_for_by_post() {
         "{asked}"
     );
     assert!(
-        asked.contains("namespace%3d%22shop%22%2cpod%3d%7e%22a%22%7d%5b60s%5d"),
+        asked.contains("namespace%3d%22shop%22%2cpod%3d%7e%22a%22%7d%5b120s%5d"),
         "{asked}"
     );
     let said = said.unwrap().remove(0);
@@ -113,6 +113,34 @@ async fn a_pod_that_is_not_read_or_no_more_is_told() {
         let said = said.unwrap().pop();
         assert_eq!(said.and_then(|said| said.page.err()), expected, "{body}");
     }
+}
+
+#[test]
+fn a_pod_that_is_read_too_seldom_is_old_however_new_its_last_sample_is() {
+    let now = Timestamp::now();
+    let ago = |seconds| now - SignedDuration::from_secs(seconds);
+    let old = |ready, before: Option<i64>, at| {
+        let sample = answer::Sample {
+            at: ago(at),
+            before: before.map(ago),
+            page: Err(crate::balance::exposition::ReadError::BodyTooLarge(1)),
+        };
+        let interval = Duration::from_secs(15);
+        let said = said(&endpoint(ago(ready)), Some(sample), interval, now);
+        said.unwrap().page.err() == Some(ScrapeError::OldInPrometheus)
+    };
+    for at in [0, 14, 29, 45, 59] {
+        assert!(old(3600, Some(at + 60), at), "every 60 s, {at} s ago");
+    }
+    for at in [0, 14, 29] {
+        assert!(!old(3600, Some(at + 30), at), "every 30 s, {at} s ago");
+    }
+    assert!(old(3600, None, 5), "none before in two minutes");
+    assert!(!old(60, None, 5), "a new pod's first");
+    assert!(
+        !old(20, Some(80), 5),
+        "the one before is of the process before"
+    );
 }
 
 #[tokio::test]
