@@ -1,6 +1,8 @@
 //! Every rule, as data: what the code asks, the command line prints and docs/findings/ shows.
 
-use super::{Need, Rule, Severity, age, dns, gitops, mesh, pods, rollout, scale, services, watch};
+use super::{
+    Need, Rule, Severity, age, dns, gitops, mesh, pair, pods, rollout, scale, services, watch,
+};
 
 /// Every rule, by id.
 pub const CATALOGUE: &[Rule] = &[
@@ -57,6 +59,15 @@ pub const CATALOGUE: &[Rule] = &[
         remedy: "kind: Service\nspec:\n  sessionAffinity: None",
         needs: &[],
         check: services::ties_clients,
+    },
+    Rule {
+        id: "GB008",
+        severity: Severity::Error,
+        title: "another Service has the name of one of the pair",
+        why: "The operator changes no Service that is not its own. One under a name of the pair that selects other pods, has other ports or is of the other kind is left alone, and the half of the pair that it stands for is missing. In a cluster with the operator the condition ServicesReady says the same.",
+        remedy: "apiVersion: evenkeel.dev/v1alpha1\nkind: GrpcBackend\nspec:\n  services:\n    headless: {name: a-grpc-headless}   # a name that is free",
+        needs: &[],
+        check: pair::name_is_taken,
     },
     Rule {
         id: "GB010",

@@ -9,6 +9,7 @@ mod catalogue;
 mod dns;
 mod gitops;
 mod mesh;
+mod pair;
 mod pods;
 mod rollout;
 mod scale;
