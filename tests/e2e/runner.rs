@@ -198,13 +198,13 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
         passed: 0,
         failed: Vec::new(),
     };
+    let names: Vec<&str> = chosen.iter().map(|test| test.name).collect();
+    tokio::task::spawn_blocking(move || {
+        servers::build_for(&names)?;
+        clients::build_for(&names)
+    })
+    .await??;
     if !shared.is_empty() {
-        let names: Vec<&str> = shared.iter().map(|test| test.name).collect();
-        tokio::task::spawn_blocking(move || {
-            servers::build_for(&names)?;
-            clients::build_for(&names)
-        })
-        .await??;
         let world = Arc::new(World::start("e2e", true).await?);
         let mut running = stream::iter(shared)
             .map(|test| one(test, world.clone()))
