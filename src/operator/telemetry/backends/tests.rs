@@ -1,0 +1,123 @@
+use super::*;
+use crate::balance::{Discovery, PodLoad};
+use crate::operator::telemetry::Metrics;
+use serde_json::json;
+
+fn backend(name: &str) -> GrpcBackend {
+    let mut backend = GrpcBackend::new(
+        name,
+        serde_json::from_value(json!({"selector": {"app": name}, "ports": [{"port": 80}]}))
+            .unwrap(),
+    );
+    backend.metadata.namespace = Some("shop".into());
+    backend
+}
+
+fn report(pods: usize) -> Report {
+    let load = |index: usize| PodLoad {
+        pod: format!("pod-{index:04}"),
+        standing: PodStanding::Judged,
+        requests_per_second: Some(f64::from(u32::try_from(index).unwrap())),
+    };
+    Report {
+        pods: u32::try_from(pods).unwrap(),
+        judged: u32::try_from(pods).unwrap(),
+        effective_pods: Some(2.5),
+        loads: (0..pods).map(load).collect(),
+        discovery: Some(Discovery {
+            pods: 1,
+            median: Duration::from_secs(3),
+            max: Duration::from_secs(4),
+            fair_share: None,
+            promise: None,
+            resolution: Duration::from_secs(5),
+            histogram: Histogram {
+                first_request: [1, 0, 2, 0, 0, 0, 0, 1],
+                fair_share: [0; 8],
+            },
+        }),
+        ..Report::default()
+    }
+}
+
+fn lines<'a>(page: &'a str, start: &str) -> Vec<&'a str> {
+    page.lines()
+        .filter(|line| line.starts_with(start))
+        .collect()
+}
+
+#[test]
+fn each_backend_is_told_until_it_is_gone() {
+    let metrics = Metrics::new();
+    let status = serde_json::from_value(json!({"conditions": [{
+        "type": "Balanced", "status": "True", "reason": "Balanced", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        "findings": [{"id": "GB021", "severity": "Warning", "message": ""}]}));
+    metrics
+        .backends()
+        .status(&backend("cart"), &status.unwrap());
+    metrics.backends().report(&backend("cart"), &report(3));
+    let page = metrics.page();
+    for expected in [
+        r#"evenkeel_condition{namespace="shop",name="cart",type="Balanced",status="True",reason="Balanced"} 1.0"#,
+        r#"evenkeel_findings{namespace="shop",name="cart",id="GB021",severity="Warning"} 1.0"#,
+        r#"evenkeel_backend_pods{namespace="shop",name="cart",state="judged"} 3.0"#,
+        r#"evenkeel_backend_effective_pods{namespace="shop",name="cart"} 2.5"#,
+        r#"evenkeel_backend_discovery_seconds_bucket{le="30.0",namespace="shop",name="cart",stage="first_request"} 3"#,
+        r#"evenkeel_backend_discovery_seconds_bucket{le="+Inf",namespace="shop",name="cart",stage="first_request"} 4"#,
+        r#"evenkeel_backend_discovery_seconds_count{namespace="shop",name="cart",stage="fair_share"} 0"#,
+        r#"evenkeel_backend_discovery_seconds_sum{namespace="shop",name="cart",stage="first_request"} 965.0"#,
+        r#"evenkeel_pod_requests_per_second{namespace="shop",name="cart",pod="pod-0002"} 2.0"#,
+        "evenkeel_pods_not_shown{} 0.0",
+    ] {
+        assert!(
+            page.lines().any(|line| line == expected),
+            "{expected}: {page}"
+        );
+    }
+    metrics.backends().unsampled("shop/cart");
+    let page = metrics.page();
+    let told: Vec<_> = page.lines().filter(|line| line.contains("cart")).collect();
+    assert_eq!(told.len(), 2, "{page}");
+    assert!(told[0].starts_with("evenkeel_condition{"), "{page}");
+    assert!(told[1].starts_with("evenkeel_findings{"), "{page}");
+    metrics.backends().forget("shop/cart");
+    metrics.backends().unsampled("shop/cart");
+    assert!(!metrics.page().contains("cart"));
+}
+
+#[test]
+fn pods_are_shown_within_bounds() {
+    let metrics = Metrics::new();
+    for index in 0..60 {
+        metrics
+            .backends()
+            .report(&backend(&format!("b-{index:02}")), &report(130));
+    }
+    let page = metrics.page();
+    let first = lines(
+        &page,
+        r#"evenkeel_pod_requests_per_second{namespace="shop",name="b-00""#,
+    );
+    assert_eq!(first.len(), PODS_OF_A_BACKEND);
+    assert!(
+        first[0].contains("pod-0129") && first[99].contains("pod-0000"),
+        "{first:?}"
+    );
+    assert_eq!(
+        lines(&page, "evenkeel_pod_requests_per_second{").len(),
+        PODS
+    );
+    assert_eq!(
+        lines(&page, "evenkeel_pods_not_shown"),
+        [format!("evenkeel_pods_not_shown{{}} {}.0", 60 * 130 - PODS)]
+    );
+}
+
+#[test]
+fn a_name_cannot_write_a_line_of_its_own() {
+    let metrics = Metrics::new();
+    let mut report = report(1);
+    report.loads[0].pod = "a\"} 1\nevil{x=\"".into();
+    metrics.backends().report(&backend("cart"), &report);
+    assert!(lines(&metrics.page(), "evil").is_empty());
+}
