@@ -4,6 +4,7 @@
 //! which it calls for when something worth writing has happened.
 
 mod credentials;
+mod exchange;
 mod lanes;
 mod prometheus;
 mod scrape;

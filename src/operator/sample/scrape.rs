@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{self as http_body, Bytes};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -14,6 +13,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, CertificateError};
 
 use super::credentials::Secured;
+use super::exchange::exchange;
 use super::targets::{Failure, Page, meaning};
 use crate::balance::exposition::{self, Body, Encoding, Format, Wanted};
 use crate::balance::{ScrapeError, families::Condition};
@@ -49,7 +49,7 @@ async fn ask(
             _ => ScrapeError::Unreachable,
         })?;
     let Some(secured) = secured else {
-        return exchange(stream, page, labels, None).await;
+        return page_of(stream, page, labels, None).await;
     };
     let own = || ServerName::IpAddress(page.address.ip().into());
     let name = secured.name.clone().unwrap_or_else(own);
@@ -57,10 +57,10 @@ async fn ask(
         .connect(name, stream)
         .await
         .map_err(|error| no_trust(&error, page.is_meshed))?;
-    exchange(stream, page, labels, secured.token.clone()).await
+    page_of(stream, page, labels, secured.token.clone()).await
 }
 
-async fn exchange<S>(
+async fn page_of<S>(
     stream: S,
     page: &Page,
     labels: Arc<[Condition]>,
@@ -70,21 +70,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let failed = |error: hyper::Error| meaning(failure(&error), page.is_meshed);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(failed)?;
     let request = request(page, token).map_err(|_| ScrapeError::Malformed)?;
-    let answer = async {
-        let response = sender.send_request(request).await.map_err(failed)?;
-        read(response, labels, page.is_meshed).await
-    };
-    // Driven here rather than by a task of its own: when the time is over nothing is left behind. The answer is looked at
-    // first, since it has the better words for what has ended the connection.
-    tokio::select! {
-        biased;
-        answer = answer => answer,
-        Err(error) = connection => Err(failed(error)),
-    }
+    let read = |response| read(response, labels, page.is_meshed);
+    exchange(stream, request, read, failed).await
 }
 
 fn request(page: &Page, token: Option<HeaderValue>) -> http::Result<Request<Empty<Bytes>>> {

@@ -15,7 +15,6 @@ use anyhow::{Context as _, bail};
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper_util::rt::TokioIo;
 use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -24,6 +23,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::credentials::{bearer, tls};
+use super::exchange::exchange;
 use super::targets::Endpoint;
 use super::{Answer, Asked};
 use crate::balance::{MetricsReason, MetricsState, ScrapeError};
@@ -183,19 +183,7 @@ impl Prometheus {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let broken = |_| failed("broke the connection off");
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(broken)?;
-        let request = self.request(query)?;
-        let answer = async {
-            let response = sender.send_request(request).await.map_err(broken)?;
-            body(response).await
-        };
-        tokio::select! {
-            biased;
-            answer = answer => answer,
-            Err(error) = connection => Err(broken(error)),
-        }
+        exchange(stream, self.request(query)?, body, broken).await
     }
 
     fn request(&self, query: &str) -> Result<Request<Full<Bytes>>, MetricsState> {
@@ -209,7 +197,9 @@ impl Prometheus {
                 token.ok_or_else(|| refused("has a file with its token that cannot be read"))?;
             request = request.header(header::AUTHORIZATION, token);
         }
-        let form = format!("query={}", encoded(query));
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("query", query)
+            .finish();
         request
             .body(Full::from(form))
             .map_err(|_| failed("has a URL that cannot be asked"))
@@ -323,22 +313,6 @@ fn file(path: &Path) -> std::io::Result<Vec<u8>> {
     let file = std::fs::File::open(path)?;
     file.take(FILE_BYTES).read_to_end(&mut content)?;
     Ok(content)
-}
-
-/// As in a form.
-fn encoded(text: &str) -> String {
-    let mut form = String::with_capacity(text.len() * 2);
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
-            form.push(char::from(byte));
-        } else {
-            form.push('%');
-            for digit in [byte >> 4, byte & 15] {
-                form.extend(char::from_digit(digit.into(), 16));
-            }
-        }
-    }
-    form
 }
 
 #[cfg(test)]
