@@ -104,6 +104,8 @@ impl Worker {
         let gathered = match plan.asked.source {
             BalanceSource::Pods => self.ask_pods(state, backend, plan, &endpoints).await,
             BalanceSource::Prometheus => {
+                // What pods said before is too old once they are asked again.
+                state.has_asked = false;
                 let asked = self.ask_prometheus(backend, plan, &endpoints);
                 state.scrapes.beside(asked).await
             }
