@@ -310,12 +310,13 @@ impl Bed {
             .await
     }
 
-    /// The same for any workload, `kind/name`.
+    /// The same for any workload, `kind/name`. By a label: an annotation would count as a new generation of a Deployment, and with
+    /// that as somebody's answer to what the operator is about to do.
     pub async fn another_pass_over(&self, object: &str) -> Result<()> {
         let operator = self.operator.as_ref().context("no operator runs")?;
         let touched = Timestamp::now();
-        let touch = format!("touched-at={touched}");
-        self.kubectl(&["annotate", "--overwrite", object, &touch])
+        let touch = format!("touched-at={}", touched.as_millisecond());
+        self.kubectl(&["label", "--overwrite", object, &touch])
             .await?;
         let (kind, name) = object.split_once('/').context("not kind/name")?;
         until("the operator looks again", SOON, async || {
