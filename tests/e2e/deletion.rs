@@ -127,11 +127,8 @@ async fn the_namespace_may_go_first(world: Arc<World>) -> Result<()> {
     let mut bed = Bed::without_operator(&world, "vanish").await?;
     let name = bed.name().to_owned();
     // Rights that outlive the namespace, as the chart gives them where the whole cluster is watched.
-    let mut rules = Vec::new();
-    for file in ["operator.yaml", "cluster.yaml"] {
-        let text = std::fs::read_to_string(root().join("charts/evenkeel/files/rbac").join(file))?;
-        rules.extend(serde_yaml_ng::from_str::<Vec<Value>>(&text)?);
-    }
+    let rules = root().join("charts/evenkeel/files/rbac/operator.yaml");
+    let rules: Vec<Value> = serde_yaml_ng::from_str(&std::fs::read_to_string(rules)?)?;
     let role = format!("operator-{name}");
     let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": OPERATORS}},

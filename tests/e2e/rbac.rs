@@ -58,11 +58,12 @@ async fn the_other_kinds(bed: &Bed) -> Result<()> {
     for (_, name) in servers {
         bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
             .await?;
-        bed.change(name, &json!({"connectionAge": null})).await?;
-        bed.reason(name, ConnectionAgeApplied, "NotRequested", ROLLOUT)
-            .await?;
     }
-    Ok(())
+    bed.change("store", &json!({"connectionAge": null})).await?;
+    bed.reason("store", ConnectionAgeApplied, "NotRequested", ROLLOUT)
+        .await?;
+    // Waits until the age is taken back.
+    bed.kubectl(&["delete", "gb", "agent"]).await.map(drop)
 }
 
 /// Somebody changes each child by hand: it is patched back.

@@ -71,7 +71,7 @@ fn workloads_are_never_created_replaced_or_deleted() {
 fn chart_and_kustomize_have_the_same_rules() {
     let roles = documents("config/rbac/roles.yaml");
     let lists: [(&str, &[&str]); 4] = [
-        ("evenkeel-operator", &["operator", "cluster"]),
+        ("evenkeel-operator", &["operator"]),
         ("evenkeel-leader-election", &["leader-election"]),
         ("evenkeel-grpcbackends-edit", &["edit"]),
         ("evenkeel-grpcbackends-view", &["view"]),
