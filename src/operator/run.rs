@@ -143,16 +143,24 @@ async fn controllers(shared: Arc<Shared>, namespaces: &[String], stop: &Cancella
 
 /// Waits until the API server knows the resource and lets us list it; false at the end of the process.
 async fn served(client: &Client, settings: &Settings, stop: &CancellationToken) -> bool {
-    let api: Api<GrpcBackend> = match settings.watch_namespaces.first() {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+    let places: Vec<Api<GrpcBackend>> = match settings.watch_namespaces.as_slice() {
+        [] => vec![Api::all(client.clone())],
+        // Any of them will do: one that is gone, with the rights there, holds up no other.
+        some => some
+            .iter()
+            .map(|name| Api::namespaced(client.clone(), name))
+            .collect(),
     };
+    let mut places = places.iter().cycle();
     let mut ticks = tokio::time::interval(RETRY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return false,
             _ = ticks.tick() => {}
         }
+        let Some(api) = places.next() else {
+            return false;
+        };
         match tokio::time::timeout(CONNECT_TIMEOUT, api.list(&ListParams::default().limit(1))).await
         {
             Ok(Ok(_)) => return true,
