@@ -56,11 +56,12 @@ impl GoDuration {
     }
 
     /// The text that a server which wants `format` is given. It is never rounded: a value in the wrong unit is fatal in
-    /// some servers and means "for ever" in others.
+    /// some servers and means "for ever" in others. A duration of several groups is written in one, as 90s for 1m30s: Go reads
+    /// both, and what else reads Go's form reads one group only.
     pub fn format(&self, format: DurationFormat) -> Result<String, FormatError> {
         let duration = self.get()?;
         match format {
-            DurationFormat::GoDuration => Ok(self.0.clone()),
+            DurationFormat::GoDuration => Ok(one_group(&self.0, duration)),
             DurationFormat::Milliseconds => Ok(duration.as_millis().to_string()),
             DurationFormat::Seconds if duration.subsec_nanos() == 0 => {
                 Ok(duration.as_secs().to_string())
@@ -103,6 +104,18 @@ impl JsonSchema for GoDuration {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "maxLength": 24 })
     }
+}
+
+/// A duration of several groups in seconds or milliseconds, as long as that can be read back; any other as it is.
+fn one_group(text: &str, duration: Duration) -> String {
+    let numbers = text.split(|letter: char| !letter.is_ascii_digit());
+    let groups = numbers.filter(|number| !number.is_empty()).count();
+    let one = match duration.subsec_nanos() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    };
+    let is_better = groups > 1 && parse(&one) == Some(duration);
+    if is_better { one } else { text.to_owned() }
 }
 
 /// One to four groups of a whole number and a unit, as the schema's pattern has it.
@@ -180,5 +193,18 @@ mod tests {
             age.format(DurationFormat::Seconds).unwrap_err().to_string(),
             "1500ms is no whole number of seconds, and the server takes nothing else"
         );
+    }
+
+    #[test]
+    fn is_written_in_one_group() {
+        for (text, written) in [
+            ("1m30s", "90s"),
+            ("1h30m", "5400s"),
+            ("1s500ms", "1500ms"),
+            ("2m", "2m"),
+        ] {
+            let format = GoDuration::new(text).format(DurationFormat::GoDuration);
+            assert_eq!(format.unwrap(), written);
+        }
     }
 }
