@@ -11,7 +11,6 @@ use super::workload::{Outcome, View};
 use super::{Change, advice, owner, rollout, until};
 use crate::api::conditions::Statement;
 use crate::api::{ConnectionAge, OnRemove, Reason};
-use crate::observed::Kind;
 
 /// Whoever undid a rollout did so for a reason, and should not find us undoing theirs at once.
 const AFTER_UNDO: SignedDuration = SignedDuration::from_mins(10);
@@ -96,7 +95,7 @@ impl View<'_> {
     }
 
     fn injected(&self, draft: Draft<'_>, mut record: Record, again: bool) -> Outcome {
-        record.under_way = (self.workload.kind != Kind::Deployment).then(|| UnderWay {
+        record.under_way = (!self.workload.progress.has_deadline).then(|| UnderWay {
             since: Time(self.now),
             template: draft.after().fingerprint(),
         });

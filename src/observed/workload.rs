@@ -69,8 +69,11 @@ pub struct Progress {
     pub updated: i32,
     /// Pods that have been ready for long enough.
     pub available: i32,
-    /// A rollout has made no progress in its time. Only Deployments have one.
+    /// A rollout has made no progress in its time.
     pub deadline_exceeded: bool,
+    /// It says so when that time is over: a Deployment does, unless its `progressDeadlineSeconds` are the most that there can be,
+    /// which stands for no deadline.
+    pub has_deadline: bool,
 }
 
 /// A workload.
@@ -262,6 +265,7 @@ impl From<Deployment> for Workload {
                 updated: status.updated_replicas.unwrap_or(0),
                 available: status.available_replicas.unwrap_or(0),
                 deadline_exceeded: stuck,
+                has_deadline: spec.progress_deadline_seconds != Some(i32::MAX),
             },
         }
     }
@@ -296,6 +300,7 @@ impl From<StatefulSet> for Workload {
                 updated: status.updated_replicas.unwrap_or(0),
                 available: status.available_replicas.unwrap_or(0),
                 deadline_exceeded: false,
+                has_deadline: false,
             },
         }
     }
@@ -330,6 +335,7 @@ impl From<DaemonSet> for Workload {
                 updated: status.updated_number_scheduled.unwrap_or(0),
                 available: status.number_available.unwrap_or(0),
                 deadline_exceeded: false,
+                has_deadline: false,
             },
         }
     }

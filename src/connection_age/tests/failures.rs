@@ -43,6 +43,21 @@ fn a_rollout_that_fails_is_taken_back_once() {
 }
 
 #[test]
+fn a_deployment_without_a_deadline_is_given_up_too() {
+    for (deadline, reason) in [(i32::MAX, "RolloutFailed"), (600, "RollingOut")] {
+        let mut world = World::with(env_age(), &json!({}));
+        world.deployments[0]["spec"]["progressDeadlineSeconds"] = deadline.into();
+        world.deployments[0]["spec"]["replicas"] = 2.into();
+        world.roll();
+        world.apply_at(now());
+        fail(&mut world, after(1));
+        let plan = world.plan_at(after(11));
+        assert_eq!(plan.statement.reason.as_str(), reason);
+        assert_eq!(plan.steps.len(), usize::from(deadline == i32::MAX));
+    }
+}
+
+#[test]
 fn a_pod_that_fails_later_is_not_ours() {
     for kind in OTHERS {
         let mut world = world(kind, &json!({}));
