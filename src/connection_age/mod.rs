@@ -45,8 +45,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::Server;
 use crate::api::conditions::Statement;
+use crate::api::{Reason, Server};
 use crate::names;
 use crate::observed::Kind;
 
@@ -130,11 +130,21 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A step was surely not taken: its attempt does not count.
+    /// A step was surely not taken: its attempt does not count, and nothing rolls out.
     pub fn not_taken(&mut self, step: &Step) {
-        if let Some(row) = self.row_of(step).filter(|_| step.again) {
-            row.reverts.pop();
-            row.attempted_generation = None;
+        let why = "other rollouts came first, or the workload changed at that moment: it is looked at again";
+        if let Some(row) = self.row_of(step) {
+            if step.again {
+                row.reverts.pop();
+                row.attempted_generation = None;
+            }
+            if row.state.as_deref() == Some(Reason::RollingOut.as_str()) {
+                row.state = Some(Reason::WaitingForRollout.to_string());
+                row.message = Some(why.into());
+            }
+        }
+        if step.starts_rollout && self.statement.reason == Reason::RollingOut {
+            self.statement = Statement::no(Reason::WaitingForRollout, why);
         }
     }
 

@@ -236,7 +236,7 @@ pub fn with_errors(mut plan: Plan, carried: &Carried) -> Plan {
     let refused = carried.errors.iter().find_map(|error| match error {
         Error::Forbidden { .. } => Some(Statement::no(
             Reason::Forbidden,
-            format!("{error}: let the operator patch the workloads of this namespace"),
+            format!("{error}: give the operator its roles back, as its chart has them"),
         )),
         Error::Invalid { .. } => Some(Statement::no(
             Reason::UnsupportedWorkload,
