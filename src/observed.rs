@@ -35,6 +35,8 @@ pub struct Observed {
     pub role_binding: Option<RoleBinding>,
     /// Workloads of the namespace that match the selector, or that carry a record of this backend. Sorted by name, then kind.
     pub workloads: Vec<Workload>,
+    /// How many more match the selector, which are too many to look at.
+    pub workloads_left_out: usize,
     /// Kinds of workloads that the operator may not read: whether any serve is not known.
     pub unreadable: Vec<Unreadable>,
     /// Pods of the namespace that carry the selector's labels. Sorted by name.

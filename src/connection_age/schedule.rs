@@ -112,6 +112,7 @@ fn statement(observed: &Observed, looks: &[(&Workload, Outcome)]) -> Statement {
         .filter_map(|(_, outcome)| outcome.statement.clone())
         .collect();
     all.extend(missing(observed, looks));
+    all.extend(left_out(observed));
     all.extend(hidden::statement(observed, asks(observed)));
     let rank = |statement: &Statement| {
         let place = WORST_FIRST
@@ -167,6 +168,23 @@ fn missing(observed: &Observed, looks: &[(&Workload, Outcome)]) -> Option<Statem
             observed.namespace()
         ),
     ))
+}
+
+/// More workloads than are looked at: the age does not reach them, unless those that are to have it are named.
+fn left_out(observed: &Observed) -> Option<Statement> {
+    let age = observed.backend.spec.connection_age.as_ref();
+    let named = age.is_some_and(|age| !age.workloads.is_empty());
+    let more = observed.workloads_left_out;
+    (more > 0 && asks(observed) && !named).then(|| {
+        Statement::no(
+            Reason::UnsupportedWorkload,
+            format!(
+                "{more} more workloads in namespace {} have the labels of spec.selector than the {} that are looked at: name those that are to have the age in spec.connectionAge.workloads, or make a GrpcBackend with a narrower selector for each part",
+                observed.namespace(),
+                observed.workloads.len(),
+            ),
+        )
+    })
 }
 
 /// Pods that serve, but belong to nothing that could be patched.

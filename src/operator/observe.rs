@@ -68,7 +68,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         labelled_service_accounts,
         role,
         role_binding,
-        (workloads, unreadable),
+        found,
         live,
         namespace_terminating,
         autoscalers,
@@ -88,8 +88,9 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         labelled_service_accounts,
         role,
         role_binding,
-        workloads,
-        unreadable,
+        workloads: found.workloads,
+        workloads_left_out: found.left_out,
+        unreadable: found.unreadable,
         pods: pods(scope, backend),
         siblings: siblings(scope, backend),
         namespace_terminating,
@@ -231,7 +232,7 @@ fn siblings(scope: &Scope, backend: &GrpcBackend) -> Vec<GrpcBackend> {
     siblings
 }
 
-/// Asked only while the backend itself is going: an operator that may not look at the namespace restores as usual.
+/// Asked only while the backend itself is going: an operator whose rights went first restores as usual, and is refused that too.
 async fn namespace_terminating(client: &Client, backend: &GrpcBackend) -> Result<bool, Error> {
     if backend.metadata.deletion_timestamp.is_none() {
         return Ok(false);

@@ -16,12 +16,22 @@ use crate::{connection_age, names};
 /// Of one backend, that are looked at.
 const MAX_WORKLOADS: usize = 32;
 
-/// Of every kind that may be read; and the kinds that may not.
+/// What serves for a backend.
+pub struct Found {
+    /// Of every kind that may be read.
+    pub workloads: Vec<Workload>,
+    /// How many there was no room for.
+    pub left_out: usize,
+    /// The kinds that may not be read.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// Looks for workloads in the watches' copies, and at each as it is now.
 pub async fn read(
     scope: &Scope,
     backend: &GrpcBackend,
     mut unreadable: Vec<Unreadable>,
-) -> Result<(Vec<Workload>, Vec<Unreadable>), Error> {
+) -> Result<Found, Error> {
     let namespace = backend.namespace().unwrap_or_default();
     let mut found = [
         candidates(&scope.deployments.copy, Kind::Deployment, backend),
@@ -31,13 +41,16 @@ pub async fn read(
     .concat();
     // What is left of a copy whose kind may not be watched any more is old.
     found.retain(|candidate| unreadable.iter().all(|kind| kind.kind != candidate.kind));
-    // Those that we have written to first, and all of them: what was written must be found again, and what was taken out.
+    // Those that we have written to first, and all of them: what was written must be found again, and what was taken out. Then
+    // those that the spec names.
     found.sort();
     let recorded = found
         .iter()
         .filter(|candidate| candidate.rank == Rank::Written)
         .count();
-    found.truncate(MAX_WORKLOADS.max(recorded));
+    let room = MAX_WORKLOADS.max(recorded);
+    let left_out = found.len().saturating_sub(room);
+    found.truncate(room);
     let client = &scope.shared.client;
     let reads = found
         .iter()
@@ -51,7 +64,11 @@ pub async fn read(
         }
     }
     workloads.sort_by(|a, b| (a.name(), a.kind).cmp(&(b.name(), b.kind)));
-    Ok((workloads, unreadable))
+    Ok(Found {
+        workloads,
+        left_out,
+        unreadable,
+    })
 }
 
 /// Each kind once: what is known of its workloads is kept once for each.
@@ -91,6 +108,7 @@ struct Candidate {
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 enum Rank {
     Written,
+    Named,
     Selected,
 }
 
@@ -99,6 +117,8 @@ where
     K: Namespaced + Serves,
 {
     let record = names::record_annotation(&backend.name_any());
+    let age = backend.spec.connection_age.as_ref();
+    let named = |name: &String| age.is_some_and(|age| age.workloads.contains(name));
     let rows = backend.status.as_ref().map(|status| &status.servers);
     let remembered = |name: &str| {
         let mut rows = rows.into_iter().flatten();
@@ -117,6 +137,8 @@ where
                 || remembered(&object.name_any())
             {
                 Rank::Written
+            } else if named(&object.name_any()) {
+                Rank::Named
             } else {
                 Rank::Selected
             },

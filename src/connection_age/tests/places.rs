@@ -29,6 +29,22 @@ fn until_the_rollout_has_ended() {
 }
 
 #[test]
+fn what_got_none_is_not_said_to_roll_out() {
+    let world = World::with(env_age(), &json!({}));
+    let mut plan = world.plan();
+    says(&plan, State::False, "RollingOut", &[]);
+    let step = plan.steps[0].clone();
+    plan.not_taken(&step);
+    says(
+        &plan,
+        State::False,
+        "WaitingForRollout",
+        &["looked at again"],
+    );
+    assert_eq!(plan.servers[0].state.as_deref(), Some("WaitingForRollout"));
+}
+
+#[test]
 fn not_where_it_has_failed_or_rests() {
     let mut world = World::with(env_age(), &json!({}));
     world.settle();
@@ -70,4 +86,19 @@ fn each_pod_that_comes_or_goes_gives_it_time() {
         ]);
         assert!(has(&world, 14) && !has(&world, 15), "{kind}");
     }
+}
+
+#[test]
+fn workloads_for_which_there_is_no_room_are_counted() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.settle();
+    let mut observed = world.observed();
+    observed.workloads_left_out = 3;
+    let plan = crate::connection_age::plan(&observed, FREE, now());
+    let words = ["3 more workloads", "spec.connectionAge.workloads"];
+    says(&plan, State::False, "UnsupportedWorkload", &words);
+    let age = observed.backend.spec.connection_age.as_mut().unwrap();
+    age.workloads = vec!["a".into()];
+    let plan = crate::connection_age::plan(&observed, FREE, now());
+    says(&plan, State::True, "Applied", &[]);
 }
