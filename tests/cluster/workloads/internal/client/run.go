@@ -126,7 +126,7 @@ func (l *load) one(ctx context.Context, conn *grpc.ClientConn) {
 	}
 	code := codeName(status.Code(err))
 	l.totals.inFlight.Add(-1)
-	l.totals.ended(code)
+	l.totals.ended(code, time.Since(begun))
 	if err != nil {
 		l.events.error(time.Now(), begun, code, status.Convert(err).Message())
 	}

@@ -27,13 +27,15 @@ type Counts struct {
 type Report struct {
 	SinceMS int64 `json:"since_ms"`
 	Counts
+	Latency      *Quantiles        `json:"latency_us,omitempty"`
 	FirstReplies map[string]string `json:"first_replies,omitzero"`
 }
 
 // stretch is an unfinished Report.
 type stretch struct {
-	since  time.Time
-	counts Counts
+	since   time.Time
+	counts  Counts
+	latency latencies
 }
 
 func newStretch(now time.Time) stretch {
@@ -69,15 +71,18 @@ func (t *Totals) started() { t.count(func(c *Counts) { c.Started++ }) }
 
 func (t *Totals) attempted() { t.count(func(c *Counts) { c.Attempts++ }) }
 
-// ended takes the code of a call that came to its end.
-func (t *Totals) ended(code string) {
-	t.count(func(c *Counts) {
+// ended takes the code of a call that came to its end, and how long it took.
+func (t *Totals) ended(code string, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range []*stretch{&t.window, &t.total} {
 		if code == "OK" {
-			c.OK++
+			s.counts.OK++
+			s.latency.add(took)
 		} else {
-			c.Errors[code]++
+			s.counts.Errors[code]++
 		}
-	})
+	}
 }
 
 func (t *Totals) dropped(n int64) { t.count(func(c *Counts) { c.Dropped += n }) }
@@ -130,7 +135,7 @@ func (t *Totals) report(s *stretch, now time.Time) Report {
 	c := s.counts
 	c.Replies, c.Errors, c.GoAwayReasons = maps.Clone(c.Replies), maps.Clone(c.Errors), maps.Clone(c.GoAwayReasons)
 	c.InFlight, c.ConnectionsOpen = t.inFlight.Load(), t.connections.Load()
-	return Report{SinceMS: now.Sub(s.since).Milliseconds(), Counts: c}
+	return Report{SinceMS: now.Sub(s.since).Milliseconds(), Counts: c, Latency: s.latency.quantiles()}
 }
 
 func (t *Totals) withFirsts(r Report) Report {

@@ -19,8 +19,8 @@ func TestTotalsKeepWindowAndTotalApart(t *testing.T) {
 	if !totals.reply("a", start) || totals.reply("a", start) {
 		t.Fatal("the first reply, and only it, is the first")
 	}
-	totals.ended("OK")
-	totals.ended("UNAVAILABLE")
+	totals.ended("OK", time.Millisecond)
+	totals.ended("UNAVAILABLE", time.Second)
 	totals.goAway("max_age")
 	totals.connections.Add(1)
 	totals.connOpened()
@@ -28,6 +28,9 @@ func TestTotalsKeepWindowAndTotalApart(t *testing.T) {
 	w := totals.Window(start.Add(time.Second))
 	if w.SinceMS != 1000 || w.Started != 2 || w.OK != 1 || w.Errors["UNAVAILABLE"] != 1 || w.Replies["a"] != 2 || w.FirstReplies != nil {
 		t.Fatalf("window: %+v", w)
+	}
+	if w.Latency == nil || w.Latency.P99 < 1000 || w.Latency.P99 > 1020 {
+		t.Fatalf("a failed call has no latency: %+v", w.Latency)
 	}
 	totals.reply("b", start)
 	if w = totals.Window(start.Add(3 * time.Second)); w.SinceMS != 2000 || w.Started != 0 || len(w.Replies) != 1 || w.ConnectionsOpen != 1 {
