@@ -8,19 +8,62 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cache::{self, Key};
 
+/// Of Debian's own package debian-archive-keyring.
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// A root file system of these packages with all that they depend on, only unpacked. Programs of it run as they are; what
 /// would need a setup (users, certificates) is not there.
 pub(crate) fn root(name: &str, packages: &[&str]) -> Result<PathBuf> {
     let key = Key::new().text(&packages.join(" "));
+    unpacked(name, key, packages, |archives| {
+        if download(packages, archives, &[]).is_err() {
+            // The lists may be stale or absent, which is found out by trying.
+            cache::run(Command::new("apt-get").args(["update", "-qq"]))?;
+            download(packages, archives, &[])?;
+        }
+        Ok(())
+    })
+}
+
+/// The same from another release than this machine's, by its code name: for a version that this one does not have.
+pub(crate) fn root_from(release: &str, name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let key = Key::new().text(release).text(&packages.join(" "));
+    unpacked(name, key, packages, |archives| {
+        let lists = archives.with_file_name("lists");
+        fs::create_dir_all(lists.join("partial"))?;
+        let sources = lists.with_extension("sources");
+        let source = format!(
+            "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: {release}\nComponents: main\nSigned-By: {KEYS}\n"
+        );
+        fs::write(&sources, source)?;
+        let places = [
+            format!("Dir::Etc::SourceList={}", sources.display()),
+            "Dir::Etc::SourceParts=-".to_owned(),
+            format!("Dir::State::Lists={}", lists.display()),
+            "APT::Sandbox::User=root".to_owned(),
+        ];
+        let mut update = Command::new("apt-get");
+        update.args(["update", "-qq"]);
+        for place in &places {
+            update.arg("-o").arg(place);
+        }
+        cache::run(&mut update)?;
+        download(packages, archives, &places)?;
+        fs::remove_dir_all(&lists).context("remove the lists")
+    })
+}
+
+fn unpacked(
+    name: &str,
+    key: Key,
+    packages: &[&str],
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
     let entry = cache::get(&format!("root-{name}"), key, |directory| {
         eprintln!("unpacking the Debian packages {}", packages.join(", "));
         let archives = directory.join("archives");
         fs::create_dir_all(archives.join("partial"))?;
-        if download(packages, &archives).is_err() {
-            // The lists may be stale or absent, which is found out by trying.
-            cache::run(Command::new("apt-get").args(["update", "-qq"]))?;
-            download(packages, &archives)?;
-        }
+        fill(&archives)?;
         unpack(&archives, &directory.join("root"))?;
         fs::remove_dir_all(&archives).context("remove the packages")
     })?;
@@ -28,8 +71,11 @@ pub(crate) fn root(name: &str, packages: &[&str]) -> Result<PathBuf> {
 }
 
 /// To apt, a machine with nothing installed: it finds all that is needed, and touches nothing of this one.
-fn download(packages: &[&str], archives: &Path) -> Result<()> {
+fn download(packages: &[&str], archives: &Path, options: &[String]) -> Result<()> {
     let mut command = Command::new("apt-get");
+    for option in options {
+        command.arg("-o").arg(option);
+    }
     command
         .args(["install", "--download-only", "-y", "-qq"])
         .args([

@@ -16,7 +16,7 @@
 //! namespaces, `control` and `forward` are the ways in; `access`, `namespace`,
 //! `process`, `faults`, `proxy` and `audit` are what tests do with it, `load`
 //! reads what a gRPC client in it has seen;
-//! `components`, `images`, `packages`, `prometheus`, `servers`, `examples` and `debian` build what it needs, into `cache`.
+//! `components`, `images`, `packages`, `prometheus`, `servers`, `proxies`, `examples` and `debian` build what it needs, into `cache`.
 
 mod access;
 mod audit;
@@ -41,6 +41,7 @@ mod pki;
 mod plan;
 mod process;
 mod prometheus;
+pub mod proxies;
 mod proxy;
 mod registry;
 mod requests;
