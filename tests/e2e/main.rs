@@ -12,6 +12,7 @@ mod kubectl;
 mod manifests;
 mod pods;
 mod proof;
+mod proxies;
 mod repetitions;
 mod runner;
 mod world;
@@ -79,6 +80,7 @@ fn main() -> std::process::ExitCode {
         pair::TESTS,
         presets::TESTS,
         prometheus::TESTS,
+        proxies::rollouts::TESTS,
         rbac::TESTS,
         removal::TESTS,
         samples::TESTS,

@@ -16,7 +16,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 
 use crate::repetitions::Repetitions;
 use crate::world::World;
-use crate::{clients, proof, servers};
+use crate::{clients, proof, proxies, servers};
 
 type Run = fn(Arc<World>) -> Pin<Box<dyn Future<Output = Result<()>>>>;
 
@@ -201,7 +201,8 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
     let names: Vec<&str> = chosen.iter().map(|test| test.name).collect();
     tokio::task::spawn_blocking(move || {
         servers::build_for(&names)?;
-        clients::build_for(&names)
+        clients::build_for(&names)?;
+        proxies::build_for(&names)
     })
     .await??;
     if !shared.is_empty() {
