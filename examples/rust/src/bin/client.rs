@@ -18,6 +18,9 @@ use tonic::{Code, Status};
 /// How long calls may go on once no more are started.
 const END_BOUND: Duration = Duration::from_secs(2);
 
+/// Of a call, with a retry policy.
+const ATTEMPTS: u32 = 5;
+
 /// Calls Echo at a steady rate, balanced over all pods.
 #[derive(Parser)]
 struct Flags {
@@ -43,6 +46,9 @@ struct Flags {
     connections: usize,
     #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
     report_every: Duration,
+    /// Try a call that ends UNAVAILABLE again
+    #[arg(long)]
+    retry: bool,
     /// Address of GET /totals, POST /reset and GET /healthz, such as :8090
     #[arg(long)]
     http: Option<String>,
@@ -112,7 +118,7 @@ async fn pace(flags: &Flags, clients: &[EchoClient<Channel>], totals: &Totals) {
         }
         totals.started();
         let client = clients[number % clients.len()].clone();
-        tokio::spawn(call(client, totals.clone(), flags.deadline));
+        tokio::spawn(call(client, totals.clone(), flags.deadline, flags.retry));
     }
 }
 
@@ -125,14 +131,17 @@ async fn report(every: Duration, totals: &Totals) {
     }
 }
 
-async fn call(client: EchoClient<Channel>, totals: Totals, deadline: Duration) {
+async fn call(client: EchoClient<Channel>, totals: Totals, deadline: Duration, retry: bool) {
     let begun = Instant::now();
+    let attempts = if retry { ATTEMPTS } else { 1 };
     let answer = if deadline.is_zero() {
-        ask(client).await
+        persist(client, attempts).await
     } else {
         // A channel that has no address yet waits for one, which no timeout of the request itself ends.
         let late = |_| Err(Status::deadline_exceeded("no reply within the deadline"));
-        timeout(deadline, ask(client)).await.unwrap_or_else(late)
+        timeout(deadline, persist(client, attempts))
+            .await
+            .unwrap_or_else(late)
     };
     match answer {
         Ok(reply) => {
@@ -145,6 +154,19 @@ async fn call(client: EchoClient<Channel>, totals: Totals, deadline: Duration) {
         }
         Err(status) => totals.failed(name(status.code()), begun, status.message()),
     }
+}
+
+/// What a retry policy does in other libraries: only for calls that may be made twice.
+async fn persist(client: EchoClient<Channel>, attempts: u32) -> Result<EchoReply, Status> {
+    let mut pause = Duration::from_millis(100);
+    for _ in 1..attempts {
+        match ask(client.clone()).await {
+            Err(status) if status.code() == Code::Unavailable => sleep(pause).await,
+            answer => return answer,
+        }
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+    ask(client).await
 }
 
 /// Again while nobody has begun it, which other libraries do by themselves. A connection that is just closing may meet it
