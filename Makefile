@@ -2,7 +2,7 @@
 CLUSTER := cargo run --quiet --package evenkeel-cluster
 E2E     := cargo test --quiet --package evenkeel --test e2e --
 
-.PHONY: help demo bench calibration proof clean-cluster test lint flake crds image krew sbom chart
+.PHONY: help demo bench calibration proof conformance clean-cluster test lint flake crds image krew sbom chart
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ bench: ## Measure and write docs/benchmarks.md and docs/benchmarks-reader.md
 
 proof: ## Run servers of other people, and show what findings predict: docs/proof.md and docs/harms.md
 	$(E2E) --proof $(ARGS)
+
+conformance: ## Measure every client in every mode, and write docs/clients.md (CELLS=part,of,names for some; goes on where it ended)
+	$(E2E) --conformance $(if $(CELLS),--cells '$(CELLS)')
+	cargo xtask docs
 
 calibration: ## Simulate how often the verdict errs, and write docs/verdict.md
 	cargo run --quiet --package evenkeel-calibration

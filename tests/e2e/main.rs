@@ -7,6 +7,7 @@
 mod bed;
 mod client;
 mod coexist;
+mod conformance;
 mod dials;
 mod kubectl;
 mod manifests;
@@ -50,6 +51,9 @@ mod watch;
 
 fn main() -> std::process::ExitCode {
     evenkeel_cluster::maybe_supervise();
+    if conformance::asked() {
+        return conformance::main();
+    }
     let tests = [
         access::TESTS,
         age::TESTS,

@@ -1,0 +1,137 @@
+//! What was measured, as it is kept: one JSON file a cell.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Event, Mode};
+
+/// Where the files are, in the repository.
+const CELLS: &str = "tests/conformance/cells";
+
+/// A mode and an event, with what each client saw.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Cell {
+    /// Of [`Mode`].
+    pub mode: String,
+    /// Of [`Event`].
+    pub event: String,
+    /// Of the libraries and of the cluster, when it last ran.
+    pub versions: BTreeMap<String, String>,
+    /// One after the other.
+    pub runs: Vec<Run>,
+}
+
+/// Once through the event, all clients beside each other. Times are seconds.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Run {
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took, with all that goes before.
+    pub took: f64,
+    /// How long clients were watched.
+    pub watched: f64,
+    /// Calls a second of each client.
+    pub rate: f64,
+    /// How many processes waited for the machine's cores, at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<f64>,
+    /// Queries a minute of all clients together, as CoreDNS counts them; none where other cells ran beside this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_per_minute: Option<f64>,
+    /// By client.
+    pub clients: BTreeMap<String, Seen>,
+}
+
+/// What one client saw. Times are seconds.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Seen {
+    /// Calls that ended well.
+    pub ok: u64,
+    /// Calls that failed, by code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed: BTreeMap<String, u64>,
+    /// Calls that it began more than a second late, or never: its process stood still.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub not_begun: u64,
+    /// The longest time without a good reply, as far as it is seen in half seconds.
+    pub silence: f64,
+    /// For each new pod, from Ready to the first reply; none while it was watched: null.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first_reply: Vec<Option<f64>>,
+    /// For each new pod, from Ready to 80 % of its fair share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fair_share: Vec<Option<f64>>,
+    /// Replies of pods that were Terminating.
+    #[serde(default)]
+    pub after_terminating: u64,
+    /// From Terminating to the last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_after_terminating: Option<f64>,
+    /// Requests of the busiest pod against the mean of all, at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_over_mean: Option<f64>,
+    /// Open connections a pod, at the end.
+    pub connections_per_pod: f64,
+    /// Packets to the DNS server a minute, as the node counts them.
+    pub dns_per_minute: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Seen {
+    /// Whether it is more the machine that was seen: over a hundredth of the calls were not begun in time.
+    pub fn stood_still(&self) -> bool {
+        self.not_begun * 100 > self.ok + self.failures()
+    }
+
+    /// How many calls failed.
+    pub fn failures(&self) -> u64 {
+        self.failed.values().sum()
+    }
+}
+
+/// Where the cell of a mode and an event is kept.
+pub fn path(root: &Path, mode: &Mode, event: &Event) -> PathBuf {
+    root.join(CELLS)
+        .join(format!("{}.{}.json", mode.id, event.id))
+}
+
+/// The cell as far as it was measured; `None` where nothing was.
+pub fn read(root: &Path, mode: &Mode, event: &Event) -> Result<Option<Cell>> {
+    let path = path(root, mode, event);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let cell = serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+    Ok(Some(cell))
+}
+
+/// Keeps a run at once, so that whoever interrupts loses no more than the next one.
+pub fn add(
+    root: &Path,
+    mode: &Mode,
+    event: &Event,
+    versions: BTreeMap<String, String>,
+    run: Run,
+) -> Result<()> {
+    let mut cell = read(root, mode, event)?.unwrap_or_default();
+    cell.mode = mode.id.into();
+    cell.event = event.id.into();
+    cell.versions = versions;
+    cell.runs.push(run);
+    let path = path(root, mode, event);
+    let text = serde_json::to_string_pretty(&cell)? + "\n";
+    // In one step, or an interruption could leave half a file.
+    let half = path.with_extension("half");
+    fs::write(&half, text).with_context(|| format!("write {}", half.display()))?;
+    fs::rename(&half, &path).with_context(|| format!("write {}", path.display()))
+}

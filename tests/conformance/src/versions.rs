@@ -1,0 +1,80 @@
+//! The versions of what is measured, from the files that pin them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+/// Library, the file that pins it, what stands before the version there, and what after it.
+const PINS: [(&str, &str, &str, &str); 7] = [
+    (
+        "grpc-go",
+        "tests/cluster/workloads/go.mod",
+        "google.golang.org/grpc v",
+        "\n",
+    ),
+    (
+        "kuberesolver",
+        "tests/cluster/workloads/go.mod",
+        "github.com/sercand/kuberesolver/v6 v",
+        "\n",
+    ),
+    (
+        "grpcio",
+        "examples/python/requirements.txt",
+        "grpcio==",
+        " ",
+    ),
+    (
+        "tonic",
+        "examples/rust/Cargo.lock",
+        "name = \"tonic\"\nversion = \"",
+        "\"",
+    ),
+    (
+        "@grpc/grpc-js",
+        "examples/node/package-lock.json",
+        "\"node_modules/@grpc/grpc-js\": {\n      \"version\": \"",
+        "\"",
+    ),
+    ("grpc-java", "examples/java/pom.xml", "<grpc.version>", "<"),
+    (
+        "CoreDNS",
+        "tests/cluster/components/coredns/go.mod",
+        "github.com/coredns/coredns v",
+        "\n",
+    ),
+];
+
+/// By name.
+pub fn read(root: &Path) -> Result<BTreeMap<String, String>> {
+    PINS.iter()
+        .map(|(name, file, before, after)| {
+            let text =
+                std::fs::read_to_string(root.join(file)).with_context(|| format!("read {file}"))?;
+            let version = text
+                .split_once(before)
+                .and_then(|(_, rest)| rest.split(after).next())
+                .with_context(|| format!("{file} does not pin {name}"))?;
+            Ok(((*name).to_owned(), version.trim().to_owned()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pin_is_found() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let versions = read(&root).unwrap();
+        assert_eq!(versions.len(), PINS.len());
+        for (name, version) in versions {
+            let numbers = version
+                .split('.')
+                .filter(|part| part.parse::<u64>().is_ok());
+            assert_eq!(numbers.count(), 3, "{name} {version}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What every client does in every mode when pods come and go: `make conformance`.
+//!
+//! No test of `make test`, which has a short form of it (`clients`), but a program of its own: it takes hours, measures what
+//! is not yet among the cells in tests/conformance, and keeps each run at once. `stage` sets up servers and clients of a mode,
+//! `events` does something to the pods, `watch` and `node` look on. The figures are made of it in the crate evenkeel-conformance.
+
+mod events;
+mod node;
+mod stage;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use evenkeel_cluster::examples::ALL;
+use evenkeel_conformance::{CLIENTS, Event, Mode, Run, cell, cells, versions};
+use futures::{StreamExt as _, stream};
+
+use crate::world::{World, root};
+use stage::Stage;
+
+/// One cell that is to be measured further.
+#[derive(Clone, Copy)]
+struct Missing {
+    mode: &'static Mode,
+    event: &'static Event,
+    runs: usize,
+}
+
+/// Of one run, where nothing better is known: some are over in half of it.
+const USUAL: Duration = Duration::from_secs(120);
+/// So many runs of a cell may say nothing because clients stood still.
+const IN_VAIN: usize = 3;
+/// More than any run takes.
+const LIMIT: Duration = Duration::from_mins(12);
+
+/// Whether the command line asks for it.
+pub fn asked() -> bool {
+    std::env::args().any(|argument| argument == "--conformance")
+}
+
+/// Measures what is missing; `--cells PATTERN` chooses, `--jobs N` measures so many cells beside each other.
+pub fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build();
+    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            tokio::select! {
+                outcome = measure() => outcome,
+                // The cluster ends with this process; what was measured is kept.
+                _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+            }
+        })
+    });
+    match outcome {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            println!("{failed} cells failed");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The value of an argument.
+fn argument(name: &str) -> Option<String> {
+    std::env::args()
+        .skip_while(|argument| argument != name)
+        .nth(1)
+}
+
+/// `pattern` is parts of names, separated by commas: a cell that has one of them is chosen.
+fn missing(pattern: &str) -> Result<Vec<Missing>> {
+    let mut missing = Vec::new();
+    for (mode, event) in cells() {
+        let name = format!("{}.{}", mode.id, event.id);
+        let chosen = pattern.split(',').any(|part| name.contains(part));
+        let done = cell::read(root(), mode, event)?.map_or(0, |cell| cell.runs.len());
+        if chosen && done < event.runs && stage::can(mode) {
+            let runs = event.runs - done;
+            missing.push(Missing { mode, event, runs });
+        }
+    }
+    Ok(missing)
+}
+
+/// Tells how many cells failed.
+async fn measure() -> Result<usize> {
+    let pattern = argument("--cells").unwrap_or_default();
+    let jobs: usize = argument("--jobs").map_or(Ok(1), |jobs| jobs.parse())?;
+    let chosen = missing(&pattern)?;
+    if chosen.is_empty() {
+        println!("nothing is missing");
+        return Ok(0);
+    }
+    println!("{}", left(&chosen)?);
+    tokio::task::spawn_blocking(|| ALL.iter().try_for_each(|example| example.build().map(drop)))
+        .await??;
+    let world = start().await?;
+    let (alone, beside): (Vec<Missing>, Vec<Missing>) = chosen
+        .into_iter()
+        .partition(|cell| jobs == 1 || cell.event.disturbs());
+    let mut failed = 0;
+    let mut running = stream::iter(beside)
+        .map(|cell| one(&world, cell, false))
+        .buffer_unordered(jobs);
+    while let Some(ended) = running.next().await {
+        failed += usize::from(!ended);
+        println!("{}", left(&missing(&pattern)?)?);
+    }
+    for cell in alone {
+        failed += usize::from(!one(&world, cell, true).await);
+        println!("{}", left(&missing(&pattern)?)?);
+    }
+    Ok(failed)
+}
+
+/// Tells whether it went well.
+async fn one(world: &Arc<World>, cell: Missing, alone: bool) -> bool {
+    let name = format!("{}.{}", cell.mode.id, cell.event.id);
+    match cell_of(world, &cell, alone).await {
+        Ok(()) => {
+            println!("cell {name} ... ok");
+            true
+        }
+        Err(error) => {
+            println!("cell {name} ... FAILED: {error:#}");
+            println!("    logs: {}", world.cluster.logs_dir().display());
+            false
+        }
+    }
+}
+
+async fn start() -> Result<Arc<World>> {
+    let world = World::start("conformance", true).await?;
+    for example in ALL {
+        let archive = tokio::task::spawn_blocking(move || example.build()).await??;
+        world.cluster.import_image(&archive).await?;
+    }
+    Ok(Arc::new(world))
+}
+
+/// Measures as often as is missing, with the same clients.
+async fn cell_of(world: &Arc<World>, cell: &Missing, alone: bool) -> Result<()> {
+    let (mode, event) = (cell.mode, cell.event);
+    let mut begun = Instant::now();
+    let stage = tokio::time::timeout(LIMIT, Stage::set(world, mode, event))
+        .await
+        .context("setting up took too long")??;
+    let mut in_vain = 0;
+    for number in 0..cell.runs {
+        if number > 0 {
+            stage.reset(event).await.context("before the next run")?;
+        }
+        let mut run = loop {
+            let run = tokio::time::timeout(LIMIT, stage.run(event))
+                .await
+                .context("the run took too long")??;
+            let Some(client) = stood_still(&run) else {
+                break run;
+            };
+            in_vain += 1;
+            ensure!(in_vain <= IN_VAIN, "{client} stood still in each run");
+            println!(
+                "  {client} stood still, which says more of this machine than of it: once more"
+            );
+            stage.reset(event).await.context("before the same run")?;
+        };
+        run.took = begun.elapsed().as_secs_f64().round();
+        begun = Instant::now();
+        // The DNS server's own count is that of all who run.
+        run.dns_per_minute = run.dns_per_minute.filter(|_| alone);
+        println!("  {}.{}:", mode.id, event.id);
+        for (client, seen) in &run.clients {
+            println!("    {client}: {}", serde_json::to_string(seen)?);
+        }
+        // Kept also where it breaks a promise: it is what was seen.
+        cell::add(root(), mode, event, pinned()?, run.clone())?;
+        keeps_promises(mode, &run)?;
+    }
+    Ok(())
+}
+
+/// A client whose own process had no processor for some of the time.
+fn stood_still(run: &Run) -> Option<&str> {
+    let mut clients = run.clients.iter();
+    let late = clients.find(|(_, seen)| seen.stood_still());
+    late.map(|(client, _)| client.as_str())
+}
+
+fn pinned() -> Result<BTreeMap<String, String>> {
+    let mut versions = versions::read(root())?;
+    let kubernetes = evenkeel_cluster::KUBERNETES_VERSION.trim_start_matches('v');
+    versions.insert("Kubernetes".into(), kubernetes.into());
+    Ok(versions)
+}
+
+/// Fails where a client found a new pod later than is promised to its kind, or lost a call in spite of the recipe.
+fn keeps_promises(mode: &Mode, run: &Run) -> Result<()> {
+    for client in CLIENTS {
+        let Some(seen) = run.clients.get(client.id) else {
+            continue;
+        };
+        if let Some(promise) = mode.promise(client) {
+            let late = seen
+                .first_reply
+                .iter()
+                .find(|took| took.is_none_or(|took| took > promise.as_secs_f64()));
+            ensure!(
+                late.is_none(),
+                "{}: first replies after {:?} s, {promise:?} are promised",
+                client.id,
+                seen.first_reply
+            );
+        }
+        let lost = seen.failures();
+        ensure!(
+            !mode.recipe || lost == 0,
+            "{}: {lost} calls failed in spite of the recipe: {:?}",
+            client.id,
+            seen.failed
+        );
+    }
+    Ok(())
+}
+
+/// What is left to do, and about how long it takes: a run is expected to take what others of its event took.
+fn left(missing: &[Missing]) -> Result<String> {
+    let mut took: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (mode, event) in cells() {
+        if let Some(cell) = cell::read(root(), mode, event)? {
+            let times = cell.runs.iter().map(|run| run.took);
+            took.entry(event.id).or_default().extend(times);
+        }
+    }
+    let seconds: f64 = missing
+        .iter()
+        .map(|cell| {
+            let known = took.get(cell.event.id).filter(|times| !times.is_empty());
+            let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+            let mean = |times: &Vec<f64>| times.iter().sum::<f64>() / count(times.len());
+            known.map_or(USUAL.as_secs_f64(), mean) * count(cell.runs)
+        })
+        .sum();
+    let runs: usize = missing.iter().map(|cell| cell.runs).sum();
+    Ok(format!(
+        "[{} cells with {runs} runs are left, about {:.0} min]",
+        missing.len(),
+        (seconds / 60.0).ceil()
+    ))
+}

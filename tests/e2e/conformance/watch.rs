@@ -1,0 +1,150 @@
+//! Looks on while something happens: pods by a watch, clients by their sums.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use evenkeel_cluster::load::Totals;
+use evenkeel_conformance::measure::{self, Snapshot, Watched};
+use futures::TryStreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, ResourceExt as _};
+use tokio::task::JoinHandle;
+
+use crate::client::Client;
+
+const EVERY: Duration = Duration::from_millis(500);
+
+/// What goes on until this is dropped.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The lives of all pods of the servers, by an informer's clock: Kubernetes keeps whole seconds.
+pub struct Pods {
+    lives: Arc<Mutex<BTreeMap<String, measure::Pod>>>,
+    _task: Task,
+}
+
+impl Pods {
+    /// From `begun` on.
+    pub fn watch(pods: Api<Pod>, begun: Timestamp) -> Self {
+        let lives = Arc::new(Mutex::new(BTreeMap::new()));
+        let seen = lives.clone();
+        let task = tokio::spawn(async move {
+            let config = watcher::Config::default().labels("app=echo");
+            let stream = watcher(pods, config)
+                .default_backoff()
+                .touched_objects()
+                .try_for_each(|pod| {
+                    note(&mut locked(&seen), &pod, since(begun, Timestamp::now()));
+                    std::future::ready(Ok(()))
+                });
+            // It ends only where the watch cannot begin anew, which the backoff makes of all errors.
+            let _ = stream.await;
+        });
+        Self {
+            lives,
+            _task: Task(task),
+        }
+    }
+
+    /// As far as they are known.
+    pub fn lives(&self) -> Vec<measure::Pod> {
+        locked(&self.lives).values().cloned().collect()
+    }
+
+    /// Forgets when they became Ready: all that are there were so before what comes now.
+    pub fn begin(&self) {
+        let mut lives = locked(&self.lives);
+        lives.retain(|_, pod| pod.terminating.is_none());
+        for pod in lives.values_mut() {
+            pod.ready = pod.ready.map(|_| 0.0);
+        }
+    }
+}
+
+fn note(lives: &mut BTreeMap<String, measure::Pod>, pod: &Pod, now: f64) {
+    let name = pod.name_any();
+    let known = lives.entry(name.clone()).or_insert_with(|| measure::Pod {
+        name,
+        ..measure::Pod::default()
+    });
+    let ready = evenkeel_cluster::load::ready_since(pod).is_some();
+    if pod.metadata.deletion_timestamp.is_some() {
+        known.terminating.get_or_insert(now);
+    } else if !ready {
+        known.ready = None;
+    } else {
+        known.ready.get_or_insert(now);
+    }
+}
+
+/// The sums of a client, twice a second.
+pub struct Sums {
+    kept: Arc<Mutex<(Vec<Snapshot>, Option<Totals>)>>,
+    begun: Timestamp,
+    _task: Task,
+}
+
+impl Sums {
+    /// From `begun` on.
+    pub fn watch(client: &Arc<Client>, begun: Timestamp) -> Self {
+        let kept = Arc::new(Mutex::new((Vec::new(), None)));
+        let (keep, client) = (kept.clone(), client.clone());
+        let task = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(EVERY);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                // One that does not answer now is asked again.
+                let Ok(totals) = client.totals().await else {
+                    continue;
+                };
+                let mut kept = locked(&keep);
+                kept.0.push(Snapshot {
+                    at: since(begun, Timestamp::now()),
+                    ok: totals.counts.ok,
+                    replies: totals.counts.replies.clone(),
+                });
+                kept.1 = Some(totals);
+            }
+        });
+        Self {
+            kept,
+            begun,
+            _task: Task(task),
+        }
+    }
+
+    /// Until now.
+    pub fn watched(&self) -> Watched {
+        let kept = locked(&self.kept);
+        let totals = kept.1.clone().unwrap_or_default();
+        Watched {
+            snapshots: kept.0.clone(),
+            first_replies: totals
+                .first_replies
+                .into_iter()
+                .map(|(pod, at)| (pod, since(self.begun, at)))
+                .collect(),
+            failed: totals.counts.errors,
+            not_begun: totals.counts.dropped,
+        }
+    }
+}
+
+/// Seconds.
+pub fn since(begun: Timestamp, at: Timestamp) -> f64 {
+    at.duration_since(begun).as_secs_f64()
+}
+
+fn locked<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
