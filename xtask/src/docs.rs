@@ -16,6 +16,10 @@ pub fn pages(root: &Path) -> Result<Vec<Generated>> {
         page(root, "docs/discovery.md", "promises", &promises())?,
         chart::readme(root)?,
         api::reference(root)?,
+        Generated::new(
+            root.join("docs/clients.md"),
+            evenkeel_conformance::page::page(root)?,
+        ),
     ])
 }
 
