@@ -13,16 +13,37 @@ pub const LOOKS: usize = 4;
 /// From one look to the next.
 const INTERVAL: Duration = Duration::from_secs(15);
 const WINDOW: Duration = Duration::from_mins(1);
+/// Moments of an interval at which pods are read: each pod has its own.
+const MOMENTS: usize = 8;
+/// From one rush to the next, in intervals, on average.
+const RUSH: f64 = 8.0;
 
 /// How requests come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Come {
+    /// Each by itself.
+    Singly,
+    /// Five to one pod together.
+    InFives,
+    /// None, and then for all pods at once, each by itself: those that are read before and after see another world.
+    InRushes,
+}
+
+impl Come {
+    fn together(self) -> f64 {
+        if self == Self::InFives { 5.0 } else { 1.0 }
+    }
+}
+
+/// Traffic over some pods.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Traffic {
     /// Pods.
     pub pods: usize,
-    /// Requests per pod and window.
+    /// Requests per pod and window, or rush.
     pub mean: f64,
-    /// Requests that go to one pod together.
-    pub burst: f64,
+    /// How they come.
+    pub come: Come,
 }
 
 /// What is wrong.
@@ -36,12 +57,24 @@ pub enum Fault {
     Hot,
 }
 
+/// What an interval is like.
+#[derive(Clone, Copy, Debug)]
+struct Interval {
+    fault: Fault,
+    /// After this moment all comes, if it does.
+    rush: Option<usize>,
+}
+
 /// Some pods, who watches them, and chance.
 #[derive(Clone, Debug)]
 pub struct Fleet {
     traffic: Traffic,
-    usual: Poisson,
-    twice: Poisson,
+    /// Of as many moments.
+    usual: [Poisson; MOMENTS + 1],
+    twice: [Poisson; MOMENTS + 1],
+    rush: Poisson,
+    /// The interval that is past.
+    last: Interval,
     generator: Generator,
     names: Vec<String>,
     /// Requests in the last intervals, the newest at `newest`.
@@ -56,12 +89,22 @@ pub struct Fleet {
 impl Fleet {
     /// Pods that have long been there, watched by an operator that has just started.
     pub fn new(traffic: Traffic, seed: u64) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "four")]
-        let mean = traffic.mean / traffic.burst / LOOKS as f64;
+        let mean = traffic.mean / traffic.come.together();
+        #[expect(clippy::cast_precision_loss, reason = "some")]
+        let of_moments = |mean: f64| {
+            std::array::from_fn(|moments| {
+                Poisson::new(mean * moments as f64 / (LOOKS * MOMENTS) as f64)
+            })
+        };
         Self {
             traffic,
-            usual: Poisson::new(mean),
-            twice: Poisson::new(2.0 * mean),
+            usual: of_moments(mean),
+            twice: of_moments(2.0 * mean),
+            rush: Poisson::new(mean),
+            last: Interval {
+                fault: Fault::None,
+                rush: None,
+            },
             generator: Generator::new(seed),
             names: (0..traffic.pods).map(|pod| format!("{pod:03}")).collect(),
             recent: vec![[0.0; LOOKS * SPAN]; traffic.pods],
@@ -83,13 +126,25 @@ impl Fleet {
         self.newest = (self.newest + 1) % (LOOKS * SPAN);
         self.seen += 1;
         self.now += SignedDuration::try_from(INTERVAL).unwrap_or_default();
-        for (pod, recent) in self.recent.iter_mut().enumerate() {
-            let bursts = match fault {
-                Fault::Idle if pod == 0 => 0.0,
-                Fault::Hot if pod == 0 => self.twice.draw(&mut self.generator),
-                _ => self.usual.draw(&mut self.generator),
+        let now = Interval {
+            fault,
+            rush: self.rush(),
+        };
+        let last = std::mem::replace(&mut self.last, now);
+        for pod in 0..self.recent.len() {
+            let moment = moment(pod);
+            let requests = if self.traffic.come == Come::InRushes {
+                let is_late = last.rush.is_some_and(|rush| rush >= moment);
+                let is_early = now.rush.is_some_and(|rush| rush < moment);
+                let mut times = 0.0;
+                for _ in 0..usize::from(is_late) + usize::from(is_early) {
+                    times += self.rush.draw(&mut self.generator);
+                }
+                times
+            } else {
+                self.draw(last.fault, pod, MOMENTS - moment) + self.draw(fault, pod, moment)
             };
-            recent[self.newest] = bursts * self.traffic.burst;
+            self.recent[pod][self.newest] = requests * self.traffic.come.together();
         }
         if self.seen < LOOKS {
             return None;
@@ -103,6 +158,32 @@ impl Fleet {
         self.detector.learn(&seen, self.now, WINDOW, INTERVAL / 2);
         let outlook = self.detector.look(&seen, false, &Thresholds::default());
         Some(self.detector.weigh(outlook.observation, self.now, WINDOW))
+    }
+
+    /// What comes to a pod within so many moments.
+    fn draw(&mut self, fault: Fault, pod: usize, moments: usize) -> f64 {
+        let poisson = match fault {
+            _ if moments == 0 => return 0.0,
+            Fault::Idle if pod == 0 => return 0.0,
+            Fault::Hot if pod == 0 => &self.twice[moments],
+            _ => &self.usual[moments],
+        };
+        poisson.draw(&mut self.generator)
+    }
+
+    /// Whether there is one in the next interval, and after which moment.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "some"
+    )]
+    fn rush(&mut self) -> Option<usize> {
+        if self.traffic.come != Come::InRushes {
+            return None;
+        }
+        let is_now = self.generator.unit() * RUSH < 1.0;
+        is_now.then(|| (self.generator.unit() * MOMENTS as f64) as usize)
     }
 
     fn look<'a>(&self, name: &'a str, recent: &[f64; LOOKS * SPAN]) -> Seen<'a> {
@@ -127,6 +208,12 @@ impl Fleet {
         let of = |recent: &[f64; LOOKS * SPAN]| self.look("", recent).window;
         self.recent.iter().map(of).collect()
     }
+}
+
+/// When in the interval a pod is read. Of neighbours one comes long after the other, and the first pod, which faults are brought to,
+/// at its beginning: of what begins with the interval it then shows nothing yet.
+fn moment(pod: usize) -> usize {
+    pod * 5 % MOMENTS
 }
 
 /// Whether the backend is said not to be balanced.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::fleet::{Fault, Traffic};
+use crate::fleet::{Come, Fault, Traffic};
 use crate::rules::RULES;
 use crate::study::{self, Tally};
 
@@ -45,7 +45,8 @@ impl Results {
         );
         head(&mut text);
         for (traffic, tally) in &self.balanced {
-            row(&mut text, *traffic, *tally, true, |said| said);
+            let promised = study::is_promised(*traffic, Fault::None);
+            row(&mut text, *traffic, *tally, promised, |said| said);
         }
         for (fault, what) in [
             (Fault::Idle, "one pod gets nothing"),
@@ -92,10 +93,10 @@ fn row(
     promised: bool,
     errors: impl Fn(usize) -> usize,
 ) {
-    let come = if traffic.burst > 1.0 {
-        "in fives"
-    } else {
-        "singly"
+    let come = match traffic.come {
+        Come::Singly => "singly",
+        Come::InFives => "in fives",
+        Come::InRushes => "in rushes",
     };
     let ours = percent(errors(tally.said), tally.of);
     let ours = if promised {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::fleet::{Fault, Fleet, LOOKS, Traffic, is_trouble};
+use crate::fleet::{Come, Fault, Fleet, LOOKS, Traffic, is_trouble};
 use crate::rules::RULES;
 
 /// Windows of perfect balance in each cell. With no error in so many, the error is below 1e-4 with 95 % confidence
@@ -22,23 +22,32 @@ const BETWEEN: usize = 3;
 
 /// The cells of perfect balance.
 pub fn balanced() -> Vec<Traffic> {
-    cells(&[2, 3, 5, 10, 20, 50, 100], &[30.0, 100.0, 300.0, 1000.0])
+    let pods = [2, 3, 5, 10, 20, 50, 100];
+    let mut cells = cells(&STEADY, &pods, &[30.0, 100.0, 300.0, 1000.0]);
+    cells.extend(self::cells(
+        &[Come::InRushes],
+        &[2, 3, 10, 50],
+        &[30.0, 100.0, 1000.0],
+    ));
+    cells
 }
 
 /// The cells with a fault.
 pub fn faulty() -> Vec<Traffic> {
-    cells(&[3, 10, 50], &[30.0, 100.0, 300.0, 500.0, 1000.0])
+    cells(&STEADY, &[3, 10, 50], &[30.0, 100.0, 300.0, 500.0, 1000.0])
 }
 
-fn cells(pods: &[usize], means: &[f64]) -> Vec<Traffic> {
+const STEADY: [Come; 2] = [Come::Singly, Come::InFives];
+
+fn cells(come: &[Come], pods: &[usize], means: &[f64]) -> Vec<Traffic> {
     let mut cells = Vec::new();
-    for burst in [1.0, 5.0] {
+    for come in come {
         for pods in pods {
             for mean in means {
                 cells.push(Traffic {
                     pods: *pods,
                     mean: *mean,
-                    burst,
+                    come: *come,
                 });
             }
         }
@@ -46,12 +55,13 @@ fn cells(pods: &[usize], means: &[f64]) -> Vec<Traffic> {
     cells
 }
 
-/// Whether a fault has to be found there.
+/// Whether it is promised that a fault is found there, and that nothing is where there is none.
 pub fn is_promised(traffic: Traffic, fault: Fault) -> bool {
-    let bursts = traffic.burst > 1.0;
+    let bursts = traffic.come != Come::Singly;
     traffic.mean
         >= match fault {
-            Fault::None => f64::INFINITY,
+            Fault::None if traffic.come == Come::InRushes => f64::INFINITY,
+            Fault::None => 0.0,
             Fault::Idle if bursts => 100.0,
             Fault::Idle => 30.0,
             Fault::Hot if bursts => 500.0,
@@ -101,7 +111,8 @@ pub fn errors(traffic: Traffic) -> Tally {
     tally
 }
 
-/// Runs with a fault, and those in which it was said within three windows; of the rules, at the end of any of them.
+/// Runs with a fault, and those in which it was said within three windows; of the rules, at the end of any of them. They begin when
+/// the pod is next read, which it had just been.
 pub fn found(traffic: Traffic, fault: Fault) -> Tally {
     let mut healthy = Fleet::new(traffic, seed(traffic, fault));
     let rest = |fleet: &mut Fleet, windows: usize| {
@@ -118,7 +129,7 @@ pub fn found(traffic: Traffic, fault: Fault) -> Tally {
         rest(&mut healthy, BETWEEN);
         // In a copy: a fault is brought to an operator that has seen none before.
         let mut fleet = healthy.clone();
-        let (mut said, mut rules) = (false, [false; RULES.len()]);
+        let (mut said, mut rules) = (is_trouble(fleet.step(fault)), [false; RULES.len()]);
         for _ in 0..WITHIN {
             for _ in 0..LOOKS {
                 said |= is_trouble(fleet.step(fault));
@@ -137,8 +148,8 @@ pub fn found(traffic: Traffic, fault: Fault) -> Tally {
     reason = "whole numbers"
 )]
 fn seed(traffic: Traffic, fault: Fault) -> u64 {
-    let Traffic { pods, mean, burst } = traffic;
-    ((pods as u64 * 10_000 + mean as u64) * 10 + burst as u64) * 10 + fault as u64
+    let Traffic { pods, mean, come } = traffic;
+    ((pods as u64 * 10_000 + mean as u64) * 10 + come as u64) * 10 + fault as u64
 }
 
 /// Does it for each, on all cores; the results in their order.

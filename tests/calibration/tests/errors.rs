@@ -7,6 +7,7 @@
 use std::fs;
 use std::sync::LazyLock;
 
+use evenkeel_calibration::fleet::Fault;
 use evenkeel_calibration::page::{Results, path, with};
 use evenkeel_calibration::study::{WINDOWS, is_promised};
 
@@ -16,9 +17,19 @@ static RESULTS: LazyLock<Results> = LazyLock::new(Results::new);
 fn chance_is_never_called_trouble() {
     for (traffic, tally) in &RESULTS.balanced {
         assert!(tally.of >= WINDOWS);
-        assert_eq!(tally.said, 0, "false verdicts for {traffic:?}");
+        // Rushes that come a window apart, three times running, are taken for a difference now and then: one window in a thousand.
+        let allowed = if is_promised(*traffic, Fault::None) {
+            0
+        } else {
+            tally.of / 1000
+        };
+        assert!(
+            tally.said <= allowed,
+            "{} false verdicts for {traffic:?}",
+            tally.said
+        );
     }
-    assert_eq!(RESULTS.balanced.len(), 56);
+    assert_eq!(RESULTS.balanced.len(), 68);
 }
 
 #[test]
