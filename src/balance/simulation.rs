@@ -67,6 +67,8 @@ pub(super) struct SimPod {
     pub error: Option<ScrapeError>,
     /// Its page has no metric that counts RPCs.
     pub silent: bool,
+    /// What came after it was read.
+    unread: f64,
 }
 
 /// One backend, its judge, and what is published.
@@ -79,6 +81,8 @@ pub(super) struct World {
     /// Publications that were not the refresh of the time.
     pub changes: usize,
     pub rolling_out: bool,
+    /// Pods are read one after the other, all through the interval, and not all at its end.
+    pub in_turn: bool,
     born: usize,
 }
 
@@ -93,6 +97,7 @@ impl World {
             published: None,
             changes: 0,
             rolling_out: false,
+            in_turn: false,
             born: 0,
         };
         world.now -= jiff::SignedDuration::from_hours(1);
@@ -122,6 +127,7 @@ impl World {
                 open: 0.0,
                 error: None,
                 silent: false,
+                unread: 0.0,
             });
         }
     }
@@ -129,12 +135,15 @@ impl World {
     /// One interval in which each pod gets what `traffic` says.
     pub fn round(&mut self, mut traffic: impl FnMut(usize) -> f64) -> &Report {
         self.now += jiff::SignedDuration::try_from(self.settings.interval).unwrap();
+        let turns: Vec<f64> = (1..=self.pods.len()).map(|pod| self.turn(pod)).collect();
         for (index, pod) in self.pods.iter_mut().enumerate() {
-            pod.count += traffic(index);
+            let came = traffic(index);
+            pod.count += pod.unread + came * turns[index];
+            pod.unread = came * (1.0 - turns[index]);
         }
-        let scrape = |pod: &SimPod| Scrape {
+        let scrape = |(pod, turn): (&SimPod, &f64)| Scrape {
             uid: pod.target.uid.clone(),
-            at: self.now,
+            at: self.now - self.settings.interval.mul_f64(1.0 - turn),
             outcome: match pod.error {
                 Some(error) => Err(error),
                 None if pod.silent => Ok(Counters::default()),
@@ -148,7 +157,7 @@ impl World {
         let round = Round {
             now: self.now,
             targets: self.pods.iter().map(|pod| pod.target.clone()).collect(),
-            scrapes: self.pods.iter().map(scrape).collect(),
+            scrapes: self.pods.iter().zip(&turns).map(scrape).collect(),
             rolling_out: self.rolling_out,
             obstacle: None,
         };
@@ -166,6 +175,16 @@ impl World {
             self.changes += usize::from(*next != unchanged && !due);
         }
         self.judge.report()
+    }
+
+    /// The part of the interval after which this pod is read.
+    #[allow(clippy::cast_precision_loss)]
+    fn turn(&self, pod: usize) -> f64 {
+        if self.in_turn {
+            pod as f64 / self.pods.len() as f64
+        } else {
+            1.0
+        }
     }
 
     /// The operator is restarted: what is left is what the status says.

@@ -1,7 +1,7 @@
 //! Traffic that is even, up to chance: nothing may be said against it, and nothing written.
 
 use super::super::verdict::Verdict;
-use super::{Chance, World, brisk};
+use super::{Chance, Settings, World, brisk};
 
 /// Rounds in an hour at an interval of five seconds.
 const HOUR: usize = 720;
@@ -69,6 +69,27 @@ fn bursts_raise_no_alarm() {
             alarms += usize::from(round > 20 && verdict.is_trouble());
         }
         assert_eq!(alarms, 0, "{pods} pods");
+    }
+}
+
+/// Pods that were read before the first request seem idle beside those that were read after it, for one look.
+#[test]
+fn first_traffic_is_said_at_once_whenever_pods_are_read() {
+    for settings in [brisk(), Settings::default()] {
+        for pods in [2, 3, 10, 50] {
+            let mut world = World::new(settings, pods);
+            world.in_turn = true;
+            world.rounds_until(Verdict::NoTraffic, |_| 0.0);
+            let said: Vec<Verdict> = (0..20).map(|_| world.round(|_| 250.0).verdict).collect();
+            let silent = said.iter().take_while(|said| **said == Verdict::NoTraffic);
+            let silent = silent.count();
+            assert!(silent <= 2, "{pods} pods: {said:?}");
+            let rest = &said[silent..];
+            assert!(
+                rest.iter().all(|said| *said == Verdict::Balanced),
+                "{said:?}"
+            );
+        }
     }
 }
 
