@@ -28,7 +28,7 @@ pub use scenes::TESTS;
 /// Where the manifests are, in the repository.
 const MANIFESTS: &str = "tests/e2e/harms";
 
-/// For a hundred pods.
+/// For a hundred pods, or for two that take their time on a busy machine.
 const UP: Duration = Duration::from_mins(4);
 
 /// One rule, and what comes of not heeding it.

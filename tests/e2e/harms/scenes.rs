@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use serde_json::Value;
 
-use super::{Are, Scene};
+use super::{Are, Scene, UP};
 use crate::bed::{Bed, ROLLOUT};
 use crate::client::Client;
 use crate::pods::left;
@@ -21,7 +21,7 @@ tests![
     shared only_a_cluster_ip(120),
     shared a_port_that_nobody_translates(120),
     shared pods_that_are_not_ready(120),
-    proof no_readiness_probe(240),
+    proof no_readiness_probe(420),
     proof no_age(300),
     proof an_age_below_the_look_up(300),
     proof a_grace_below_the_calls(360),
@@ -103,7 +103,7 @@ async fn pods_that_are_not_ready(world: Arc<World>) -> Result<()> {
 async fn no_readiness_probe(world: Arc<World>) -> Result<()> {
     Scene {
         id: "GB010",
-        done: "The servers take 15 s to start; a rollout while one client, set to look names up whenever it wants to, makes 50 calls a second.",
+        done: "The servers take 25 s to start; a rollout that makes both new ones at once while one client, set to look names up whenever it wants to, makes 50 calls a second.",
         figure: "{} calls fail in a rollout",
         harm: 100,
         mended: 0,
@@ -329,9 +329,12 @@ async fn replaced(bed: &Bed, client: &Client) -> Result<u64> {
         .collect();
     bed.kubectl(&["rollout", "restart", "deployment/echo"])
         .await?;
-    bed.rolled_out("echo").await?;
+    until("all pods are new", UP, async || {
+        bed.rolled_out("echo").await.map(Some)
+    })
+    .await?;
     let pods = bed.namespace.api::<Pod>();
-    until("the old pods are gone", ROLLOUT, async || {
+    until("the old pods are gone", UP, async || {
         let all = pods
             .list(&kube::api::ListParams::default().labels("app=echo"))
             .await?;
