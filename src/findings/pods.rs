@@ -38,12 +38,16 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
         Kind::DaemonSet => "Have it run on 2 nodes or more",
         Kind::Deployment | Kind::StatefulSet => "Set its replicas to 2 or more",
     };
-    // One that may not be read may set 1 now and 2 in a minute.
+    // One that has not set any yet.
     let unless = match observed.autoscalers {
         None if workload.kind != Kind::DaemonSet => ", unless an autoscaler sets them",
         _ => "",
     };
-    let scales = observed.autoscaler(workload).is_some_and(|own| own.max > 1);
+    // Where they may not be read, what one has set shows that there is one: else it would be said whenever the load is low.
+    let scales = match observed.autoscalers {
+        None => workload.is_scaled(),
+        Some(_) => observed.autoscaler(workload).is_some_and(|own| own.max > 1),
+    };
     (workload.replicas == 1 && !scales).then(|| {
         Seen::in_workload(workload, "spec.replicas", format!("{workload} has one pod{pod}, and no other serves: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. {remedy}{unless}"))
     })

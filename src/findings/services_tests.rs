@@ -283,6 +283,17 @@ fn clients_that_watch() {
     assert!(!slices(&world));
     world.workloads[0].replicas = 101;
     assert!(slices(&world));
+    // It neither comes nor goes while an autoscaler crosses the border.
+    let findings = ask(&world).told();
+    world.backend.status = Some(crate::api::GrpcBackendStatus {
+        observed_generation: world.backend.metadata.generation,
+        findings,
+        ..Default::default()
+    });
+    for (replicas, said) in [(100, true), (91, true), (90, false)] {
+        world.workloads[0].replicas = replicas;
+        assert_eq!(slices(&world), said, "{replicas}");
+    }
     world.workloads[0].replicas = 3;
     world
         .cluster_ip

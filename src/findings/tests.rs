@@ -298,6 +298,48 @@ fn one_pod_may_be_what_an_autoscaler_sets() {
     );
 }
 
+/// Where autoscalers may not be read, load that goes to and fro takes nothing back and says nothing new.
+#[test]
+fn what_an_autoscaler_has_set_is_not_one_pod_for_good() {
+    let set_by = |manager: &str, subresource: Option<&str>, field: &str| {
+        let mut deployment = deployment(1, true);
+        let fields = json!({"f:spec": {field: {}}});
+        deployment["metadata"]["managedFields"] = json!([{"manager": manager, "operation": "Update", "apiVersion": "apps/v1",
+            "subresource": subresource, "fieldsType": "FieldsV1", "fieldsV1": fields}]);
+        let mut world = observed(&age("5m"), &deployment);
+        world.autoscalers = None;
+        world
+    };
+    for (manager, subresource, field, found) in [
+        (
+            "kube-controller-manager",
+            Some("scale"),
+            "f:replicas",
+            vec![],
+        ),
+        ("kubectl", Some("scale"), "f:replicas", vec!["GB033"]),
+        (
+            "kube-controller-manager",
+            Some("status"),
+            "f:replicas",
+            vec!["GB033"],
+        ),
+        (
+            "kube-controller-manager",
+            Some("scale"),
+            "f:paused",
+            vec!["GB033"],
+        ),
+        ("helm", None, "f:replicas", vec!["GB033"]),
+    ] {
+        let mut world = set_by(manager, subresource, field);
+        assert_eq!(ids(&world), found, "{manager} {subresource:?} {field}");
+        // Who may read them need not guess: the one that set it is gone.
+        world.autoscalers = Some(Vec::new());
+        assert_eq!(ids(&world), ["GB033"], "{manager} {subresource:?} {field}");
+    }
+}
+
 #[test]
 fn ids_are_given_once() {
     let mut ids: Vec<_> = CATALOGUE.iter().map(|rule| rule.id).collect();

@@ -4,7 +4,7 @@ use kube::ResourceExt as _;
 
 use crate::observed::Observed;
 
-use super::{Seen, dns};
+use super::{Seen, dns, said_before};
 
 /// As Kubernetes has it, unless its controller is told otherwise.
 const SLICE: i32 = 100;
@@ -13,17 +13,20 @@ const SLICE: i32 = 100;
 pub(super) fn several_slices(observed: &Observed) -> Option<Seen> {
     observed.backend.spec.endpoint_watch.as_ref()?;
     let pods = observed.most_pods();
+    let seen = |message| Seen::in_backend("spec.endpointWatch", message);
     let why = if pods > SLICE {
         format!("up to {pods} pods make more than one EndpointSlice (one holds {SLICE})")
     } else if dns::any_dual(observed) {
         "a Service with addresses of two families has more than one EndpointSlice".into()
+    } else if pods > SLICE / 10 * 9 {
+        // What is said holds until there are a tenth fewer: an autoscaler goes to and fro.
+        return said_before(observed, "GB050").map(seen);
     } else {
         return None;
     };
-    let message = format!(
+    Some(seen(format!(
         "{why}, and kuberesolver for Go (6.0.1 too) keeps only the one that changed last: its clients then know a part of the pods, or such as are gone. Have Go clients use dns:/// with a connection age, or keep to 100 pods and ipFamilyPolicy: SingleStack; kuberesolver-java from 0.0.2 on and go-zero are not affected"
-    );
-    Some(Seen::in_backend("spec.endpointWatch", message))
+    )))
 }
 
 /// GB052: a watching client reads its token from a file.

@@ -172,6 +172,21 @@ impl Workload {
         format!("{hash:016x}")
     }
 
+    /// Whether a program sets its replicas by the `scale` subresource, as autoscalers of every kind do; `kubectl scale` is a
+    /// person's. It can be told without a right to read autoscalers.
+    pub fn is_scaled(&self) -> bool {
+        let mut entries = self.metadata.managed_fields.iter().flatten();
+        entries.any(|entry| {
+            let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+            entry.subresource.as_deref() == Some("scale")
+                && fields.is_some_and(|fields| !fields["f:spec"]["f:replicas"].is_null())
+                && !entry
+                    .manager
+                    .as_deref()
+                    .is_some_and(|own| own.starts_with("kubectl"))
+        })
+    }
+
     /// Whether a pod is one of its own.
     pub fn owns(&self, pod: &Pod) -> bool {
         if self.kind != Kind::Deployment {
