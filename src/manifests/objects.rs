@@ -316,6 +316,50 @@ fn template(node: &Node) -> Option<&'static str> {
     }
 }
 
+/// What is wrong with a value, for those who write YAML.
+fn in_words(error: &str) -> String {
+    let bare = |text: &str| text.replace('`', "");
+    if let Some(field) = error.strip_prefix("missing field ") {
+        return format!("{} is missing", bare(field));
+    }
+    let Some((found, wanted)) = error.split_once(", expected ") else {
+        return bare(error);
+    };
+    if let Some(value) = found.strip_prefix("unknown variant ") {
+        let all = wanted.strip_prefix("one of ").unwrap_or(wanted);
+        return format!("{} stands where there may be {}", bare(value), bare(all));
+    }
+    let Some((_, found)) = found
+        .split_once(": ")
+        .filter(|(what, _)| what.starts_with("invalid "))
+    else {
+        return bare(error);
+    };
+    let found = match found.split_once(' ') {
+        Some(("integer" | "floating", number)) => {
+            format!("the number {}", number.trim_start_matches("point "))
+        }
+        Some(("boolean", value)) => value.to_owned(),
+        Some(("string", text)) => format!("the text {text}"),
+        _ => match found {
+            "sequence" => "a list".into(),
+            "map" => "a map".into(),
+            "null" => "nothing".into(),
+            other => other.to_owned(),
+        },
+    };
+    let wanted = match wanted {
+        "a string" => "a text",
+        "string or map" => "a word",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "i32" | "i64" | "u16" | "u32" | "u64" => "a whole number",
+        other if other.contains("map") || other.starts_with("struct ") => "a map",
+        other => other,
+    };
+    format!("{} stands where {wanted} belongs", bare(&found))
+}
+
 fn parsed<T: DeserializeOwned>(kind: &str, source: &Source) -> Result<T, String> {
     let value = source.node.value();
     let name = value["metadata"]["name"].as_str().map(str::to_owned);
@@ -326,7 +370,7 @@ fn parsed<T: DeserializeOwned>(kind: &str, source: &Source) -> Result<T, String>
     });
     let name = name.ok_or_else(|| format!("{kind} without metadata.name: give it one"))?;
     serde_json::from_value(value).map_err(|error| {
-        let error: String = error.to_string().chars().take(200).collect();
+        let error: String = in_words(&error.to_string()).chars().take(200).collect();
         let hint = template(&source.node).unwrap_or_default();
         format!(
             "{kind} {name} is not one that the API server would take ({error}): mend that first{hint}"

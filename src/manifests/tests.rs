@@ -166,6 +166,46 @@ fn a_template_is_told_from_a_manifest() {
     assert!(refusal("{a: 1}: b\n").why.contains("as a key"));
 }
 
+#[test]
+fn what_is_no_object_is_said_in_the_words_of_yaml() {
+    let backend = |spec: &str| {
+        let text = format!(
+            "apiVersion: evenkeel.dev/v1alpha1\nkind: GrpcBackend\nmetadata: {{name: a}}\nspec: {spec}\n"
+        );
+        let mut objects = Objects::default();
+        let node = Rc::clone(&documents(&text).unwrap()[0]);
+        objects.add(&"f".into(), node, "default");
+        let told = objects.faults.last().unwrap().message.clone();
+        let (_, why) = told.split_once("would take (").unwrap();
+        why.split_once("): mend that first").unwrap().0.to_owned()
+    };
+    for (spec, why) in [
+        ("{ports: [{port: 80}]}", "selector is missing"),
+        (
+            "{selector: {app: a}, ports: [{port: web}]}",
+            "the text \"web\" stands where a whole number belongs",
+        ),
+        (
+            "{selector: {app: a}, ports: [{port: 80, name: 5}]}",
+            "the number 5 stands where a text belongs",
+        ),
+        (
+            "{selector: {app: a}, ports: {port: 80}}",
+            "a map stands where a list belongs",
+        ),
+        (
+            "{selector: {app: a}, ports: [{port: 80}], suspend: 'no'}",
+            "the text \"no\" stands where true or false belongs",
+        ),
+        (
+            "{selector: {app: a}, ports: [{port: 80}], balance: {mode: Maybe}}",
+            "Maybe stands where there may be Judge, Observe, Disabled",
+        ),
+    ] {
+        assert_eq!(backend(spec), why, "{spec}");
+    }
+}
+
 /// A misspelt field is dropped or refused by the API server, and silences nothing here.
 #[test]
 fn a_backend_that_would_be_refused_is_a_fault_at_its_line() {
