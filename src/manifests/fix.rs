@@ -41,6 +41,9 @@ pub fn fix(backend: &Backend, is_given: bool) -> String {
         resource.metadata.namespace = None;
     }
     let mut text = String::new();
+    if let Some(set) = &backend.set {
+        let _ = writeln!(text, "# For {set}.");
+    }
     if let Some(how) = &backend.how {
         let _ = writeln!(text, "# Guessed: {how}.");
     }

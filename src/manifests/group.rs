@@ -1,10 +1,15 @@
 //! Objects to backends, each with the world that rules look at.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::rc::Rc;
+
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use kube::ResourceExt as _;
 
 use super::guess::{Guess, guess};
 use super::objects::{Objects, Placed, Source};
+use super::sets::Sets;
 use crate::api::GrpcBackend;
 use crate::findings::Place;
 use crate::names;
@@ -16,6 +21,8 @@ pub struct Backend {
     pub observed: Observed,
     /// Where nobody wrote a GrpcBackend: how it was guessed.
     pub how: Option<String>,
+    /// Where objects stand several times over, as for several environments: the directory of those it was seen in.
+    pub set: Option<String>,
     /// Where the GrpcBackend stands, or what it was guessed from.
     main: Source,
     /// Where the others stand, by kind and name.
@@ -41,6 +48,13 @@ impl Backend {
 }
 
 impl Backend {
+    /// The documents that it was made of.
+    fn made_of(&self) -> Vec<usize> {
+        let others = self.sources.iter().map(|(_, _, source)| source);
+        let all = std::iter::once(&self.main).chain(others);
+        all.map(|source| Rc::as_ptr(&source.node).addr()).collect()
+    }
+
     /// Whether the namespace stands in what is there, rather than being where things go that name none.
     pub fn names_its_namespace(&self) -> bool {
         let metadata = self.main.node.get("metadata");
@@ -50,6 +64,39 @@ impl Backend {
 
 /// Every backend, those that somebody wrote first, each by namespace and name.
 pub fn backends(objects: &Objects) -> Vec<Backend> {
+    let sets = Sets::of(objects);
+    if sets.is_one() {
+        return of_set(objects);
+    }
+    let mut all: Vec<Backend> = Vec::new();
+    let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
+    for set in sets.cut(objects) {
+        for mut backend in of_set(&set.objects) {
+            match known.entry(backend.made_of()) {
+                // What all of them share is told once.
+                Entry::Occupied(at) => all[*at.get()].set = None,
+                Entry::Vacant(place) => {
+                    place.insert(all.len());
+                    backend.set.clone_from(&set.of);
+                    all.push(backend);
+                }
+            }
+        }
+    }
+    // Those of one name stay in the order of their sets.
+    all.sort_by_cached_key(order);
+    all
+}
+
+fn order(backend: &Backend) -> (bool, String) {
+    (
+        backend.how.is_some(),
+        names::key_of(&backend.observed.backend),
+    )
+}
+
+/// The same for objects of which none stands twice.
+fn of_set(objects: &Objects) -> Vec<Backend> {
     let is_known = |workload: &Placed<Workload>| {
         let mut backends = objects.backends.iter();
         backends.any(|backend| {
@@ -66,12 +113,7 @@ pub fn backends(objects: &Objects) -> Vec<Backend> {
         .into_iter()
         .filter_map(|guess| guessed(objects, guess));
     let mut all: Vec<Backend> = written.chain(made_up).collect();
-    all.sort_by_cached_key(|backend| {
-        (
-            backend.how.is_some(),
-            names::key_of(&backend.observed.backend),
-        )
-    });
+    all.sort_by_cached_key(order);
     all
 }
 
@@ -161,6 +203,7 @@ fn world(
     Backend {
         observed,
         how: None,
+        set: None,
         main,
         sources,
     }

@@ -1,7 +1,7 @@
 //! Manifests as the world that rules speak of: text to objects with file and line, objects to backends.
 //!
 //! ```text
-//! bytes ─ yaml ─▶ documents with lines ─ objects ─▶ what is known of them ─ group ─▶ one Observed for each backend
+//! bytes ─ yaml ─▶ documents with lines ─ objects ─▶ what is known of them ─ sets ─▶ environments ─ group ─▶ one Observed for each backend
 //! ```
 //!
 //! Where a GrpcBackend is written, it is the backend. Where none is, one is guessed (`guess` says how). What is listed from a
@@ -10,10 +10,12 @@
 mod fix;
 mod group;
 mod guess;
+mod items;
 mod node;
 mod objects;
 mod refused;
 mod scalar;
+mod sets;
 mod yaml;
 
 #[cfg(test)]
@@ -23,4 +25,5 @@ pub use fix::fix;
 pub use group::{Backend, backends};
 pub use node::{Content, Node};
 pub use objects::{Fault, Objects, Placed, Source, Unlisted};
+pub use sets::{Repeated, Sets};
 pub use yaml::{Limits, Unreadable, read};

@@ -1,6 +1,6 @@
 //! Documents to objects: those that rules speak of are kept with where they stand, others are counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
@@ -81,6 +81,8 @@ pub struct Objects {
     pub faults: Vec<Fault>,
     /// Kinds that a cluster did not show, or not all of them.
     pub unlisted: Vec<Unlisted>,
+    /// Files that were named one by one, rather than found in a directory: they go with all others.
+    pub named: BTreeSet<String>,
 }
 
 impl Default for Objects {
@@ -97,6 +99,7 @@ impl Default for Objects {
             skipped: BTreeMap::new(),
             faults: Vec::new(),
             unlisted: Vec::new(),
+            named: BTreeSet::new(),
         }
     }
 }

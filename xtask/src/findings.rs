@@ -122,13 +122,21 @@ const HEAD: &str = "# Findings\n\n\
     Ways in which balancing quietly fails. The operator says them in `status.findings`, by an event when one comes or goes (`GB021`,\n\
     `GB021Gone`), and in the metric `evenkeel_findings`; `evenkeel check` says them of manifests, before any cluster, and with `--cluster` of\n\
     what runs. `spec.ignoreFindings` takes those out that are known, each with a reason; `status.ignoredFindings` counts them.\n\n\
+    Manifests are often there several times, as for several environments. Where an object stands in two directories, or in two files of one,\n\
+    and not the same each time, each of them is looked at by itself, together with what stands above and beside it only once; files that are\n\
+    named one by one with `-f` go together. Within a file, and among those, the last one of a name counts, as for `kubectl apply`, and that is\n\
+    said. What kustomize lays over a base is best rendered: `kubectl kustomize DIR | evenkeel check -f -`.\n\n\
     *Error*: requests fail or pods idle because of it. *Warning*: they will, in a situation that is sure to come, or are likely to by what can be\n\
     seen. *Info*: worth knowing. [What some of them cost](../harms.md) was measured; [what other tools\n\
     say](others.md) of the same manifests is a table.\n\n";
 
 const TAIL: &str = "\n## What is no rule\n\n\
     * What only the clients show: how many there are, what they dial, which library and image they have (search domains, service configs by\n  \
-      TXT, SRV, jitter of servers in Rust, fan-out of watches, streams per connection).\n\
+      TXT, SRV, fan-out of watches, streams per connection, whether they dial the headless Service from within a mesh).\n\
+    * What only the servers' programs show: whether they spread the age (those in Rust do not), how long a stream may live, how long they take\n  \
+      to end.\n\
+    * What only the nodes show: load balancing of sockets in place of a mesh's, and the use of processors, by which an autoscaler may overlook\n  \
+      one hot pod among idle ones; the condition `Balanced` does not.\n\
     * What would take rights that the operator does not ask for: the cluster's DNS configuration (how long answers last is taken to be 30 s),\n  \
       labels of namespaces (a mesh that is asked for there is seen by the proxies in running pods), NetworkPolicies. HorizontalPodAutoscalers\n  \
       are read with the chart's `findings.readAutoscalers`; without it `status.uncheckedFindings` names what is not checked.\n\

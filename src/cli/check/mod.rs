@@ -9,6 +9,8 @@ mod text;
 #[cfg(test)]
 mod fix_tests;
 #[cfg(test)]
+mod sets_tests;
+#[cfg(test)]
 mod tests;
 
 use std::process::ExitCode;
@@ -21,10 +23,10 @@ use crate::manifests::{self, Backend, Limits, Objects};
 use super::connect::connect;
 use report::Report;
 
-/// Checks for what makes balancing fail: manifests before any cluster (-f), or what runs in one (--cluster), where nothing has to be installed and
-/// nothing is written.
+/// Checks manifests (-f), or what runs in a cluster (--cluster), for what makes balancing fail.
 ///
-/// Exits 1 if it finds something as bad as --fail-on says, 2 if something cannot be read.
+/// Nothing has to be installed, and nothing is written. Directories that have the same object otherwise, as for several environments, are looked
+/// at one by one. Exits 1 if it finds something as bad as --fail-on says, 2 if something cannot be read.
 #[derive(Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["files", "cluster"]))]
 pub struct Check {
@@ -110,7 +112,7 @@ impl Check {
             eprintln!("{}", text::printable(&fault.to_string()));
         }
         print(&self.text(&report, &backends)?)?;
-        Ok(self.status(&report, &objects))
+        Ok(self.status(&report))
     }
 
     fn objects(&self) -> anyhow::Result<Objects> {
@@ -144,8 +146,8 @@ impl Check {
         })
     }
 
-    fn status(&self, report: &Report, objects: &Objects) -> ExitCode {
-        if !objects.faults.is_empty() {
+    fn status(&self, report: &Report) -> ExitCode {
+        if !report.faults.is_empty() {
             return ExitCode::from(2);
         }
         let fails = report

@@ -22,10 +22,17 @@ pub fn all(names: &[String], namespace: &str, limits: &Limits) -> Objects {
     for name in names {
         let path = Path::new(name);
         if name == "-" {
+            reader.objects.named.insert("stdin".into());
             reader.take("stdin", io::stdin().lock());
         } else if path.is_dir() {
+            let (files, faults) = (reader.files, reader.objects.faults.len());
             reader.directory(path, 0);
+            // A directory that has moved must not pass for one in which all is well.
+            if (files, faults) == (reader.files, reader.objects.faults.len()) {
+                reader.fault(path, 0, "has no file that ends in .yaml, .yml or .json");
+            }
         } else {
+            reader.objects.named.insert(path.display().to_string());
             reader.file(path);
         }
     }

@@ -1,12 +1,12 @@
 //! What is said, whatever it is printed as.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
 use crate::findings::{self, Place, Rule};
-use crate::manifests::{Backend, Objects};
+use crate::manifests::{Backend, Objects, Repeated, Sets};
 
 /// All that was found.
 #[derive(Serialize)]
@@ -22,6 +22,9 @@ pub struct Report {
     /// Kinds that a cluster did not show, or not all of them.
     #[serde(rename = "notListed", skip_serializing_if = "Vec::is_empty")]
     pub unlisted: Vec<NotListed>,
+    /// Objects that do not count, since another of their name does.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub repeated: BTreeSet<Repeated>,
 }
 
 /// One backend.
@@ -34,6 +37,9 @@ pub struct Checked {
     /// How it was guessed; absent where a GrpcBackend is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guessed: Option<String>,
+    /// Where objects stand several times over, as for several environments: the directory of those it was seen in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
     /// Worst first.
     pub findings: Vec<Found>,
     /// Rules that had no answer, and why.
@@ -93,7 +99,15 @@ pub struct Unread {
 impl Report {
     /// Asks the rules.
     pub fn new(objects: &Objects, backends: &[Backend]) -> Self {
+        let sets = Sets::of(objects);
+        let left_out = sets.left_out;
+        let too_many = (left_out > 0).then(|| Unread {
+            file: String::new(),
+            line: 0,
+            message: format!("{left_out} more directories have objects of the same names and are not looked at: check a part of them at a time"),
+        });
         Self {
+            repeated: sets.repeated,
             backends: backends.iter().map(Checked::new).collect(),
             objects: objects.len(),
             skipped: objects.skipped.clone(),
@@ -105,6 +119,7 @@ impl Report {
                     line: fault.line,
                     message: fault.message.clone(),
                 })
+                .chain(too_many)
                 .collect(),
             unlisted: objects
                 .unlisted
@@ -141,6 +156,7 @@ impl Checked {
             namespace: backend.observed.namespace(),
             name: backend.observed.name(),
             guessed: backend.how.clone(),
+            set: backend.set.clone(),
             findings: found.collect(),
             unchecked: answers.unchecked.into_iter().map(Unchecked::new).collect(),
         }

@@ -1,6 +1,6 @@
 //! For people, and for a runner that turns lines into annotations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
 use super::report::{Checked, Report};
@@ -8,12 +8,14 @@ use crate::findings::Severity;
 
 const NONE: &str = "No gRPC backend is seen. A workload is one if a Service selects it, and the name or appProtocol of a port says grpc or h2c,
 or a probe asks by gRPC, or the port is 50051. With a GrpcBackend nothing has to be guessed.\n\n";
+const SETS: &str = "Directories with objects of the same names are looked at one by one, each with what stands only once.\n";
 const INDENT: &str = "      ";
 const WIDTH: usize = 120;
 
 /// For people. Writing to a String cannot fail.
 pub fn people(report: &Report) -> String {
     let mut text = String::new();
+    let mut said = HashSet::new();
     for backend in &report.backends {
         let _ = write!(
             text,
@@ -21,6 +23,9 @@ pub fn people(report: &Report) -> String {
             printable(&backend.namespace),
             printable(&backend.name)
         );
+        if let Some(set) = &backend.set {
+            let _ = write!(text, " in {}", printable(set));
+        }
         if let Some(how) = &backend.guessed {
             let _ = write!(text, " (no GrpcBackend; guessed: {})", printable(how));
         }
@@ -32,6 +37,10 @@ pub fn people(report: &Report) -> String {
             let (rule, place) = (found.rule, printable(&found.place()));
             let severity = rule.severity.as_str().to_lowercase();
             let _ = writeln!(text, "  {place}: {severity} {}: {}", rule.id, rule.title);
+            if !said.insert(&found.message) {
+                let _ = writeln!(text, "{INDENT}as above");
+                continue;
+            }
             wrap(&mut text, &printable(&found.message));
             for line in rule.remedy.lines() {
                 let _ = writeln!(text, "        {line}");
@@ -78,6 +87,12 @@ fn summary(report: &Report) -> String {
         );
     }
     text.push('\n');
+    if report.backends.iter().any(|backend| backend.set.is_some()) {
+        text += SETS;
+    }
+    for repeated in &report.repeated {
+        let _ = writeln!(text, "{}", printable(&repeated.to_string()));
+    }
     for unlisted in &report.unlisted {
         let _ = writeln!(
             text,
