@@ -19,6 +19,8 @@ mod sets;
 mod yaml;
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;
 
 pub use fix::fix;
