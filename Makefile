@@ -2,7 +2,7 @@
 CLUSTER := cargo run --quiet --package evenkeel-cluster
 E2E     := cargo test --quiet --package evenkeel --test e2e --
 
-.PHONY: help demo bench calibration proof conformance clean-cluster test lint flake crds image krew sbom chart
+.PHONY: help demo bench calibration proof conformance clean-cluster test lint flake fuzz crds image krew sbom chart
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: ## Check formatting and lints only
 
 flake: ## Repeat one test on a real cluster (TEST=name N=50), and count in docs/repetitions.md
 	$(E2E) --filter '$(or $(TEST),$(error say which test: make flake TEST=name N=50))' --repeat $(or $(N),50) --count docs/repetitions.md
+
+fuzz: ## Throw made-up input at what reads the text of others (TARGET=manifests SECONDS=60)
+	cargo xtask fuzz $(TARGET) --seconds $(or $(SECONDS),60)
 
 crds: ## Write what is generated: the definition, the kustomize roles, tables in docs/
 	cargo xtask crd

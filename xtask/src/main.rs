@@ -4,6 +4,7 @@ mod api;
 mod chart;
 mod docs;
 mod findings;
+mod fuzz;
 mod generate;
 mod image;
 mod krew;
@@ -42,6 +43,8 @@ enum Task {
     },
     /// Run all tests, or some phases of them; the last line says how many passed and failed.
     Test(test::Options),
+    /// Throw made-up input at the readers of metrics pages and of manifests.
+    Fuzz(fuzz::Options),
     /// Build the static binary and the image dist/evenkeel.tar.
     Image,
     /// Build the static binary and what `kubectl krew install` takes: an archive and its manifest in dist/.
@@ -73,6 +76,7 @@ fn run(task: Task) -> Result<ExitCode> {
             generate::settle(&[others::page(&root)?], check)?;
         }
         Task::Test(options) => return Ok(test::run(&root, &options)),
+        Task::Fuzz(options) => fuzz::run(&root, &options)?,
         Task::Image => image::build(&root)?,
         Task::Krew => krew::build(&root)?,
         Task::Sbom => sbom::write(&root)?,

@@ -141,7 +141,7 @@ fn lint(root: &Path) -> Result<Tally> {
             false,
         )?;
     }
-    // To run them takes nightly and cargo-fuzz. They share what is compiled with everything else.
+    // `make fuzz` runs them. Here they share what is compiled with everything else.
     let shared = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| root.join("target").into());
     check(
         "the fuzz targets compile",
