@@ -2,7 +2,10 @@
 CLUSTER := cargo run --quiet --package evenkeel-cluster
 E2E     := cargo test --quiet --package evenkeel --test e2e --
 
-.PHONY: help demo bench calibration proof conformance clean-cluster test lint flake fuzz crds image krew sbom chart
+# What the chart leaves open on purpose; its README says why.
+SCORE   := container-image-pull-policy container-resources container-ephemeral-storage-request-and-limit pod-networkpolicy deployment-replicas
+
+.PHONY: help demo bench calibration proof conformance clean-cluster test lint flake fuzz crds image krew score sbom chart
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +52,12 @@ image: ## Build the static binary and dist/evenkeel.tar
 
 krew: ## Build the kubectl plugin: an archive and its krew manifest in dist/
 	cargo xtask krew
+
+score: ## Let kube-score look at the chart, with each of the combinations of values
+	for values in charts/evenkeel/ci/*.yaml; do \
+		helm template evenkeel charts/evenkeel --namespace evenkeel-system --values $$values \
+		| go run github.com/zegl/kube-score/cmd/kube-score@v1.20.0 score --exit-one-on-warning $(SCORE:%=--ignore-test=%) - || exit 1; \
+	done
 
 sbom: ## Write dist/evenkeel.cdx.json, the bill of materials (CycloneDX)
 	cargo xtask sbom
