@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::arrivals::Arrivals;
+use super::departed::Departed;
 use super::detector::{Detector, Outlook, SPAN, Seen};
 use super::evidence::Observation;
 use super::exposition::{Counters, Family};
@@ -33,6 +34,7 @@ pub const MAX_NAMED: usize = 10;
 pub struct Judge {
     settings: Settings,
     pods: BTreeMap<String, Pod>,
+    departed: Departed,
     detector: Detector,
     arrivals: Arrivals,
     last: Option<Timestamp>,
@@ -73,6 +75,7 @@ impl Judge {
         Self {
             settings,
             pods: BTreeMap::new(),
+            departed: Departed::default(),
             detector: Detector::restored(restored.map(|restored| restored.verdict)),
             arrivals: discovered.unwrap_or_default(),
             last: None,
@@ -103,6 +106,7 @@ impl Judge {
         self.last = Some(round.now);
         if self.settings.mode == Mode::Off {
             self.pods.clear();
+            self.departed = Departed::default();
             self.detector.weigh(
                 Observation::Circumstance(Verdict::Off),
                 round.now,
@@ -136,15 +140,20 @@ impl Judge {
             .take(MAX_PODS)
             .map(|target| (target.uid.as_str(), target))
             .collect();
-        self.pods
-            .retain(|uid, _| targets.contains_key(uid.as_str()));
+        let is_gone = |uid: &String, _: &mut Pod| !targets.contains_key(uid.as_str());
+        let gone = self.pods.extract_if(.., is_gone);
+        let left = gone.map(|(uid, pod)| (uid, pod.left(round.now)));
+        self.departed.remember(left, round.now);
         for (uid, target) in targets {
-            match self.pods.get_mut(uid) {
-                Some(pod) => pod.update(target, busy),
-                None => {
-                    self.pods.insert(uid.to_owned(), Pod::new(target, busy));
-                }
+            if let Some(pod) = self.pods.get_mut(uid) {
+                pod.update(target, busy);
+                continue;
             }
+            let pod = match self.departed.come_back(uid) {
+                Some(left) => Pod::returned(target, busy, left),
+                None => Pod::new(target, busy),
+            };
+            self.pods.insert(uid.to_owned(), pod);
         }
         for scrape in &round.scrapes {
             let Some(pod) = self.pods.get_mut(&scrape.uid) else {

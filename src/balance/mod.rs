@@ -26,6 +26,7 @@ pub mod arrivals;
 pub mod bar;
 pub mod chance;
 pub mod choice;
+mod departed;
 pub mod detector;
 pub mod dispersion;
 pub mod evidence;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::departed::Left;
 use super::detector::SPAN;
 use super::exposition::{Counters, Family};
 use super::reconnects::Reconnects;
@@ -49,8 +50,9 @@ pub(super) struct Pod {
     pub capacity: Option<u32>,
     restarts: u32,
     series: Series,
-    /// The count when the pod became ready: not zero where it was ready before.
-    baseline: f64,
+    /// The count when the pod became ready: not zero where it was ready before, and unknown then until the first scrape since. What came
+    /// before that one may have come while it was not ready: clients leave a pod later than the cluster does.
+    baseline: Option<f64>,
     /// Since when its counters are those of one process that is ready.
     counted_since: Timestamp,
     first: FirstRequest,
@@ -78,7 +80,7 @@ impl Pod {
             capacity: target.capacity,
             restarts: target.restarts,
             series: Series::default(),
-            baseline: 0.0,
+            baseline: Some(0.0),
             counted_since: target.ready_since,
             first: if busy { waiting } else { FirstRequest::Untold },
             failures: 0,
@@ -90,6 +92,24 @@ impl Pod {
         }
     }
 
+    /// A pod that comes back. Another process counts from zero; the same one goes on, and is new only if it was not ready meanwhile.
+    pub fn returned(target: &Target, busy: bool, left: Left) -> Self {
+        let again = Self::new(target, busy && target.ready_since != left.ready_since);
+        Self {
+            baseline: (target.restarts != left.restarts).then_some(0.0),
+            ..again
+        }
+    }
+
+    /// What is kept of it while it is away.
+    pub fn left(&self, at: Timestamp) -> Left {
+        Left {
+            at,
+            restarts: self.restarts,
+            ready_since: self.ready_since,
+        }
+    }
+
     /// Takes over what the cluster says of a pod that is known.
     pub fn update(&mut self, target: &Target, busy: bool) {
         self.capacity = target.capacity;
@@ -98,10 +118,9 @@ impl Pod {
             self.forget();
             self.connections.restarted();
         } else if target.ready_since != self.ready_since {
-            self.baseline = self
-                .series
-                .newest()
-                .map_or(0.0, |(_, counters)| served(&counters));
+            let newest = self.series.newest();
+            let since = newest.filter(|(at, _)| *at >= target.ready_since);
+            self.baseline = since.map(|(_, counters)| served(&counters));
         }
         if target.ready_since != self.ready_since {
             self.ready_since = target.ready_since;
@@ -121,7 +140,7 @@ impl Pod {
             .newest()
             .map_or(self.counted_since, |(at, _)| at.max(self.counted_since));
         self.series.clear();
-        self.baseline = 0.0;
+        self.baseline = Some(0.0);
     }
 
     /// Takes a scrape; answers how long the first request took to come after Ready, once that is known.
@@ -142,7 +161,7 @@ impl Pod {
         match self.series.push(scrape.at, counters, settings.window) {
             Pushed::Stale => return None,
             Pushed::Reset => {
-                self.baseline = 0.0;
+                self.baseline = Some(0.0);
                 self.counted_since = newest.map_or(self.counted_since, |(at, _)| at);
             }
             Pushed::Taken => {}
@@ -156,7 +175,17 @@ impl Pod {
         let open = counters.connections().map_or(0.0, |(_, open)| open);
         self.reconnects.push(open, settings.age);
         self.rising = before.is_some_and(|before| served(&counters) > before);
-        self.first_request(scrape.at, served(&counters) - self.baseline)
+        let since_ready = self.since_ready(scrape.at, served(&counters))?;
+        self.first_request(scrape.at, since_ready)
+    }
+
+    /// What of the count came since the pod is ready, as far as it can be told.
+    fn since_ready(&mut self, at: Timestamp, count: f64) -> Option<f64> {
+        if self.baseline.is_none() && at >= self.ready_since {
+            self.baseline = Some(count);
+            self.counted_since = at;
+        }
+        self.baseline.map(|baseline| count - baseline)
     }
 
     fn first_request(&mut self, at: Timestamp, count: f64) -> Option<Duration> {
@@ -194,9 +223,8 @@ impl Pod {
 
     /// Whether it has served since it became ready.
     pub fn ever_served(&self) -> bool {
-        self.series
-            .newest()
-            .is_some_and(|(_, counters)| served(&counters) > self.baseline)
+        let newest = self.series.newest().zip(self.baseline);
+        newest.is_some_and(|((_, counters), baseline)| served(&counters) > baseline)
     }
 
     /// RPCs that are open now, where the pod tells; a page that has no family yet has had none.
