@@ -2,6 +2,7 @@
 
 mod check;
 mod connect;
+pub(crate) mod log;
 mod presets;
 mod run;
 mod top;

@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::log::{self, LogFormat};
 use crate::api::GoDuration;
 use crate::operator::{LeaseSettings, Options, PrometheusSettings, Settings, run};
 
@@ -81,24 +83,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     duration.get().map_err(|error| error.to_string())
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Json,
-    Text,
-}
-
 impl Run {
     /// Runs until the end.
     pub fn main(self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_new(&self.log_filter)
             .map_err(|error| anyhow::anyhow!("--log-filter {:?}: {error}", self.log_filter))?;
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr);
-        match self.log_format {
-            LogFormat::Json => log.json().flatten_event(true).init(),
-            LogFormat::Text => log.init(),
-        }
+        log::subscriber(filter, self.log_format, std::io::stderr).init();
         let options = self.options()?;
         // One thread carries it: what the operator does is waiting, and each further thread costs memory.
         tokio::runtime::Builder::new_current_thread()

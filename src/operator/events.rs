@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
 use kube::runtime::events::{Event, EventType};
 
@@ -32,19 +33,103 @@ pub async fn publish(scope: &Scope, backend: &GrpcBackend, notes: &[Note]) {
             action: "Reconcile".into(),
             secondary: None,
         };
-        tracing::info!(
-            namespace = regarding.namespace,
-            name = regarding.name,
-            reason = note.reason,
-            message = note.message,
-            "transition"
-        );
+        log(&regarding, note);
         let published =
             tokio::time::timeout(TIMEOUT, scope.shared.recorder.publish(&event, &regarding)).await;
         match published {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "could not publish an event"),
             Err(_) => tracing::warn!("could not publish an event in {} s", TIMEOUT.as_secs()),
+        }
+    }
+}
+
+/// One line a note. Its text is no `message`: that is what the line itself says, and a key stands once in a line of JSON.
+fn log(regarding: &ObjectReference, note: &Note) {
+    tracing::info!(
+        namespace = regarding.namespace,
+        name = regarding.name,
+        reason = note.reason,
+        note = note.message,
+        "transition"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::cli::log::{LogFormat, subscriber};
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the log has of one transition.
+    fn logged(filter: &str, format: LogFormat) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = subscriber(filter.parse().unwrap(), format, move || writer.clone());
+        let regarding = ObjectReference {
+            namespace: Some("shop".into()),
+            name: Some("rng".into()),
+            ..ObjectReference::default()
+        };
+        let note = Note {
+            warning: true,
+            reason: "HotPod".into(),
+            message: "rng-1 has \"all\"\n".into(),
+        };
+        tracing::subscriber::with_default(subscriber, || log(&regarding, &note));
+        let written = buffer.0.lock().unwrap().clone();
+        String::from_utf8(written).unwrap()
+    }
+
+    #[test]
+    fn a_transition_is_one_line_with_each_key_once() {
+        let text = logged("info", LogFormat::Json);
+        let line = text.strip_suffix('\n').unwrap();
+        assert!(!line.contains('\n'), "{line}");
+        let read: Value = serde_json::from_str(line).unwrap();
+        // Written again it is as long, unless a key that stood twice was read once.
+        assert_eq!(read.to_string().len(), line.len(), "{line}");
+        for (key, value) in [
+            ("level", "INFO"),
+            ("message", "transition"),
+            ("namespace", "shop"),
+            ("name", "rng"),
+            ("reason", "HotPod"),
+            ("note", "rng-1 has \"all\"\n"),
+        ] {
+            assert_eq!(read[key], value, "{line}");
+        }
+        assert_eq!(logged("info", LogFormat::Text).lines().count(), 1);
+    }
+
+    #[test]
+    fn the_filter_says_what_is_logged() {
+        for (filter, is_logged) in [
+            ("info", true),
+            ("warn", false),
+            ("error,evenkeel::operator=info", true),
+            ("info,evenkeel=off", false),
+        ] {
+            for format in [LogFormat::Json, LogFormat::Text] {
+                assert_eq!(!logged(filter, format).is_empty(), is_logged, "{filter}");
+            }
         }
     }
 }

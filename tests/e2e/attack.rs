@@ -288,8 +288,10 @@ async fn what_others_write_stays_text(world: Arc<World>) -> Result<()> {
         .process
         .log_text()?;
     ensure!(log.contains("FieldConflict"), "the log says nothing of it");
-    for line in log.lines() {
-        let line: Value = serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))?;
+    for text in log.lines() {
+        let line: Value = serde_json::from_str(text).with_context(|| format!("no JSON: {text}"))?;
+        // Written again it is as long, unless a key that stood twice was read once.
+        ensure!(line.to_string().len() == text.len(), "a key twice: {text}");
         ensure!(line["message"] != "forged", "{line}");
         ensure!(
             line["target"]
