@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::manifests;
-use crate::world::{OPERATORS, World, operator_binary, root};
+use crate::world::{OPERATORS, World, operator_binary};
 
 /// For what takes a rollout.
 pub const ROLLOUT: Duration = Duration::from_secs(90);
@@ -85,30 +85,6 @@ impl Bed {
             start_operator_by(&self.world, &namespace, &[&namespace], &[], &kubeconfig).await?,
         );
         Ok(proxy)
-    }
-
-    /// The chart's rules for this test's operator, in a namespace.
-    pub async fn grant(&self, namespace: &str) -> Result<()> {
-        self.grant_to(self.name(), "the-operator", namespace).await
-    }
-
-    /// The same for another ServiceAccount, by a binding of this name.
-    pub async fn grant_to(&self, account: &str, binding: &str, namespace: &str) -> Result<()> {
-        let mut rules: Vec<Value> = Vec::new();
-        for list in ["operator", "leader-election"] {
-            let path = root().join(format!("charts/evenkeel/files/rbac/{list}.yaml"));
-            let more: Vec<Value> = serde_yaml_ng::from_str(&std::fs::read_to_string(path)?)?;
-            rules.extend(more);
-        }
-        let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": OPERATORS}},
-            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "the-operator", "namespace": namespace}, "rules": rules},
-            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": binding, "namespace": namespace},
-             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "the-operator"},
-             "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": OPERATORS}]},
-        ]});
-        self.world.cluster.apply(&objects.to_string()).await?;
-        Ok(())
     }
 
     /// The namespace's name.

@@ -15,6 +15,7 @@ mod pods;
 mod proof;
 mod proxies;
 mod repetitions;
+mod rights;
 mod runner;
 mod world;
 

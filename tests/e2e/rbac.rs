@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT, SOON, start_operator};
 use crate::manifests;
+use crate::rights::rules;
 use crate::tests;
-use crate::world::{World, root};
+use crate::world::{OPERATORS, World};
 
 tests![
     shared verbs_used_are_verbs_granted(240),
+    alone so_they_are_with_all_that_can_be_granted(300),
     shared a_missing_right_is_named(120),
     shared kinds_that_may_not_be_read_hold_up_no_other(240),
 ];
@@ -23,10 +25,28 @@ tests![
 /// Resources that the operator holds only to hand them on.
 const HANDED_ON: [&str; 2] = ["endpoints", "discovery.k8s.io/endpointslices"];
 
-/// Makes the operator do everything that it ever does, and reads from the audit log with which verbs.
+/// Limited to namespaces, as the chart's Role allows.
 async fn verbs_used_are_verbs_granted(world: Arc<World>) -> Result<()> {
-    let begun = Timestamp::now();
     let bed = Bed::new(&world, "rbac").await?;
+    everything(&bed).await?;
+    used_is_granted(&bed, &["operator"])
+}
+
+/// Of the whole cluster, with every right that the chart can give.
+async fn so_they_are_with_all_that_can_be_granted(world: Arc<World>) -> Result<()> {
+    world.prepare().await?;
+    let mut bed = Bed::without_operator(&world, "rbac").await?;
+    let lists = ["operator", "autoscalers"];
+    bed.grant_everywhere(&lists, &["leader-election"]).await?;
+    let lease = format!("--lease-namespace={OPERATORS}");
+    let further = ["--leader-election", &lease, "--read-autoscalers"];
+    bed.operator = Some(start_operator(&world, bed.name(), &[], &further).await?);
+    everything(&bed).await?;
+    used_is_granted(&bed, &[&lists[..], &["leader-election"]].concat())
+}
+
+/// Makes the operator do everything that it ever does.
+async fn everything(bed: &Bed) -> Result<()> {
     bed.echo(1).await?;
     let mut backend = manifests::backend_with_age("echo", "30s");
     backend["spec"]["endpointWatch"] = json!({"serviceAccount": {"create": true}});
@@ -35,12 +55,16 @@ async fn verbs_used_are_verbs_granted(world: Arc<World>) -> Result<()> {
         .await?;
     bed.reason("echo", EndpointWatchReady, "Bound", SOON)
         .await?;
-    the_other_kinds(&bed).await?;
-    put_right_after_drift(&bed).await?;
-    the_same_event_twice(&bed, &backend).await?;
-    take_everything_back(&bed, &backend).await?;
-    let used = used(&bed, begun)?;
-    let granted = granted()?;
+    the_other_kinds(bed).await?;
+    put_right_after_drift(bed).await?;
+    the_same_event_twice(bed, &backend).await?;
+    take_everything_back(bed, &backend).await
+}
+
+/// By the audit log, in both directions.
+fn used_is_granted(bed: &Bed, lists: &[&str]) -> Result<()> {
+    let used = used(bed)?;
+    let granted = granted(lists)?;
     let excess: Vec<_> = granted.difference(&used).collect();
     ensure!(excess.is_empty(), "granted and never used: {excess:?}");
     let refused: Vec<_> = used.difference(&granted).collect();
@@ -48,7 +72,7 @@ async fn verbs_used_are_verbs_granted(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-/// A server of each kind besides the Deployment, each with its own backend.
+/// A server of each kind besides the Deployment, each with its own backend: one gives the age up, one goes with it.
 async fn the_other_kinds(bed: &Bed) -> Result<()> {
     let servers = [("StatefulSet", "store"), ("DaemonSet", "agent")];
     for (kind, name) in servers {
@@ -62,8 +86,10 @@ async fn the_other_kinds(bed: &Bed) -> Result<()> {
     bed.change("store", &json!({"connectionAge": null})).await?;
     bed.reason("store", ConnectionAgeApplied, "NotRequested", ROLLOUT)
         .await?;
-    // Waits until the age is taken back.
-    bed.kubectl(&["delete", "gb", "agent"]).await.map(drop)
+    // With an age to be taken back first.
+    bed.kubectl(&["delete", "gb", "agent", "--timeout=90s"])
+        .await
+        .map(drop)
 }
 
 /// Somebody changes each child by hand: it is patched back.
@@ -243,13 +269,14 @@ async fn kinds_that_may_not_be_read_hold_up_no_other(world: Arc<World>) -> Resul
 }
 
 /// `group/resource/subresource verb`, for each request.
-fn used(bed: &Bed, since: Timestamp) -> Result<BTreeSet<String>> {
+fn used(bed: &Bed) -> Result<BTreeSet<String>> {
     let user = &bed
         .operator
         .as_ref()
         .map(|operator| operator.user.clone())
         .unwrap_or_default();
-    let requests = bed.world.cluster.audit().requests_by(user, since)?;
+    let audit = bed.world.cluster.audit();
+    let requests = audit.requests_by(user, Timestamp::UNIX_EPOCH)?;
     let nameless = requests
         .iter()
         .find(|event| !event.user_agent.starts_with("evenkeel/"));
@@ -269,10 +296,8 @@ fn used(bed: &Bed, since: Timestamp) -> Result<BTreeSet<String>> {
         .collect())
 }
 
-/// The same from the chart's rules, without what is only handed on.
-fn granted() -> Result<BTreeSet<String>> {
-    let rules = std::fs::read_to_string(root().join("charts/evenkeel/files/rbac/operator.yaml"))?;
-    let rules: Vec<Value> = serde_yaml_ng::from_str(&rules)?;
+/// The same from the chart's lists, without what is only handed on.
+fn granted(lists: &[&str]) -> Result<BTreeSet<String>> {
     let words = |value: &Value| -> Vec<String> {
         let list = value.as_array().cloned().unwrap_or_default();
         list.iter()
@@ -280,7 +305,7 @@ fn granted() -> Result<BTreeSet<String>> {
             .collect()
     };
     let mut granted = BTreeSet::new();
-    for rule in &rules {
+    for rule in &rules(lists)? {
         for group in words(&rule["apiGroups"]) {
             for resource in words(&rule["resources"]) {
                 let path = if group.is_empty() {
