@@ -8,7 +8,7 @@ use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
-use super::leader::{DEADLINE, DURATION, Guard, Term};
+use super::leader::{DEADLINE, Guard, TAKEOVER, Term};
 
 /// For a connection with its handshake; requests have limits of their own.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ const SILENT: Duration = Duration::from_secs(30);
 /// Connections kept for the next request. Eight passes ask for ten things each, and what none of them needs any more is memory.
 const IDLE: usize = 16;
 
-const _: () = assert!(DEADLINE.as_secs() + UNACKNOWLEDGED.as_secs() < DURATION.as_secs());
+const _: () = assert!(DEADLINE.as_secs() + UNACKNOWLEDGED.as_secs() < TAKEOVER.as_secs());
 
 /// A client whose writes end with the term; without one there is only this process.
 pub fn client(config: &Config, term: Option<Term>) -> anyhow::Result<Client> {

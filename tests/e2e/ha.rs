@@ -34,6 +34,10 @@ tests![
 const LEASE: Duration = Duration::from_secs(15);
 /// A holder renews this often: so old its last renewal may be when it dies.
 const RENEWAL: Duration = Duration::from_secs(3);
+/// How often one that waits looks at it.
+const LOOK: Duration = Duration::from_secs(1);
+/// Seen unchanged for so long, it is taken: by then all that its holder sent has arrived or is dead.
+const SAFE: Duration = Duration::from_secs(13);
 /// Half a lease duration, for machines that are slow.
 const MARGIN: Duration = Duration::from_millis(7500);
 /// As many as have passes under way at once.
@@ -57,18 +61,34 @@ struct Takeover {
     renewed: Timestamp,
     /// When the other took the Lease.
     taken: Timestamp,
+    /// For how long the one that waited was kept from looking, by a machine that is slow.
+    starved: Duration,
 }
 
 impl Takeover {
-    /// Not before the Lease was over, and within one and a half lease durations after the fault.
+    /// Not before the one before is surely silent, and within one lease duration, but for the time that nothing ran in.
     fn in_time(&self, fault: Timestamp) -> Result<()> {
         let (idle, waited) = (self.taken - self.renewed, self.taken - fault);
         let (idle, waited) = (Duration::try_from(idle)?, Duration::try_from(waited)?);
-        println!("    taken {waited:.1?} after the fault, {idle:.1?} after the last renewal");
-        ensure!(idle >= LEASE, "taken {idle:?} after the last renewal");
-        ensure!(waited <= LEASE + MARGIN, "taken after {waited:?}");
+        let starved = self.starved;
+        println!(
+            "    taken {idle:.1?} after the last renewal, {waited:.1?} after the fault; {starved:.1?} of it starved"
+        );
+        ensure!(idle >= SAFE, "taken {idle:?} after the last renewal");
+        ensure!(
+            idle <= LEASE + starved,
+            "taken {idle:?}, {starved:?} of it starved"
+        );
+        ensure!(starved <= MARGIN, "starved for {starved:?}");
         Ok(())
     }
+}
+
+/// By how much the looks since then were further apart than they are meant to be.
+fn starved(looks: &[Timestamp], since: Timestamp) -> Result<Duration> {
+    let pairs = looks.windows(2).filter(|pair| pair[1] > since);
+    let late = pairs.map(|pair| Ok(Duration::try_from(pair[1] - pair[0])?.saturating_sub(LOOK)));
+    late.sum()
 }
 
 impl Pair {
@@ -140,7 +160,19 @@ impl Pair {
         let mut renewals = leases(before)?;
         renewals.retain(|renewal| renewal.time < taken);
         let renewed = renewals.last().context("no renewal")?.time;
-        Ok(Takeover { renewed, taken })
+        let audit = self.bed.world.cluster.audit();
+        let asked = audit.requests_by(&after.operator.user, Timestamp::UNIX_EPOCH)?;
+        let looks = asked.iter().filter(|request| {
+            request.resource == "leases" && request.verb == "get" && request.time < taken
+        });
+        let mut looks: Vec<Timestamp> = looks.map(|look| look.time).collect();
+        looks.push(taken);
+        looks.sort_unstable();
+        Ok(Takeover {
+            renewed,
+            taken,
+            starved: starved(&looks, renewed)?,
+        })
     }
 
     fn writes(&self, replica: &Replica) -> Result<Vec<AuditEvent>> {

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-/// How long a lease holds after its last renewal.
+/// What the Lease says of itself: this long after its last renewal it has another holder, if there is one to take it.
 pub const DURATION: Duration = Duration::from_secs(15);
+/// How long others see it unchanged before they take it. It was renewed at most a look before they first saw it so, and the rest is for
+/// their requests.
+pub const TAKEOVER: Duration = Duration::from_secs(13);
 /// How often it is renewed.
 pub const RETRY: Duration = Duration::from_secs(3);
-/// How often one that is held by another is looked at: this is what a takeover may come later than it could.
+/// How often one that is held by another is looked at.
 pub const LOOK: Duration = Duration::from_secs(1);
 /// A holder that could not renew for this long writes nothing more and ends, well before anybody else may take the lease.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(8);
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,8 +45,17 @@ pub fn decide(holder: &Holder<'_>, me: &str, unchanged: Duration) -> Decision {
         Holder::NoLease => Decision::Create,
         Holder::Is(holder) if *holder == me => Decision::Renew,
         Holder::Nobody => Decision::Take,
-        Holder::Is(_) if unchanged >= DURATION => Decision::Take,
+        Holder::Is(_) if unchanged >= TAKEOVER => Decision::Take,
         Holder::Is(_) => Decision::Wait,
+    }
+}
+
+/// How long to wait for the next look when the last one took so long: until the next is due, or until the Lease may be taken.
+pub fn pause(unchanged: Duration, took: Duration) -> Duration {
+    let look = LOOK.saturating_sub(took);
+    match TAKEOVER.checked_sub(unchanged) {
+        Some(rest) if !rest.is_zero() => rest.min(look),
+        _ => look,
     }
 }
 
@@ -59,14 +71,37 @@ mod tests {
         assert_eq!(decide(&Holder::Nobody, "a", now), Decision::Take);
         assert_eq!(decide(&Holder::Is("b"), "a", now), Decision::Wait);
         assert_eq!(
-            decide(&Holder::Is("b"), "a", DURATION.saturating_sub(RETRY)),
+            decide(&Holder::Is("b"), "a", TAKEOVER.saturating_sub(RETRY)),
             Decision::Wait
         );
-        assert_eq!(decide(&Holder::Is("b"), "a", DURATION), Decision::Take);
+        assert_eq!(decide(&Holder::Is("b"), "a", TAKEOVER), Decision::Take);
+    }
+
+    #[test]
+    fn looked_at_every_second_and_when_it_may_be_taken() {
+        let millis = Duration::from_millis;
+        for (unchanged, took, expected) in [
+            (0, 0, 1000),
+            (5000, 100, 900),
+            (12_700, 100, 300),
+            // Looked at in vain: not again and again.
+            (13_000, 0, 1000),
+            (20_000, 100, 900),
+            (5000, 3000, 0),
+        ] {
+            let pause = pause(millis(unchanged), millis(took));
+            assert_eq!(pause, millis(expected), "{unchanged} {took}");
+        }
+    }
+
+    /// By the looks alone; the rest is for requests.
+    #[test]
+    fn taken_within_the_duration() {
+        assert!(LOOK + TAKEOVER < DURATION);
     }
 
     #[test]
     fn the_holder_ends_before_another_takes_over() {
-        assert!(DEADLINE + RETRY < DURATION);
+        assert!(DEADLINE + RETRY < TAKEOVER);
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Term;
-use super::decide::{self, DEADLINE, DURATION, Decision, LOOK, RETRY, decide};
+use super::decide::{self, DEADLINE, DURATION, Decision, RETRY, decide, pause};
 use crate::names;
 
 /// For one request, so that several tries fit before the deadline.
@@ -78,11 +78,11 @@ pub async fn acquire(
     };
     let term = Term::default();
     let mut seen = Seen::default();
-    let mut ticks = ticks(LOOK);
+    let mut wait = Duration::ZERO;
     loop {
         tokio::select! {
             () = stop.cancelled() => return None,
-            _ = ticks.tick() => {}
+            () = tokio::time::sleep(wait) => {}
         }
         let begun = Instant::now();
         match holder.attempt(&mut seen).await {
@@ -95,6 +95,7 @@ pub async fn acquire(
                 tracing::warn!(%error, lease = holder.settings.name, "could not take the Lease");
             }
         }
+        wait = pause(seen.age(), begun.elapsed());
     }
     tracing::info!(
         lease = holder.settings.name,
@@ -135,6 +136,10 @@ impl Seen {
             self.version = version;
             self.since = Some(Instant::now());
         }
+        self.age()
+    }
+
+    fn age(&self) -> Duration {
         self.since.map(|since| since.elapsed()).unwrap_or_default()
     }
 }

@@ -8,7 +8,7 @@ mod guard;
 mod lease;
 mod term;
 
-pub use decide::{DEADLINE, DURATION};
+pub use decide::{DEADLINE, TAKEOVER};
 pub use guard::Guard;
 pub use lease::{Leadership, LeaseSettings, acquire};
 pub use term::Term;
