@@ -26,8 +26,8 @@ const PAGES: [(&str, u32, bool); 3] = [("10 kB", 1, false), ("100 kB", 9, true),
 /// How long each is measured, and how often: the best counts.
 const SPAN: Duration = Duration::from_millis(200);
 const TIMES: usize = 5;
-/// Readings between two looks at the clock.
-const ROUNDS: u32 = 5;
+/// Bytes that are read between two looks at the clock, which takes as long as a small page.
+const BATCH: usize = 4_000_000;
 
 /// A way to read a page.
 struct Way {
@@ -65,14 +65,15 @@ fn measure(way: &Way, page: &[u8]) -> Result<f64> {
         page.to_vec()
     };
     (way.read)(&input)?;
+    let batch = u32::try_from(BATCH / page.len())?.max(1);
     let mut best = f64::MAX;
     for _ in 0..TIMES {
         let (begun, mut rounds) = (on_processor()?, 0_u32);
         let spent = loop {
-            for _ in 0..ROUNDS {
+            for _ in 0..batch {
                 black_box((way.read)(black_box(&input))?);
             }
-            rounds += ROUNDS;
+            rounds += batch;
             let spent = on_processor()?.saturating_sub(begun);
             if spent >= SPAN {
                 break spent;

@@ -48,6 +48,31 @@ pub struct Slot {
     pub only: &'static [Condition],
     /// What no series may fit.
     pub unless: &'static [Condition],
+    /// Of the labels that these are about, the lengths of their names, a bit each: other labels need no closer look.
+    lengths: u64,
+}
+
+impl Slot {
+    /// Whether a label of so long a name may be one that counts here.
+    #[inline]
+    pub fn may_look_at(&self, length: usize) -> bool {
+        self.lengths & bit(length) != 0
+    }
+
+    fn with_lengths(mut self) -> Self {
+        let conditions = [self.streams, self.only, self.unless];
+        let labels = conditions.iter().flat_map(|conditions| conditions.iter());
+        let labels = labels.map(|condition| &*condition.label);
+        for label in labels.chain(self.service).chain(self.method) {
+            self.lengths |= bit(label.len());
+        }
+        self
+    }
+}
+
+/// Names of 63 bytes and more share one.
+fn bit(length: usize) -> u64 {
+    1 << length.min(63)
 }
 
 /// Bits of the filter: a few hundred times the number of beginnings, so that hardly a foreign name passes.
@@ -58,7 +83,10 @@ pub const BEGINNING: usize = 8;
 /// All names, found by the bytes on a page.
 #[derive(Debug)]
 pub struct Names {
+    /// By their first bytes.
     filter: Box<[u64]>,
+    /// By their last bytes and their length, since the names of one library begin alike.
+    endings: Box<[u64]>,
     /// Sorted by name.
     found: Vec<(&'static [u8], usize)>,
     /// What a `# TYPE` line calls them; sorted.
@@ -70,9 +98,10 @@ impl Names {
     /// Prepares a catalogue.
     pub fn of(catalogue: &'static Catalogue) -> Self {
         let slots = slots(catalogue);
+        let none = vec![0; usize::try_from(FILTER_BITS / 64).unwrap_or_default()];
         let mut names = Self {
-            filter: vec![0; usize::try_from(FILTER_BITS / 64).unwrap_or_default()]
-                .into_boxed_slice(),
+            filter: none.clone().into_boxed_slice(),
+            endings: none.into_boxed_slice(),
             found: Vec::new(),
             declared: Vec::new(),
             slots: Vec::new(),
@@ -89,6 +118,9 @@ impl Names {
             }
             if let Some((word, bit)) = beginning(name).map(place) {
                 names.filter[word] |= bit;
+            }
+            if let Some((word, bit)) = ending(name).map(place) {
+                names.endings[word] |= bit;
             }
         }
         names.found.sort_unstable();
@@ -107,6 +139,10 @@ impl Names {
 
     /// The series of exactly this name.
     pub fn find(&self, name: &[u8]) -> Option<usize> {
+        let (word, bit) = place(ending(name)?);
+        if self.endings.get(word)? & bit == 0 {
+            return None;
+        }
         self.found
             .binary_search_by(|(known, _)| (*known).cmp(name))
             .ok()
@@ -133,7 +169,12 @@ fn beginning(name: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes))
 }
 
-/// The word and the bit of the filter.
+fn ending(name: &[u8]) -> Option<u64> {
+    let bytes = name.last_chunk::<BEGINNING>()?;
+    Some(u64::from_le_bytes(*bytes) ^ name.len() as u64)
+}
+
+/// The word and the bit of a filter.
 fn place(beginning: u64) -> (usize, u64) {
     // 2⁶⁴ over the golden ratio: it spreads what differs in any byte over the upper bits.
     let hash = beginning.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - FILTER_BITS.trailing_zeros());
@@ -158,6 +199,7 @@ fn slots(catalogue: &'static Catalogue) -> Vec<Slot> {
                 streams: &meter.labels.streams,
                 only: &meter.only,
                 unless: &meter.unless,
+                lengths: 0,
             }));
         }
     }
@@ -176,8 +218,9 @@ fn slots(catalogue: &'static Catalogue) -> Vec<Slot> {
                 streams: &[],
                 only: &[],
                 unless: &[],
+                lengths: 0,
             }));
         }
     }
-    slots
+    slots.into_iter().map(Slot::with_lengths).collect()
 }
