@@ -10,6 +10,8 @@ mod prometheus;
 mod scrape;
 mod scrapes;
 mod targets;
+#[cfg(test)]
+mod tls_server;
 mod turns;
 mod worker;
 

@@ -6,13 +6,10 @@ use evenkeel_cluster::Served;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::*;
 use crate::operator::sample::credentials::{bearer, tls};
+use crate::operator::sample::tls_server::acceptor;
 
 const NAME: &str = "metrics.demo.svc";
 
@@ -22,18 +19,6 @@ fn secured(authority: &str, name: Option<&'static str>) -> Secured {
         name: name.map(|name| name.try_into().unwrap()),
         token: Some(bearer(b"s3cret").unwrap()),
     }
-}
-
-fn acceptor(served: &Served) -> TlsAcceptor {
-    let certificate = CertificateDer::from_pem_slice(served.certificate.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(served.key.as_bytes()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
 }
 
 /// One scrape of a server on this machine, and all that the server could read of it.

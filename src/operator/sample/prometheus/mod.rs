@@ -317,3 +317,5 @@ fn file(path: &Path) -> std::io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

@@ -14,7 +14,7 @@ fn settings(url: &str) -> Settings {
     }
 }
 
-fn endpoint(ready_since: Timestamp) -> Endpoint {
+pub(super) fn endpoint(ready_since: Timestamp) -> Endpoint {
     Endpoint {
         target: Target {
             uid: "u".into(),
