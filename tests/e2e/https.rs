@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::MetricsAvailable;
-use evenkeel_cluster::{Served, until};
+use evenkeel_cluster::{Identity, Served, until};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::bed::Bed;
 use crate::manifests;
 use crate::tests;
+use crate::top::top;
 use crate::world::{OPERATORS, World};
 
 tests![shared metrics_over_tls_with_a_token(240)];
@@ -202,6 +203,8 @@ async fn metrics_over_tls_with_a_token(world: Arc<World>) -> Result<()> {
     }
     bed.reason("no-right", MetricsAvailable, "Scraped", SAID)
         .await?;
+    let seen = top(&bed, &Identity::Admin, &["good"]).await?;
+    ensure!(seen.contains("passes none on"), "{seen}");
     another_fault_is_said_soon(&bed).await?;
     only_by_name(&bed, begun)
 }

@@ -19,7 +19,8 @@ tests![shared it_shows_backends_and_their_pods(180)];
 /// A window of 5 s, and time to start.
 const TOP: Duration = Duration::from_secs(40);
 
-async fn top(bed: &Bed, who: &Identity, arguments: &[&str]) -> Result<String> {
+/// What it shows to somebody.
+pub async fn top(bed: &Bed, who: &Identity, arguments: &[&str]) -> Result<String> {
     let cluster = &bed.world.cluster;
     let kubeconfig = cluster.kubeconfig_for(who, From::Inside).await?;
     let mut command = Command::new(operator_binary());

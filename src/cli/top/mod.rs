@@ -29,7 +29,7 @@ use view::{Step, View};
 /// Shows how evenly backends are loaded: a live view in a terminal, or with --once a table or JSON.
 ///
 /// The figures of backends are those of their status. Of the backend that is opened, each pod's metrics page is read through the API server,
-/// which needs the right to get pods/proxy; without it the pods that the status names are shown.
+/// which needs the right to get pods/proxy; without it, or where the pods want a token, the pods that the status names are shown.
 #[derive(Args)]
 pub struct Top {
     /// The GrpcBackend whose pods to show; none: all backends.

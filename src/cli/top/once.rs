@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use tokio::time::{Duration, Instant, sleep};
 
-use super::model::{Backend, Key, Pods, Snapshot, State};
+use super::model::{Backend, From, Key, Pods, Snapshot, State};
 use super::source::Source;
 use crate::columns::table;
 
@@ -16,8 +16,7 @@ pub async fn take(mut source: Source, open: Option<&Key>) -> anyhow::Result<Snap
     let end = Instant::now() + source.settles_in();
     loop {
         let snapshot = source.look(open).await?;
-        let unsettled =
-            |pods: &Pods| pods.source == super::model::From::Pods && pods.note.is_some();
+        let unsettled = |pods: &Pods| pods.source == From::Pods && pods.note.is_some();
         if !snapshot.pods.as_ref().is_some_and(unsettled) || Instant::now() >= end {
             return Ok(snapshot);
         }
@@ -44,6 +43,9 @@ pub fn text(snapshot: &Snapshot) -> String {
     }
     if let Some(note) = &pods.note {
         let _ = writeln!(text, "{note}");
+    }
+    if pods.rows.is_empty() && pods.source == From::Status {
+        return text;
     }
     text + &table(["POD", "SHARE", "RPS", "", "STATE"], &pod_cells(pods))
 }
@@ -165,6 +167,18 @@ mod tests {
              cart-0   80%     32.0   ████████████████████   hot\n\
              cart-1   20%     8.0    █████\n"
         );
+    }
+
+    #[test]
+    fn where_the_status_names_no_pod_there_is_no_table() {
+        let mut none = pods("cart", &[]);
+        (none.source, none.note) = (From::Status, Some("only the status".into()));
+        let snapshot = Snapshot {
+            backends: vec![backend("cart", Some(true), 2.0, 40.0)],
+            pods: Some(none),
+            ..Snapshot::default()
+        };
+        assert_eq!(text(&snapshot), "Balanced: a sentence\nonly the status\n");
     }
 
     #[test]
