@@ -51,7 +51,7 @@ pub use exposition::{Counters, Family, Limits, Page, ReadError};
 pub use families::MeterId;
 pub use judge::Judge;
 pub use publish::{Counts, Published, PublishedDiscovery, PublishedShare, publish};
-pub use reconnects::bearable_age;
+pub use reconnects::{bearable_age, bearable_subset};
 pub use report::{Discovery, MetricsReason, MetricsState, PodLoad, PodStanding, Report, Share};
 pub use round::{Mode, Round, Scrape, ScrapeError, Settings, Target};
 pub use turnover::Turnover;

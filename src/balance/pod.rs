@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::departed::Left;
 use super::detector::SPAN;
 use super::exposition::{Counters, Family};
-use super::reconnects::Reconnects;
+use super::reconnects::{Crowd, Reconnects};
 use super::round::{Scrape, ScrapeError, Settings, Target};
 use super::time::elapsed;
 use super::turnover::Connections;
@@ -66,6 +66,8 @@ pub(super) struct Pod {
     pub connections: Connections,
     /// How many of them the age ends in a second.
     pub reconnects: Reconnects,
+    /// How many there are.
+    pub crowd: Crowd,
 }
 
 impl Pod {
@@ -89,6 +91,7 @@ impl Pod {
             rising: false,
             connections: Connections::default(),
             reconnects: Reconnects::default(),
+            crowd: Crowd::default(),
         }
     }
 
@@ -174,6 +177,7 @@ impl Pod {
         );
         let open = counters.connections().map_or(0.0, |(_, open)| open);
         self.reconnects.push(open, settings.age);
+        self.crowd.push(open);
         self.rising = before.is_some_and(|before| served(&counters) > before);
         let since_ready = self.since_ready(scrape.at, served(&counters))?;
         self.first_request(scrape.at, since_ready)

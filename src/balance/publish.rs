@@ -112,6 +112,8 @@ pub struct Published {
     pub turnover: BTreeMap<String, Turnover>,
     /// Connections that the age ends in a second on the pod with most of them: 0 where that is bearable, none before the first look.
     pub reconnects: Option<u32>,
+    /// Open connections of the pod with most of them: 0 where they are few, none before the first look.
+    pub crowd: Option<u32>,
     /// Whether any pod has ever served a stream.
     pub streams: bool,
     /// When the figures were taken.
@@ -127,6 +129,7 @@ pub fn publish(last: Option<&Published>, report: &Report, now: Timestamp) -> Pub
             counts: Some(report.into()),
             turnover: report.turnover.clone(),
             reconnects: report.reconnects,
+            crowd: report.crowd,
             streams: last.streams || report.streams,
             ..last.clone()
         },
@@ -268,6 +271,7 @@ fn snapshot(report: &Report, now: Timestamp) -> Published {
         metrics: report.metrics.clone(),
         turnover: report.turnover.clone(),
         reconnects: report.reconnects,
+        crowd: report.crowd,
         streams: report.streams,
         last_evaluated: now,
     }

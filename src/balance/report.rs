@@ -277,6 +277,8 @@ pub struct Report {
     pub turnover: BTreeMap<String, Turnover>,
     /// Connections that the age ends in a second on the pod with most of them: 0 where that is bearable, none before the first look.
     pub reconnects: Option<u32>,
+    /// Open connections of the pod with most of them: 0 where they are few, none before the first look.
+    pub crowd: Option<u32>,
     /// Whether any pod has served a stream.
     pub streams: bool,
     /// RPCs that are open on the judged pods.
@@ -313,6 +315,7 @@ impl Default for Report {
             ),
             turnover: BTreeMap::new(),
             reconnects: None,
+            crowd: None,
             streams: false,
             open_rpcs: None,
         }

@@ -214,6 +214,15 @@ pub const CATALOGUE: &[Rule] = &[
         check: dns::answer_is_impossible,
     },
     Rule {
+        id: "GB043",
+        severity: Severity::Info,
+        title: "every client has a connection to every pod, and they are many",
+        why: "Clients times pods is how many connections there are, so each pod has as many as there are clients, however many pods are added. From a thousand on they cost a pod some 50 MB of buffers. A client needs only some pods to be balanced: with random subsets each pod still gets its share of the clients (gRFC A68).",
+        remedy: "# service config of a Go client that imports google.golang.org/grpc/balancer/randomsubsetting\nloadBalancingConfig:\n  - random_subsetting_experimental:\n      subsetSize: 20\n      childPolicy: [{round_robin: {}}]",
+        needs: &[Need::Metrics],
+        check: scale::crowded,
+    },
+    Rule {
         id: "GB046",
         severity: Severity::Warning,
         title: "a headless Service has addresses of two families",

@@ -1,8 +1,12 @@
 //! Autoscaling.
 
-use crate::observed::Observed;
+use crate::balance::bearable_subset;
+use crate::observed::{Observed, is_serving};
 
-use super::{Seen, age};
+use super::{Seen, age, said_before};
+
+/// Fewer pods than this for a client are no balance: one of them going is a third of its calls.
+const LEAST: u32 = 3;
 
 /// GB071: what is added when load comes gets none of it.
 pub(super) fn scales_into_nothing(observed: &Observed) -> Option<Seen> {
@@ -16,5 +20,29 @@ pub(super) fn scales_into_nothing(observed: &Observed) -> Option<Seen> {
             scaler.kind, scaler.name, scaler.target_kind, scaler.target_name, scaler.min, scaler.max
         );
         Seen::at(scaler.kind, Some(&scaler.name), scaler.max_field().into(), message)
+    })
+}
+
+/// GB043: every client has a connection to every pod, and nobody asked for so many.
+pub(super) fn crowded(observed: &Observed) -> Option<Seen> {
+    let seen = |message| Seen::in_backend("spec", message);
+    let Some(open) = observed.published.as_ref()?.crowd else {
+        // After a restart of the operator what was said stands until it has been counted anew.
+        return said_before(observed, "GB043").map(seen);
+    };
+    let serving = observed.pods.iter().filter(|pod| is_serving(pod)).count();
+    let pods = u32::try_from(serving).unwrap_or(u32::MAX);
+    let subset = bearable_subset(pods, open);
+    let remedy = if subset >= LEAST {
+        format!(
+            "Have each client connect to a part of the pods: in Go (from 1.79) by the policy random_subsetting_experimental with subsetSize {subset} and round_robin as its childPolicy; or put a proxy between"
+        )
+    } else {
+        "Put a proxy between, or have the clients share connections".to_owned()
+    };
+    (open > 0).then(|| {
+        seen(format!(
+            "a pod has {open} or more open connections: each client that balances by itself has one to each of the {pods} pods, and each takes memory on both sides and, with an age, a handshake again and again. {remedy}"
+        ))
     })
 }

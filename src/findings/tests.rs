@@ -160,6 +160,39 @@ fn more_connections_than_the_age_suits() {
 }
 
 #[test]
+fn more_connections_than_a_client_needs() {
+    let mut world = observed(&age("5m"), &deployment(2, true));
+    for (pods, open, found, word) in [
+        (40, Some(2000), vec!["GB043"], "subsetSize 10 "),
+        // After a restart of the operator what was said stands until it has been counted anew.
+        (40, None, vec!["GB043"], "subsetSize 10 "),
+        (6, Some(1000), vec!["GB043"], "subsetSize 3 "),
+        (5, Some(1000), vec!["GB043"], "Put a proxy between"),
+        (40, Some(0), vec![], ""),
+        (40, None, vec![], ""),
+    ] {
+        let ready = |name: usize| {
+            let mut pod = pod(&format!("a-h-{name}"));
+            let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+            pod.status = serde_json::from_value(ready).unwrap();
+            pod
+        };
+        world.pods = (0..pods).map(ready).collect();
+        let report = crate::balance::Report {
+            crowd: open,
+            ..crate::balance::Report::default()
+        };
+        let published = crate::balance::publish(None, &report, jiff::Timestamp::UNIX_EPOCH);
+        world.published = Some(published);
+        let findings = all(&world);
+        assert_eq!(ids(&world), found, "{open:?}");
+        let says = |finding: &crate::api::Finding| finding.message.contains(word);
+        assert!(findings.iter().all(says), "{findings:?}");
+        world.backend.status.get_or_insert_default().findings = findings;
+    }
+}
+
+#[test]
 fn the_hook_before_the_end() {
     let exec = |words: Value| json!({"preStop": {"exec": {"command": words}}});
     for (lifecycle, period, found) in [

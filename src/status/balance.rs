@@ -94,6 +94,7 @@ pub fn restored(backend: &GrpcBackend) -> Option<Published> {
         },
         turnover: BTreeMap::new(),
         reconnects: None,
+        crowd: None,
         streams: status.findings.iter().any(|finding| finding.id == "GB025"),
         last_evaluated: figures.last_evaluated.as_ref()?.0,
     })
@@ -316,6 +317,7 @@ mod tests {
             },
             turnover: BTreeMap::new(),
             reconnects: None,
+            crowd: None,
             streams: false,
             last_evaluated: Timestamp::from_second(1_800_000_000).unwrap(),
         }

@@ -54,6 +54,7 @@ impl Judge {
                 .values()
                 .filter_map(|pod| pod.reconnects.said())
                 .max(),
+            crowd: self.pods.values().filter_map(|pod| pod.crowd.said()).max(),
             streams: self
                 .pods
                 .values()

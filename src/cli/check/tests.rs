@@ -102,7 +102,7 @@ fn a_finding_names_the_line_that_it_speaks_of() {
     );
     assert!(shown.contains("1 backend: 1 error, 0 warnings"), "{shown}");
     assert!(
-        shown.contains("for want of the pods' metrics: GB023, GB025, GB034"),
+        shown.contains("for want of the pods' metrics: GB023, GB025, GB034, GB043"),
         "{shown}"
     );
 }
@@ -281,7 +281,7 @@ fn what_runs_is_named_by_object_and_field() {
     for expected in [
         "  Service rng-headless spec.ports[0].port: error GB003: ",
         "for want of HorizontalPodAutoscalers: GB071",
-        "for want of the pods' metrics: GB023, GB025, GB034",
+        "for want of the pods' metrics: GB023, GB025, GB034, GB043",
         "HorizontalPodAutoscaler not listed, so not looked at: you may not list",
     ] {
         assert!(shown.contains(expected), "{expected}: {shown}");
