@@ -97,7 +97,6 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
     let errors = carried.errors.into_iter().chain(applied.errors);
     let after = status::build(&observed, &parts, now());
     write_status(scope, backend, &before, &after).await?;
-    scope.shared.metrics.backends().status(backend, &after);
     // The one that may mend itself first: the others are met again on the way.
     match errors.min_by_key(|error| error.requeue(0)) {
         Some(error) => Err(error),
@@ -173,13 +172,15 @@ fn next(observed: &Observed, after: &GrpcBackendStatus, age: &Plan) -> Duration 
     age.look_again.map_or(wait, |due| due.min(wait))
 }
 
-/// Written only where it differs, with a field manager of its own; events follow what was written.
+/// Written only where it differs, with a field manager of its own; events follow what was written. The metrics say it in any case,
+/// also where the API server does not take it: that is when somebody has to know.
 async fn write_status(
     scope: &Scope,
     backend: &GrpcBackend,
     before: &GrpcBackendStatus,
     after: &GrpcBackendStatus,
 ) -> Result<(), Error> {
+    scope.shared.metrics.backends().status(backend, after);
     if before == after {
         return Ok(());
     }
