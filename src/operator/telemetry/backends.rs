@@ -176,13 +176,13 @@ impl Collector for Backends {
             None,
             MetricType::Histogram,
         )?;
-        for (backend, discovered) in
-            reports().filter_map(|(backend, report)| Some((backend, report.discovery?)))
-        {
+        for (backend, report) in reports() {
+            // At zero before the first, which would else be no increase to Prometheus.
+            let discovered = report.discovery.map(|discovery| discovery.histogram);
             let Histogram {
                 first_request,
                 fair_share,
-            } = discovered.histogram;
+            } = discovered.unwrap_or_default();
             for (stage, counts) in [("first_request", first_request), ("fair_share", fair_share)] {
                 let labels = backend.labels(&[("stage", stage)]);
                 histogram(discovery.encode_family(&labels)?, &counts)?;

@@ -15,6 +15,8 @@ use prometheus_client::registry::Registry;
 
 pub use backends::Backends;
 
+use super::error::Error;
+
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ErrorLabels {
     kind: &'static str,
@@ -64,6 +66,10 @@ impl Metrics {
             metrics.leader.clone(),
         );
         registry.register_collector(Box::new(metrics.backends.clone()));
+        // From the start, since Prometheus sees no increase in a series that begins with its first error.
+        for kind in Error::LABELS {
+            let _ = metrics.errors.get_or_create(&ErrorLabels { kind });
+        }
         Self {
             registry: Arc::new(registry),
             ..metrics

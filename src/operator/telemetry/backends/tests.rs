@@ -121,3 +121,23 @@ fn a_name_cannot_write_a_line_of_its_own() {
     metrics.backends().report(&backend("cart"), &report);
     assert!(lines(&metrics.page(), "evil").is_empty());
 }
+
+#[test]
+fn what_may_happen_is_there_before_it_does() {
+    let metrics = Metrics::new();
+    let new = Report {
+        discovery: None,
+        ..report(3)
+    };
+    metrics.backends().report(&backend("cart"), &new);
+    let page = metrics.page();
+    for expected in [
+        r#"evenkeel_reconciliation_errors_total{kind="forbidden"} 0"#,
+        r#"evenkeel_backend_discovery_seconds_count{namespace="shop",name="cart",stage="first_request"} 0"#,
+    ] {
+        assert!(
+            page.lines().any(|line| line == expected),
+            "{expected}: {page}"
+        );
+    }
+}
