@@ -21,6 +21,7 @@ mod world;
 
 mod access;
 mod age;
+mod alerts;
 mod attack;
 mod balance;
 mod clients;
@@ -58,6 +59,7 @@ fn main() -> std::process::ExitCode {
     let tests = [
         access::TESTS,
         age::TESTS,
+        alerts::TESTS,
         attack::TESTS,
         balance::TESTS,
         clients::TESTS,

@@ -1,5 +1,6 @@
 //! `source: Prometheus`, with a real one that reads the same pods.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -37,9 +38,11 @@ fn config(namespace: &str, pods: &[Pod]) -> Value {
     json!({"global": {"scrape_interval": "5s", "scrape_timeout": "4s"}, "scrape_configs": [job("pods"), job("again")]})
 }
 
-struct Server {
+/// A Prometheus server in the cluster's network, which ends with this.
+pub struct Server {
     process: Process,
     directory: PathBuf,
+    address: SocketAddr,
 }
 
 impl Drop for Server {
@@ -49,26 +52,50 @@ impl Drop for Server {
     }
 }
 
-async fn serve(bed: &Bed, port: u16) -> Result<Server> {
-    let cluster = &bed.world.cluster;
-    let directory = std::env::temp_dir().join(format!("{}-prometheus", bed.name()));
-    std::fs::create_dir_all(&directory)?;
-    let file = directory.join("prometheus.yml");
-    std::fs::write(
-        &file,
-        config(bed.name(), &bed.pods("app=echo").await?).to_string(),
-    )?;
-    let mut command = Command::new(prometheus()?);
-    command
-        .arg(format!("--config.file={}", file.display()))
-        .arg(format!(
-            "--storage.tsdb.path={}",
-            directory.join("data").display()
-        ))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .env("HOME", &directory);
-    let process = cluster.spawn_in_net("prometheus", &command)?;
-    Ok(Server { process, directory })
+impl Server {
+    /// Starts it in a directory with these files, `prometheus.yml` among them.
+    pub async fn start(bed: &Bed, port: u16, files: &[(&str, &Value)]) -> Result<Self> {
+        let cluster = &bed.world.cluster;
+        let directory = std::env::temp_dir().join(format!("{}-prometheus", bed.name()));
+        std::fs::create_dir_all(&directory)?;
+        for (name, content) in files {
+            std::fs::write(directory.join(name), content.to_string())?;
+        }
+        let at = |name: &str| directory.join(name).display().to_string();
+        let mut command = Command::new(prometheus()?);
+        command
+            .arg(format!("--config.file={}", at("prometheus.yml")))
+            .arg(format!("--storage.tsdb.path={}", at("data")))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .env("HOME", &directory);
+        let process = cluster.spawn_in_net("prometheus", &command)?;
+        let address = cluster.forward(([127, 0, 0, 1], port).into()).await?;
+        Ok(Self {
+            process,
+            directory,
+            address,
+        })
+    }
+
+    /// Replaces a file that it watches, at once.
+    pub fn write(&self, name: &str, content: &Value) -> Result<()> {
+        let unfinished = self.directory.join(format!("{name}.unfinished"));
+        std::fs::write(&unfinished, content.to_string())?;
+        Ok(std::fs::rename(unfinished, self.directory.join(name))?)
+    }
+
+    /// What its API answers; an error is what it complains of.
+    pub async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(query)
+            .finish();
+        let path = format!("/api/v1/{path}?{query}");
+        let (status, body) = crate::client::get(self.address, &path).await?;
+        let mut answer: Value =
+            serde_json::from_str(&body).with_context(|| format!("{path}: {status} {body}"))?;
+        ensure!(answer["status"] == "success", "{path}: {body}");
+        Ok(answer["data"].take())
+    }
 }
 
 fn backend() -> Value {
@@ -91,7 +118,8 @@ async fn balance_by_prometheus(world: Arc<World>) -> Result<()> {
     operator.process.signal(Signal::Term)?;
     operator.process.wait(SOON).await?;
     let port = world.port();
-    let server = serve(&bed, port).await?;
+    let config = config(bed.name(), &bed.pods("app=echo").await?);
+    let server = Server::start(&bed, port, &[("prometheus.yml", &config)]).await?;
     bed.start_operator(&[&format!("--prometheus-url=http://127.0.0.1:{port}")])
         .await?;
     let even = format!("dns:///echo-headless.{}.svc.cluster.local:8080", bed.name());
