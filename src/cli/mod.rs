@@ -4,6 +4,7 @@ mod check;
 mod connect;
 pub(crate) mod log;
 mod presets;
+mod probe;
 mod run;
 mod top;
 
@@ -27,6 +28,7 @@ enum Command {
     Crd,
     Presets(presets::Presets),
     Check(check::Check),
+    Probe(probe::Probe),
     Top(top::Top),
 }
 
@@ -39,6 +41,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         }
         Command::Presets(presets) => presets.main()?,
         Command::Check(check) => return check.main(),
+        Command::Probe(probe) => probe.main()?,
         Command::Top(top) => top.main()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -78,7 +78,8 @@ fn identity(pod: Option<String>) -> String {
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A length of time as in the resource: 90s, 10m.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = GoDuration::new(text.to_owned());
     duration.get().map_err(|error| error.to_string())
 }

@@ -10,6 +10,7 @@ mod context;
 mod controller;
 mod error;
 mod events;
+mod exchange;
 mod http;
 mod leader;
 mod observe;
@@ -28,6 +29,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use context::Settings;
+pub use exchange::exchange;
 pub use leader::LeaseSettings;
 pub use run::{Options, run};
 pub use sample::{ACCEPT, Answer, Asked, Endpoint, PrometheusSettings, comparable, endpoint, read};

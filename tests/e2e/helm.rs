@@ -60,6 +60,21 @@ pub async fn bring(world: &World, verb: &str, chart: &str, further: &[&str]) -> 
         .map(drop)
 }
 
+/// `helm test` finds the operator at work, and leaves nothing behind.
+async fn tested(world: &World) -> Result<()> {
+    let namespace = format!("--namespace={SYSTEM}");
+    let test = ["test", "evenkeel", &namespace, "--timeout=90s"];
+    let said = world.cluster.helm(&test).await?;
+    ensure!(said.contains("Succeeded"), "{said}");
+    until("the test's pod is gone", ROLLOUT, async || {
+        let pods = [&namespace, "get", "pods", "--output=name"];
+        let pods = world.cluster.kubectl(&pods).await?;
+        ensure!(!pods.contains("test"), "{pods}");
+        Ok(Some(()))
+    })
+    .await
+}
+
 /// A namespace that refuses pods which are not restricted.
 pub async fn restricted_namespace(world: &World) -> Result<()> {
     world
@@ -121,6 +136,7 @@ async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
     image(&world).await?;
     restricted_namespace(&world).await?;
     install(&world, &[]).await?;
+    tested(&world).await?;
     let bed = Bed::without_operator(&world, "shop").await?;
     bed.echo(2).await?;
     bed.apply(&manifests::backend_with_age("echo", "60s"))

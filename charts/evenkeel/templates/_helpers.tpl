@@ -26,6 +26,12 @@ app.kubernetes.io/name: {{ include "evenkeel.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- /* Of the pod that helm test runs: none by which the operator is selected. */ -}}
+{{- define "evenkeel.testLabels" -}}
+app.kubernetes.io/name: {{ include "evenkeel.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "evenkeel.labels" -}}
 {{ include "evenkeel.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

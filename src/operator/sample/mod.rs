@@ -4,7 +4,6 @@
 //! which it calls for when something worth writing has happened.
 
 mod credentials;
-mod exchange;
 mod lanes;
 mod prometheus;
 mod scrape;

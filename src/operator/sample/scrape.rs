@@ -13,11 +13,11 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, CertificateError};
 
 use super::credentials::Secured;
-use super::exchange::exchange;
 use super::targets::{Failure, Page, meaning};
 use crate::balance::exposition::{self, Body, Encoding, Format, Wanted};
 use crate::balance::{ScrapeError, families::Condition};
 use crate::names;
+use crate::operator::exchange;
 
 /// For the connection, the request and the whole answer.
 pub const TIMEOUT: Duration = Duration::from_secs(2);

@@ -23,10 +23,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::credentials::{bearer, tls};
-use super::exchange::exchange;
 use super::targets::Endpoint;
 use super::{Answer, Asked};
 use crate::balance::{MetricsReason, MetricsState, ScrapeError};
+use crate::operator::exchange;
 
 /// For one query.
 const TIMEOUT: Duration = Duration::from_secs(10);
