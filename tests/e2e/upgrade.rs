@@ -25,6 +25,8 @@ tests![
 ];
 
 const BEFORE: &str = "tests/upgrade/evenkeel-0.1.0.tgz";
+/// That chart knew the image by another name.
+const IMAGE: &str = "--set=image.repository=ghcr.io/evenkeel/evenkeel";
 const NOW: &str = "charts/evenkeel";
 /// What the passage of time changes by itself.
 const JUDGED: [&str; 2] = ["Balanced", "MetricsAvailable"];
@@ -99,7 +101,8 @@ async fn settled(bed: &Bed, stored: usize) -> Result<BTreeMap<String, String>> {
 async fn stored_resources_outlive_an_upgrade(world: Arc<World>) -> Result<()> {
     image(&world).await?;
     restricted_namespace(&world).await?;
-    bring(&world, "install", BEFORE, &["--set=replicaCount=2"]).await?;
+    let values = ["--set=replicaCount=2", IMAGE];
+    bring(&world, "install", BEFORE, &values).await?;
     let bed = Bed::without_operator(&world, "shop").await?;
     served(&bed).await?;
     let corpus = std::fs::read_to_string(root().join("tests/upgrade/stored.yaml"))?;

@@ -91,6 +91,15 @@ fn versions_agree() {
     let version = env!("CARGO_PKG_VERSION");
     let chart = document("charts/evenkeel/Chart.yaml");
     assert_eq!(chart["appVersion"], version);
+    let repository = document("charts/evenkeel/values.yaml")["image"]["repository"].clone();
+    let repository = repository.as_str().unwrap();
     let plain = text("config/manager/manager.yaml");
-    assert!(plain.contains(&format!("image: docker.io/evenkeel/evenkeel:{version}\n")));
+    assert!(plain.contains(&format!("image: {repository}:{version}\n")));
+    // What people copy to put their own in its place.
+    for page in ["README.md", "docs/install.md"] {
+        assert!(
+            text(page).contains(repository),
+            "{page} names another image"
+        );
+    }
 }

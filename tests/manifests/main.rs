@@ -10,6 +10,7 @@ mod definition;
 mod installers;
 mod krew;
 mod rbac;
+mod release;
 mod supply;
 mod texts;
 mod upgrade;

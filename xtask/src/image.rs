@@ -8,6 +8,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process::{must, output};
 
+/// Has the image's name.
+const VALUES: &str = "charts/evenkeel/values.yaml";
+
 /// Builds `dist/evenkeel` and, from the Dockerfile, `dist/evenkeel.tar`.
 pub fn build(root: &Path) -> Result<()> {
     // Told now, and not after minutes of compiling.
@@ -24,7 +27,7 @@ pub fn build(root: &Path) -> Result<()> {
     }
     fs::copy(built, dist.join("evenkeel")).context("cannot copy the binary to dist/evenkeel")?;
 
-    let reference = format!("docker.io/evenkeel/evenkeel:{}", version(root)?);
+    let reference = format!("{}:{}", repository(root)?, version(root)?);
     let store = dist.join(format!(".buildah-{}", std::process::id()));
     // Under its name only when it is whole.
     let unfinished = store.with_extension("tar");
@@ -42,6 +45,16 @@ pub fn build(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Where the chart says that the image is: an archive has the image by that name.
+fn repository(root: &Path) -> Result<String> {
+    let values = fs::read_to_string(root.join(VALUES)).context(VALUES)?;
+    let values: serde_json::Value = serde_yaml_ng::from_str(&values).context(VALUES)?;
+    let repository = values["image"]["repository"].as_str();
+    Ok(repository
+        .with_context(|| format!("{VALUES} has no image.repository"))?
+        .to_owned())
+}
+
 /// Whether the archive has this very binary: it is later than what it is made from, the copy beside it among that.
 fn is_of(root: &Path, built: &Path, archive: &Path) -> bool {
     let copy = archive.with_file_name("evenkeel");
@@ -52,7 +65,8 @@ fn is_of(root: &Path, built: &Path, archive: &Path) -> bool {
             .unwrap_or(false)
     };
     let same = || matches!((fs::read(built), fs::read(&copy)), (Ok(a), Ok(b)) if a == b);
-    later_than(&copy) && later_than(&root.join("Dockerfile")) && same()
+    let made_from = ["Dockerfile", VALUES];
+    later_than(&copy) && made_from.iter().all(|file| later_than(&root.join(file))) && same()
 }
 
 /// Static, so that it runs in an image that is otherwise empty.

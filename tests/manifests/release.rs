@@ -1,0 +1,81 @@
+//! What the workflow of a release pushes and uploads is what people are told to pull and to download.
+
+use serde_json::Value;
+
+use crate::{document, text};
+
+const WORKFLOW: &str = ".github/workflows/release.yaml";
+
+fn job() -> Value {
+    document(WORKFLOW)["jobs"]["release"].clone()
+}
+
+/// All that it runs.
+fn script() -> String {
+    let job = job();
+    let steps = job["steps"].as_array().unwrap();
+    let runs = steps.iter().filter_map(|step| step["run"].as_str());
+    runs.collect::<Vec<_>>().join("\n").replace("\\\n", " ")
+}
+
+/// The project's place on GitHub, as `owner/name`.
+fn repository() -> String {
+    let plugin = document("config/krew/evenkeel.yaml");
+    let homepage = plugin["spec"]["homepage"].as_str().unwrap();
+    homepage.strip_prefix("https://github.com/").unwrap().into()
+}
+
+#[test]
+fn the_image_is_pushed_to_where_the_chart_pulls_it_from() {
+    let pushed = job()["env"]["IMAGE"].as_str().unwrap().to_owned();
+    let pushed = pushed.replace("${{ github.repository }}", &repository());
+    let values = document("charts/evenkeel/values.yaml");
+    assert_eq!(values["image"]["repository"], pushed);
+    assert!(script().contains("\"docker://$IMAGE:${GITHUB_REF_NAME#v}\""));
+}
+
+#[test]
+fn image_and_chart_are_signed_by_their_digests() {
+    let script = script();
+    let lines = script.lines().map(str::trim);
+    let signed: Vec<&str> = lines
+        .filter_map(|line| line.strip_prefix("cosign sign --yes "))
+        .collect();
+    for (what, digest) in [
+        ("$IMAGE@", "dist/digest"),
+        ("$CHARTS/evenkeel@", "dist/pushed"),
+    ] {
+        let is_signed = |line: &&str| line.contains(what) && line.contains(digest);
+        assert!(
+            signed.iter().any(|line| is_signed(&line)),
+            "{what}: {signed:?}"
+        );
+        // Written by the step that pushes, and not left over from another.
+        assert!(
+            script.contains(&format!("--digestfile {digest}"))
+                || script.contains(&format!("> {digest}"))
+        );
+    }
+}
+
+#[test]
+fn what_krew_downloads_is_built_and_uploaded() {
+    let plugin = document("config/krew/evenkeel.yaml");
+    let uri = plugin["spec"]["platforms"][0]["uri"].as_str().unwrap();
+    let (place, file) = uri.rsplit_once('/').unwrap();
+    let releases = format!("https://github.com/{}/releases/download/", repository());
+    assert!(place.starts_with(&releases), "{uri}");
+    let script = script();
+    let made = script.lines().find(|line| line.starts_with("make "));
+    assert!(
+        made.unwrap().split(' ').any(|target| target == "krew"),
+        "{made:?}"
+    );
+    let upload = script
+        .lines()
+        .find(|line| line.contains("gh release create"));
+    for file in [&format!("dist/{file}"), "dist/krew/evenkeel.yaml"] {
+        assert!(upload.unwrap().contains(file), "{file}: {upload:?}");
+    }
+    assert!(text("xtask/src/krew.rs").contains(&format!("\"{file}\"")));
+}
