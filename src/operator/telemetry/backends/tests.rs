@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::*;
 use crate::balance::{Discovery, PodLoad};
 use crate::operator::telemetry::Metrics;
@@ -140,4 +142,69 @@ fn what_may_happen_is_there_before_it_does() {
             "{expected}: {page}"
         );
     }
+}
+
+/// Type and labels of each metric.
+type Described = BTreeMap<String, (String, BTreeSet<String>)>;
+
+/// What a page has, each by the name that queries use.
+fn rendered(page: &str) -> Described {
+    let mut all = Described::new();
+    for line in lines(page, "# TYPE ") {
+        let mut words = line.split(' ').skip(2);
+        let (name, kind) = (words.next().unwrap(), words.next().unwrap());
+        let end = if kind == "counter" { "_total" } else { "" };
+        all.insert(format!("{name}{end}"), (kind.into(), BTreeSet::new()));
+    }
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let series = line.split(' ').next().unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let parts = ["_bucket", "_count", "_sum"];
+        let family = parts.iter().find_map(|part| name.strip_suffix(part));
+        let family = family.filter(|family| all.contains_key(*family));
+        let (_, known) = all.get_mut(family.unwrap_or(name)).unwrap();
+        let labels = labels.split(',').filter_map(|label| label.split_once('='));
+        let labels = labels.map(|(label, _)| label.to_owned());
+        known.extend(labels.filter(|label| label != "le"));
+    }
+    all
+}
+
+/// The rows of docs/operator-metrics.md.
+fn documented() -> Described {
+    let page = include_str!("../../../../docs/operator-metrics.md");
+    let word = |text: &str| text.trim().trim_matches('`').to_owned();
+    let rows = page.lines().filter(|line| line.starts_with("| `evenkeel_"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [name, kind, labels, rest @ ..] = &cells[..] else {
+            panic!("{row}");
+        };
+        assert!(
+            rest.len() == 3 && rest.iter().all(|cell| !cell.is_empty()),
+            "{row}"
+        );
+        let labels = labels.split(',').map(word).filter(|label| label != "–");
+        (word(name), (word(kind), labels.collect()))
+    })
+    .collect()
+}
+
+#[test]
+fn each_metric_is_described_one_by_one() {
+    let metrics = Metrics::new();
+    let status = serde_json::from_value(json!({"conditions": [{
+        "type": "Ready", "status": "True", "reason": "AllReady", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        "findings": [{"id": "GB021", "severity": "Warning", "message": ""}]}));
+    let full = Report {
+        max_over_mean: Some(2.0),
+        min_over_mean: Some(0.5),
+        requests_per_second: Some(3.0),
+        ..report(3)
+    };
+    let cart = backend("cart");
+    metrics.backends().status(&cart, &status.unwrap());
+    metrics.backends().report(&cart, &full);
+    metrics.pass(Duration::from_secs(1), Some("forbidden"));
+    assert_eq!(documented(), rendered(&metrics.page()));
 }
