@@ -37,7 +37,7 @@ fn chart() -> String {
 }
 
 /// The objects of a release `evenkeel` in `evenkeel-system`.
-fn rendered(values: &str) -> Vec<Value> {
+pub fn rendered(values: &str) -> Vec<Value> {
     let (chart, values) = (chart(), path(values).display().to_string());
     let release = [
         "template",
@@ -52,7 +52,7 @@ fn rendered(values: &str) -> Vec<Value> {
         .collect()
 }
 
-fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     let is_one = |object: &&Value| object["kind"] == kind;
     objects.iter().filter(is_one).collect()
 }

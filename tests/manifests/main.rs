@@ -9,6 +9,7 @@ mod chart;
 mod definition;
 mod installers;
 mod krew;
+mod network;
 mod rbac;
 mod release;
 mod supply;
