@@ -27,10 +27,9 @@ impl Dns {
     /// Of the clients with these addresses.
     pub async fn count(cluster: &Cluster, clients: &[Ipv4Addr]) -> Result<Self> {
         let table = format!("dns-{}", jiff::Timestamp::now().as_millisecond());
-        let rules: String = clients
-            .iter()
-            .map(|ip| format!("add rule ip {table} out ip saddr {ip} udp dport 53 counter; "))
-            .collect();
+        let rules = clients.iter().fold(String::new(), |rules, ip| {
+            rules + &format!("add rule ip {table} out ip saddr {ip} udp dport 53 counter; ")
+        });
         // Before kube-proxy rewrites the destination; the source is the same throughout.
         let chain = "{ type filter hook prerouting priority -300; }";
         let words = format!("add table ip {table}; add chain ip {table} out {chain}; {rules}");

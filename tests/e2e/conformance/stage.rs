@@ -32,7 +32,9 @@ const IDLE_CHANNELS: u32 = 8;
 /// A machine that stands still for two seconds is no fault of theirs.
 const PATIENT: &str = "--deadline=10s";
 /// So long a client without a promise is watched; who finds nothing until then will not by itself.
-const IN_VAIN: Duration = Duration::from_secs(60);
+const IN_VAIN: Duration = Duration::from_mins(1);
+/// So late a look-up can follow the end of a connection: resolvers wait 30 s after the one before.
+const DEFERRED: Duration = Duration::from_secs(32);
 /// Steady before something happens.
 const BEFORE: Duration = Duration::from_secs(2);
 
@@ -95,6 +97,10 @@ impl Stage {
     pub async fn reset(&self, event: &Event) -> Result<()> {
         self.bed.scale("echo", event.pods).await?;
         settled(&self.bed, usize::try_from(event.pods)?).await?;
+        if self.mode.via == Via::Headless && self.mode.age.is_none() {
+            // What ended just now has clients look up once more, and they would find what comes next by accident.
+            tokio::time::sleep(DEFERRED).await;
+        }
         self.all_found(event).await
     }
 
