@@ -21,7 +21,7 @@ proof: ## Run servers of other people, and show what findings predict: docs/proo
 	$(E2E) --proof $(ARGS)
 
 conformance: ## Measure every client in every mode, and write docs/clients.md (CELLS=part,of,names for some; goes on where it ended)
-	$(E2E) --conformance $(if $(CELLS),--cells '$(CELLS)')
+	$(E2E) --conformance $(if $(CELLS),--cells '$(CELLS)') $(ARGS)
 	cargo xtask docs
 
 calibration: ## Simulate how often the verdict errs, and write docs/verdict.md

@@ -77,19 +77,26 @@ fn argument(name: &str) -> Option<String> {
         .nth(1)
 }
 
-/// `pattern` is parts of names, separated by commas: a cell that has one of them is chosen.
+/// `pattern` is parts of names, separated by commas: a cell that has one of them is chosen, in the order of the parts.
 fn missing(pattern: &str) -> Result<Vec<Missing>> {
     let mut missing = Vec::new();
-    for (mode, event) in cells() {
-        let name = format!("{}.{}", mode.id, event.id);
-        let chosen = pattern.split(',').any(|part| name.contains(part));
-        let done = cell::read(root(), mode, event)?.map_or(0, |cell| cell.runs.len());
-        if chosen && done < event.runs && stage::can(mode) {
-            let runs = event.runs - done;
+    for part in pattern.split(',') {
+        for (mode, event) in cells().filter(|(mode, _)| stage::can(mode)) {
+            let known = |cell: &Missing| cell.mode == mode && cell.event == event;
+            if !name(mode, event).contains(part) || missing.iter().any(known) {
+                continue;
+            }
+            let done = cell::read(root(), mode, event)?.map_or(0, |cell| cell.runs.len());
+            let runs = event.runs.saturating_sub(done);
             missing.push(Missing { mode, event, runs });
         }
     }
+    missing.retain(|cell| cell.runs > 0);
     Ok(missing)
+}
+
+fn name(mode: &Mode, event: &Event) -> String {
+    format!("{}.{}", mode.id, event.id)
 }
 
 /// Tells how many cells failed.
@@ -125,7 +132,7 @@ async fn measure() -> Result<usize> {
 
 /// Tells whether it went well.
 async fn one(world: &Arc<World>, cell: Missing, alone: bool) -> bool {
-    let name = format!("{}.{}", cell.mode.id, cell.event.id);
+    let name = name(cell.mode, cell.event);
     match cell_of(world, &cell, alone).await {
         Ok(()) => {
             println!("cell {name} ... ok");
@@ -181,7 +188,7 @@ async fn cell_of(world: &Arc<World>, cell: &Missing, alone: bool) -> Result<()> 
         begun = Instant::now();
         // The DNS server's own count is that of all who run.
         run.dns_per_minute = run.dns_per_minute.filter(|_| alone);
-        println!("  {}.{}:", mode.id, event.id);
+        println!("  {}:", name(mode, event));
         for (client, seen) in &run.clients {
             println!("    {client}: {}", serde_json::to_string(seen)?);
         }

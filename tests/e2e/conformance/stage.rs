@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use evenkeel::api::ConditionType::{EndpointWatchReady, ServicesReady};
+use evenkeel::api::ConditionType::{ConnectionAgeApplied, EndpointWatchReady, ServicesReady};
 use evenkeel_cluster::examples::ALL;
 use evenkeel_cluster::until;
 use evenkeel_conformance::measure::hundredths;
@@ -35,6 +35,8 @@ const PATIENT: &str = "--deadline=10s";
 const IN_VAIN: Duration = Duration::from_mins(1);
 /// So late a look-up can follow the end of a connection: resolvers wait 30 s after the one before.
 const DEFERRED: Duration = Duration::from_secs(32);
+/// By the recipe a rollout takes a minute and the pods' own time.
+const APPLIED: Duration = Duration::from_mins(5);
 /// Steady before something happens.
 const BEFORE: Duration = Duration::from_secs(2);
 
@@ -67,10 +69,10 @@ impl Stage {
         let bed = Bed::new(world, "cell").await?;
         bed.deploy(&server(mode, event)).await?;
         let backend = backend(mode);
+        bed.apply(&backend).await?;
         if mode.age.is_some() {
-            bed.apply_age(&backend).await?;
-        } else {
-            bed.apply(&backend).await?;
+            bed.reason("echo", ConnectionAgeApplied, "Applied", APPLIED)
+                .await?;
         }
         settled(&bed, usize::try_from(event.pods)?).await?;
         let target = target(&bed, mode).await?;
@@ -223,7 +225,7 @@ impl Actor {
             None => Client::launch(bed, "client-go", target, account, flags).await?,
         };
         // All start at once, one of them with a machine of its own.
-        until("its first reply", ROLLOUT * 2, async || {
+        until("its first reply", ROLLOUT * 3, async || {
             load.serves().await.map(Some)
         })
         .await?;
