@@ -21,7 +21,7 @@ use crate::world::{World, root};
 tests![shared alerts_fire_and_cease_and_the_dashboard_shows(400)];
 
 /// Windows of ten seconds, and evidence from several of them.
-const JUDGED: Duration = Duration::from_secs(120);
+const JUDGED: Duration = Duration::from_mins(2);
 /// What an alert's own `for` becomes: to be pending stays a part of its way.
 const FOR: &str = "2s";
 /// What the quarter of an hour becomes over which some look back.
