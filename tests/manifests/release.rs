@@ -47,7 +47,7 @@ fn image_and_chart_are_signed_by_their_digests() {
     ] {
         let is_signed = |line: &&str| line.contains(what) && line.contains(digest);
         assert!(
-            signed.iter().any(|line| is_signed(line)),
+            signed.iter().any(is_signed),
             "{what}: {signed:?}"
         );
         // Written by the step that pushes, and not left over from another.
