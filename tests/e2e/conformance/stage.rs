@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use evenkeel::api::ConditionType::{ConnectionAgeApplied, EndpointWatchReady, ServicesReady};
 use evenkeel_cluster::examples::ALL;
 use evenkeel_cluster::until;
@@ -22,6 +22,7 @@ use super::watch::{Pods, Sums, since};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::client::Client;
 use crate::manifests;
+use crate::proxies;
 use crate::world::World;
 
 /// Calls a second of each client, and of all together where the recipe is tried.
@@ -52,11 +53,6 @@ struct Actor {
     client: evenkeel_conformance::plan::Client,
     load: Arc<Client>,
     address: Ipv4Addr,
-}
-
-/// Whether a mode can be set up here.
-pub fn can(mode: &Mode) -> bool {
-    !matches!(mode.via, Via::Proxy(_))
 }
 
 impl Stage {
@@ -277,9 +273,18 @@ async fn target(bed: &Bed, mode: &Mode) -> Result<String> {
                 .await?;
             target.kubernetes
         }
-        Via::Proxy(name) => bail!("{name} is not there yet"),
+        Via::Proxy(name) => Some(proxy(bed, name).await?),
     };
     told.context("no target of this kind")
+}
+
+/// The example's, two of them.
+async fn proxy(bed: &Bed, name: &str) -> Result<String> {
+    let kind = proxies::ALL.into_iter().find(|kind| kind.name() == name);
+    let kind = kind.with_context(|| format!("no proxy {name}"))?;
+    let target = proxies::apply(bed, kind, proxies::HEADLESS, 2).await?;
+    // Only Go knows passthrough.
+    Ok(target.replace("passthrough:///", "dns:///"))
 }
 
 fn rate(mode: &Mode, event: &Event, clients: usize) -> f64 {
