@@ -13,7 +13,7 @@ help: ## Show this
 demo: ## Tell the whole story on an embedded cluster (KEEP=1 leaves it running)
 	cargo run --package evenkeel-cluster --bin evenkeel-demo -- $(if $(KEEP),--keep)
 
-bench: ## Measure and write docs/benchmarks.md and docs/benchmarks-reader.md
+bench: ## Measure and write docs/benchmarks*.md, and figures into the README
 	cd benches/reader && cargo run --release
 	cargo run --package evenkeel-cluster --bin evenkeel-bench
 

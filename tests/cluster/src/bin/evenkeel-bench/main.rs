@@ -3,14 +3,19 @@
 
 mod check;
 mod children;
+mod hollow;
 mod memory;
+mod pages;
 mod report;
+mod sampler;
+mod scale;
+mod usage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use evenkeel_cluster::{Cluster, Components, Options, images, install_missing, source_dir};
 
 use report::{Figure, median};
@@ -25,7 +30,7 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = bench() => outcome,
+            outcome = asked() => outcome,
             // Clusters end with this process.
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
         }
@@ -40,44 +45,123 @@ fn main() -> ExitCode {
     }
 }
 
-async fn bench() -> Result<()> {
-    let root = source_dir()
-        .join("../..")
-        .canonicalize()
-        .context("find the repository")?;
-    eprintln!("building what is missing");
-    let (operator, workloads) = tokio::task::spawn_blocking(|| {
-        install_missing()?;
-        Components::build()?;
-        anyhow::Ok((images::operator()?, images::workloads()?))
-    })
-    .await??;
-    let mut figures = vec![image(&operator)?];
-    eprintln!("manifests checked");
-    figures.extend(check::measure(&root)?);
-    let (start, cluster) = start().await?;
-    let measured = async {
-        cluster.import_image(&operator).await?;
-        for image in &workloads {
+/// What the arguments ask for: without any all of it is measured.
+async fn asked() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        [pages::SERVE, address, directory] => {
+            pages::serve(address.parse()?, Path::new(directory)).await
+        }
+        [] => {
+            let bench = Bench::prepare().await?;
+            bench.figures().await?;
+            bench.sampler().await
+        }
+        ["figures"] => Bench::prepare().await?.figures().await,
+        ["many"] => {
+            let figures = Bench::prepare().await?.many().await?;
+            println!("{}", report::table(&figures, true));
+            Ok(())
+        }
+        ["sampler"] => Bench::prepare().await?.sampler().await,
+        _ => {
+            bail!("give figures, sampler, many (of the figures, only printed), or nothing for all")
+        }
+    }
+}
+
+/// What is measured.
+struct Bench {
+    root: PathBuf,
+    operator: PathBuf,
+    workloads: [PathBuf; 2],
+}
+
+impl Bench {
+    async fn prepare() -> Result<Self> {
+        let root = source_dir()
+            .join("../..")
+            .canonicalize()
+            .context("find the repository")?;
+        eprintln!("building what is missing");
+        let built = tokio::task::spawn_blocking(|| {
+            install_missing()?;
+            Components::build()?;
+            anyhow::Ok((images::operator()?, images::workloads()?))
+        });
+        let (operator, workloads) = built.await??;
+        Ok(Self {
+            root,
+            operator,
+            workloads,
+        })
+    }
+
+    /// Writes docs/benchmarks.md.
+    async fn figures(&self) -> Result<()> {
+        let mut figures = vec![image(&self.operator)?];
+        eprintln!("manifests checked");
+        figures.extend(check::measure(&self.root)?);
+        let (start, cluster) = start().await?;
+        let measured = self.small(&cluster).await;
+        figures.splice(0..0, measured.with_context(|| logs(&cluster))?);
+        figures.push(start);
+        drop(cluster);
+        figures.extend(self.many().await?);
+        report::write(&self.root, &figures)
+    }
+
+    async fn small(&self, cluster: &Cluster) -> Result<[Figure; 2]> {
+        for image in &self.workloads {
             cluster.import_image(image).await?;
         }
-        install(&cluster, &root).await?;
+        self.install(cluster, &[]).await?;
         eprintln!("children of {} backends", children::APPLIES);
-        let children = children::measure(&cluster).await?;
+        let children = children::measure(cluster).await?;
         eprintln!("memory with {} backends, at rest", memory::BACKENDS);
-        anyhow::Ok([children, memory::measure(&cluster).await?])
-    };
-    let logs = || format!("the logs are in {}", cluster.logs_dir().display());
-    let [children, memory] = measured.await.with_context(logs)?;
-    figures.splice(0..0, [children, memory]);
-    figures.push(start);
-    let table = report::table(&figures);
-    println!("{table}");
-    let file = root.join("docs/benchmarks.md");
-    std::fs::write(&file, report::page(&table)?)
-        .with_context(|| format!("write {}", file.display()))?;
-    eprintln!("written to docs/benchmarks.md");
-    Ok(())
+        Ok([children, memory::measure(cluster).await?])
+    }
+
+    /// With many backends.
+    async fn many(&self) -> Result<[Figure; 3]> {
+        let cluster = Cluster::start(hollow::options("bench-many")).await?;
+        let measured = async {
+            // They need not take turns here: it is not their rollouts that are measured.
+            self.install(&cluster, &["--set=maxConcurrentRollouts=200"])
+                .await?;
+            scale::measure(&cluster, &self.root).await
+        };
+        measured.await.with_context(|| logs(&cluster))
+    }
+
+    /// Writes docs/benchmarks-sampler.md.
+    async fn sampler(&self) -> Result<()> {
+        let cluster = Cluster::start(hollow::options("bench-sampler")).await?;
+        let measured = sampler::measure(&cluster, &self.root).await;
+        measured.with_context(|| logs(&cluster))
+    }
+
+    /// The operator as a pod, as users install it.
+    async fn install(&self, cluster: &Cluster, values: &[&str]) -> Result<()> {
+        cluster.import_image(&self.operator).await?;
+        let chart = self.root.join("charts/evenkeel").display().to_string();
+        let namespace = "--namespace=evenkeel-system";
+        let install = [
+            "install",
+            "evenkeel",
+            &chart,
+            namespace,
+            "--create-namespace",
+            "--wait",
+            "--timeout=1m",
+        ];
+        cluster.helm(&[&install, values].concat()).await.map(drop)
+    }
+}
+
+fn logs(cluster: &Cluster) -> String {
+    format!("the logs are in {}", cluster.logs_dir().display())
 }
 
 fn image(archive: &Path) -> Result<Figure> {
@@ -116,22 +200,4 @@ async fn start() -> Result<(Figure, Cluster)> {
         };
         return Ok((figure, cluster));
     }
-}
-
-/// The operator as a pod, as users install it.
-async fn install(cluster: &Cluster, root: &Path) -> Result<()> {
-    let chart = root.join("charts/evenkeel").display().to_string();
-    let namespace = "--namespace=evenkeel-system";
-    cluster
-        .helm(&[
-            "install",
-            "evenkeel",
-            &chart,
-            namespace,
-            "--create-namespace",
-            "--wait",
-            "--timeout=1m",
-        ])
-        .await
-        .map(drop)
 }

@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use evenkeel_cluster::{Cluster, images, until};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::children::backends;
 use crate::report::Figure;
+use crate::usage::{Held, operator_pid};
 
 /// Each with a Deployment of its own.
 pub const BACKENDS: usize = 20;
-const REPLICAS: usize = 2;
-const READY_WITHIN: Duration = Duration::from_mins(5);
+/// Pods of each.
+pub const REPLICAS: usize = 2;
+const READY_WITHIN: Duration = Duration::from_mins(15);
 /// The measurement itself: two windows of the default length.
-const REST: Duration = Duration::from_mins(2);
+pub const REST: Duration = Duration::from_mins(2);
 
 /// Twenty backends with an age, all settled, no traffic but health checks.
 pub async fn measure(cluster: &Cluster) -> Result<Figure> {
@@ -24,30 +26,7 @@ pub async fn measure(cluster: &Cluster) -> Result<Figure> {
     let objects: Vec<Value> = (0..BACKENDS)
         .flat_map(|number| backend(&format!("rest-{number}")))
         .collect();
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    cluster.apply(&list.to_string()).await?;
-    let api = backends(cluster.client().await?);
-    let mut most = 0;
-    until(
-        "every backend is ready with its age",
-        READY_WITHIN,
-        async || {
-            let ready = api
-                .list(&kube::api::ListParams::default())
-                .await?
-                .items
-                .iter()
-                .filter(|backend| settled(&backend.data))
-                .count();
-            if ready > most {
-                most = ready;
-                eprintln!("  {ready} of {BACKENDS} are ready with their age");
-            }
-            ensure!(ready == BACKENDS, "{ready} of {BACKENDS} are");
-            Ok(Some(()))
-        },
-    )
-    .await?;
+    settle(cluster, &objects, BACKENDS).await?;
     let settled = Held::by(pid)?;
     eprintln!("  at rest for {} s", REST.as_secs());
     sleep(REST).await;
@@ -71,18 +50,41 @@ pub async fn measure(cluster: &Cluster) -> Result<Figure> {
     })
 }
 
-fn settled(backend: &Value) -> bool {
+/// Applies them, and waits until so many backends are ready with their age.
+pub async fn settle(cluster: &Cluster, objects: &[Value], count: usize) -> Result<()> {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    cluster.apply(&list.to_string()).await?;
+    let api = backends(cluster.client().await?);
+    let mut most = 0;
+    let what = "every backend is ready with its age";
+    until(what, READY_WITHIN, async || {
+        let all = api.list(&kube::api::ListParams::default()).await?;
+        let settled = all.iter().filter(|backend| {
+            says(&backend.data, "Ready", "AllReady")
+                && says(&backend.data, "ConnectionAgeApplied", "Applied")
+        });
+        let ready = settled.count();
+        if ready > most {
+            most = ready;
+            eprintln!("  {ready} of {count} are ready with their age");
+        }
+        ensure!(ready == count, "{ready} of {count} are");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Whether a condition has this reason.
+pub fn says(backend: &Value, kind: &str, reason: &str) -> bool {
     let conditions = backend["status"]["conditions"].as_array();
     conditions.is_some_and(|all| {
-        let says = |kind: &str, reason: &str| {
-            all.iter()
-                .any(|one| one["type"] == kind && one["reason"] == reason)
-        };
-        says("Ready", "AllReady") && says("ConnectionAgeApplied", "Applied")
+        all.iter()
+            .any(|one| one["type"] == kind && one["reason"] == reason)
     })
 }
 
-fn backend(name: &str) -> [Value; 2] {
+/// A Deployment, and its backend with an age.
+pub fn backend(name: &str) -> [Value; 2] {
     let env =
         json!([{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]);
     let container = json!({
@@ -107,52 +109,4 @@ fn backend(name: &str) -> [Value; 2] {
             },
         }),
     ]
-}
-
-/// The host's pid of the one process in the operator's container: its cgroup has the container's id.
-async fn operator_pid(cluster: &Cluster) -> Result<u32> {
-    let container = cluster
-        .kubectl(&[
-            "--namespace=evenkeel-system",
-            "get",
-            "pods",
-            "--output=jsonpath={.items[0].status.containerStatuses[0].containerID}",
-        ])
-        .await?;
-    let id = container
-        .rsplit('/')
-        .next()
-        .filter(|id| id.len() > 32)
-        .context("the operator has no container")?;
-    std::fs::read_dir("/proc")?
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .find(|pid| {
-            std::fs::read_to_string(format!("/proc/{pid}/cgroup"))
-                .is_ok_and(|text| text.contains(id))
-        })
-        .context("the operator's process is not to be found")
-}
-
-/// What is resident, in MB.
-struct Held {
-    all: f64,
-    /// Of the program's file, read again whenever it was given up.
-    mapped: f64,
-}
-
-impl Held {
-    fn by(pid: u32) -> Result<Self> {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
-            .context("the operator's process is gone")?;
-        let megabytes = |name: &str| -> Result<f64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let text = line.with_context(|| format!("no {name}"))?;
-            let kibibytes: f64 = text.trim().trim_end_matches(" kB").parse()?;
-            Ok(kibibytes * 1024.0 / 1e6)
-        };
-        let all = megabytes("VmRSS:")?;
-        let mapped = all - megabytes("RssAnon:")?;
-        Ok(Self { all, mapped })
-    }
 }
