@@ -10,6 +10,7 @@ mod model;
 mod once;
 mod pods;
 mod source;
+mod unread;
 mod view;
 
 use std::io::IsTerminal as _;
