@@ -5,7 +5,7 @@ E2E     := cargo test --quiet --package evenkeel --test e2e --
 # What the chart leaves open on purpose; its README says why.
 SCORE   := container-image-pull-policy container-resources container-ephemeral-storage-request-and-limit pod-networkpolicy deployment-replicas
 
-.PHONY: help demo bench calibration proof conformance clean-cluster test lint flake fuzz crds image krew score sbom chart
+.PHONY: help demo bench calibration proof conformance clean-cluster test lint flake fuzz crds image reproduce krew score sbom chart
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ crds: ## Write what is generated: the definition, the kustomize roles, tables in
 
 image: ## Build the static binary and dist/evenkeel.tar
 	cargo xtask image
+
+reproduce: ## Build the image twice, in different places, and compare the digests
+	cargo xtask reproduce
 
 krew: ## Build the kubectl plugin: an archive and its krew manifest in dist/
 	cargo xtask krew

@@ -1,6 +1,7 @@
 //! The static binary and the image made of it, without a registry and without a daemon.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,12 +21,21 @@ pub fn build(root: &Path) -> Result<()> {
     let dist = root.join("dist");
     fs::create_dir_all(&dist)?;
     let built = static_binary(root)?;
+    image_of(root, &built)
+}
+
+/// Builds the image from the binary, unless it is there.
+pub fn image_of(root: &Path, built: &Path) -> Result<()> {
+    let dist = root.join("dist");
     let archive = dist.join("evenkeel.tar");
-    if is_of(root, &built, &archive) {
+    if is_of(root, built, &archive) {
         println!("dist/evenkeel.tar is up to date");
         return Ok(());
     }
-    fs::copy(built, dist.join("evenkeel")).context("cannot copy the binary to dist/evenkeel")?;
+    let copy = dist.join("evenkeel");
+    fs::copy(built, &copy).context("cannot copy the binary to dist/evenkeel")?;
+    // Not as the umask of whoever builds has it: the mode is part of the image.
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
 
     let reference = format!("{}:{}", repository(root)?, version(root)?);
     let store = dist.join(format!(".buildah-{}", std::process::id()));
@@ -71,24 +81,48 @@ fn is_of(root: &Path, built: &Path, archive: &Path) -> bool {
 
 /// Static, so that it runs in an image that is otherwise empty.
 pub fn static_binary(root: &Path) -> Result<PathBuf> {
+    static_binary_with(root, &cargo_home()?)
+}
+
+/// Where cargo keeps what it has downloaded.
+pub fn cargo_home() -> Result<PathBuf> {
+    let default = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo"));
+    std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(default)
+        .context("neither CARGO_HOME nor HOME is set")
+}
+
+/// The same with the downloads elsewhere. The same sources are the same binary, wherever these places are.
+pub fn static_binary_with(root: &Path, cargo_home: &Path) -> Result<PathBuf> {
     let verbose = output(Command::new("rustc").arg("-vV").current_dir(root))?;
     let host = verbose
         .lines()
         .find_map(|line| line.strip_prefix("host: "))
         .context("rustc -vV names no host")?;
     println!("building the static binary for {host}");
-    // Without --target the flag would be for build scripts and procedural macros too, which cannot be static.
-    must(
-        Command::new("cargo")
-            .args(["build", "--release", "--locked", "--bin", "evenkeel"])
-            .args(["--target", host])
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .current_dir(root),
-    )?;
     let metadata = metadata(root)?;
     let target = metadata["target_directory"]
         .as_str()
         .context("cargo metadata names no target_directory")?;
+    // Panics say where they are, with the path of the source. Of the names that fit the last one counts.
+    let places = [
+        (cargo_home, "/cargo"),
+        (root, "/evenkeel"),
+        (Path::new(target), "/target"),
+    ];
+    let flags: Vec<String> = std::iter::once("-Ctarget-feature=+crt-static".to_owned())
+        .chain(places.map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())))
+        .collect();
+    // Without --target they would be for build scripts and procedural macros too, which cannot be static.
+    must(
+        Command::new("cargo")
+            .args(["build", "--release", "--locked", "--bin", "evenkeel"])
+            .args(["--target", host])
+            .env("CARGO_HOME", cargo_home)
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+            .current_dir(root),
+    )?;
     Ok(Path::new(target).join(host).join("release/evenkeel"))
 }
 
@@ -124,10 +158,11 @@ fn archive_of(root: &Path, store: &Path, reference: &str, archive: &Path) -> Res
             .args(["--storage-driver", "vfs"]);
         command
     };
-    // The time of the build is left out: the same binary is the same image.
+    // Neither the time of the build nor buildah's version is in it: the same binary is the same image.
     must(
         buildah()
             .args(["bud", "--isolation", "chroot", "--timestamp", "0"])
+            .arg("--identity-label=false")
             .args(["--tag", reference, "."]),
     )?;
     must(

@@ -10,6 +10,7 @@ mod image;
 mod krew;
 mod others;
 mod process;
+mod reproduce;
 mod sbom;
 mod test;
 
@@ -47,6 +48,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Build the static binary and the image dist/evenkeel.tar.
     Image,
+    /// Build the image twice, in different places, and fail unless both are one and the same.
+    Reproduce,
     /// Build the static binary and what `kubectl krew install` takes: an archive and its manifest in dist/.
     Krew,
     /// Write dist/evenkeel.cdx.json, the bill of materials of the binary.
@@ -78,6 +81,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(options) => return Ok(test::run(&root, &options)),
         Task::Fuzz(options) => fuzz::run(&root, &options)?,
         Task::Image => image::build(&root)?,
+        Task::Reproduce => reproduce::check(&root)?,
         Task::Krew => krew::build(&root)?,
         Task::Sbom => sbom::write(&root)?,
     }
