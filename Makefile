@@ -1,11 +1,12 @@
 # Thin on purpose: each target is one command, and what it does is written in Rust (xtask, tests/cluster, tests/e2e).
 CLUSTER := cargo run --quiet --package evenkeel-cluster
 E2E     := cargo test --quiet --package evenkeel --test e2e --
+TOOLS   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/evenkeel/tools
 
 # What the chart leaves open on purpose; its README says why.
 SCORE   := container-image-pull-policy container-resources container-ephemeral-storage-request-and-limit pod-networkpolicy deployment-replicas
 
-.PHONY: help demo bench calibration proof conformance clean-cluster test lint flake fuzz crds image reproduce krew score sbom chart
+.PHONY: help demo bench calibration proof conformance clean-cluster test lint flake fuzz crds image reproduce krew deny score sbom chart
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +56,10 @@ reproduce: ## Build the image twice, in different places, and compare the digest
 
 krew: ## Build the kubectl plugin: an archive and its krew manifest in dist/
 	cargo xtask krew
+
+deny: ## Check licences, bans and sources by cargo-deny, which takes some minutes to build the first time
+	cargo install --quiet --locked --version 0.20.2 --root $(TOOLS) cargo-deny
+	$(TOOLS)/bin/cargo-deny --all-features check bans licenses sources
 
 score: ## Let kube-score look at the chart, with each of the combinations of values
 	for values in charts/evenkeel/ci/*.yaml; do \
