@@ -2,8 +2,11 @@
 
 use clap::ValueEnum;
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+use crate::operator::Traces;
 
 /// What a line looks like.
 #[derive(Clone, Copy, ValueEnum)]
@@ -12,20 +15,24 @@ pub enum LogFormat {
     Text,
 }
 
-/// Writes what passes the filter, a line each.
+/// Writes what passes the filter, a line each; with `traces`, passes become spans besides.
 pub fn subscriber<W>(
     filter: EnvFilter,
     format: LogFormat,
     writer: W,
+    traces: Option<Traces>,
 ) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer);
-    match format {
-        LogFormat::Json => Box::new(log.json().flatten_event(true).finish()),
-        LogFormat::Text => Box::new(log.finish()),
-    }
+    let log = tracing_subscriber::fmt::layer().with_writer(writer);
+    let log = match format {
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+        LogFormat::Text => log.boxed(),
+    };
+    Box::new(
+        tracing_subscriber::registry()
+            .with(log.with_filter(filter))
+            .with(traces.map(|traces| traces.with_filter(Traces::filter()))),
+    )
 }

@@ -12,7 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::log::{self, LogFormat};
 use crate::api::GoDuration;
-use crate::operator::{LeaseSettings, Options, PrometheusSettings, Settings, run};
+use crate::operator::{LeaseSettings, Options, PrometheusSettings, Settings, run, traces};
 
 /// Each flag can be given as a variable too.
 #[derive(Args)]
@@ -60,6 +60,9 @@ pub struct Run {
     /// Name of the Lease.
     #[arg(long, env = "EVENKEEL_LEASE_NAME", default_value = "evenkeel")]
     lease_name: String,
+    /// An OpenTelemetry collector that is sent a span of each pass over a backend, by OTLP over HTTP as http://host:4318; none: no traces.
+    #[arg(long, env = "EVENKEEL_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
     /// What is logged: error, warn, info, debug or trace, or such a word for a part, as in info,evenkeel=debug.
     #[arg(long, env = "EVENKEEL_LOG_FILTER", default_value = "info")]
     log_filter: String,
@@ -89,13 +92,16 @@ impl Run {
     pub fn main(self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_new(&self.log_filter)
             .map_err(|error| anyhow::anyhow!("--log-filter {:?}: {error}", self.log_filter))?;
-        log::subscriber(filter, self.log_format, std::io::stderr).init();
+        let endpoint = self.otlp_endpoint.as_deref();
+        let endpoint = endpoint.filter(|endpoint| !endpoint.is_empty());
+        let (traces, exporter) = endpoint.map(traces).transpose()?.unzip();
+        log::subscriber(filter, self.log_format, std::io::stderr, traces).init();
         let options = self.options()?;
         // One thread carries it: what the operator does is waiting, and each further thread costs memory.
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?
-            .block_on(run(options))
+            .block_on(run(options, exporter))
     }
 
     fn options(self) -> anyhow::Result<Options> {

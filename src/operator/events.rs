@@ -82,7 +82,8 @@ mod tests {
     fn logged(filter: &str, format: LogFormat) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let subscriber = subscriber(filter.parse().unwrap(), format, move || writer.clone());
+        let filter = filter.parse().unwrap();
+        let subscriber = subscriber(filter, format, move || writer.clone(), None);
         let regarding = ObjectReference {
             namespace: Some("shop".into()),
             name: Some("rng".into()),

@@ -19,6 +19,7 @@ mod run;
 mod sample;
 mod servers;
 mod telemetry;
+mod traces;
 mod watched;
 mod workloads;
 
@@ -33,6 +34,7 @@ pub use exchange::exchange;
 pub use leader::LeaseSettings;
 pub use run::{Options, run};
 pub use sample::{ACCEPT, Answer, Asked, Endpoint, PrometheusSettings, comparable, endpoint, read};
+pub use traces::{Exporter, Layer as Traces, start as traces};
 
 /// What the operator reads and writes in a namespace.
 trait Namespaced:

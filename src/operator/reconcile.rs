@@ -8,11 +8,12 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
+use tracing::Instrument as _;
 
 use super::context::{Scope, jittered, now};
 use super::error::Error;
 use super::workloads::Carried;
-use super::{apply, events, observe, sample, workloads};
+use super::{apply, events, observe, sample, traces, workloads};
 use crate::api::conditions::Statement;
 use crate::api::{API_VERSION, GrpcBackend, GrpcBackendStatus, Reason};
 use crate::connection_age::{self, Permit, Plan, timing};
@@ -30,11 +31,14 @@ const SOON: Duration = Duration::from_secs(30);
 /// Brings one backend to what its spec says, as far as one pass can.
 pub async fn reconcile(backend: Arc<GrpcBackend>, scope: Arc<Scope>) -> Result<Action, Error> {
     let started = std::time::Instant::now();
-    let result = tokio::time::timeout(PASS_TIMEOUT, Box::pin(pass(&backend, &scope)))
+    let span = traces::pass(backend.metadata.namespace.as_deref(), &backend.name_any());
+    let whole = Box::pin(pass(&backend, &scope)).instrument(span.clone());
+    let result = tokio::time::timeout(PASS_TIMEOUT, whole)
         .await
         .unwrap_or_else(|_| Err(Error::timeout("the whole pass", PASS_TIMEOUT)));
-    let metrics = &scope.shared.metrics;
-    metrics.pass(started.elapsed(), result.as_ref().err().map(Error::label));
+    let error = result.as_ref().err().map(Error::label);
+    scope.shared.metrics.pass(started.elapsed(), error);
+    traces::ended(&span, error);
     if result.is_ok() {
         scope.shared.succeeded(&names::key_of(&backend));
     }

@@ -19,6 +19,7 @@ use super::http::{self, Readiness};
 use super::leader::{self, Leadership, LeaseSettings};
 use super::sample::PrometheusServer;
 use super::telemetry::Metrics;
+use super::traces::Exporter;
 use crate::api::GrpcBackend;
 use crate::names;
 
@@ -39,7 +40,7 @@ pub struct Options {
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Runs until a signal, or until the Lease is lost.
-pub async fn run(options: Options) -> anyhow::Result<()> {
+pub async fn run(options: Options, traces: Option<Exporter>) -> anyhow::Result<()> {
     let prometheus = options.settings.prometheus.as_ref();
     let prometheus = prometheus.map(PrometheusServer::new).transpose()?;
     let prometheus = prometheus.map(Arc::new);
@@ -54,6 +55,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     config.headers.push((USER_AGENT, agent));
     let health = http::health(options.health_address, readiness.clone(), stop.clone());
     let page = http::metrics(options.metrics_address, metrics.clone(), stop.clone());
+    let traces = send(traces, stop.clone());
     let work = work(
         (&config, prometheus),
         &options,
@@ -71,8 +73,15 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         anyhow::Ok(())
     };
     let guard = stop.drop_guard();
-    futures::try_join!(health, page, work, signals)?;
+    futures::try_join!(health, page, work, signals, traces)?;
     drop(guard);
+    Ok(())
+}
+
+async fn send(traces: Option<Exporter>, stop: CancellationToken) -> anyhow::Result<()> {
+    if let Some(exporter) = traces {
+        exporter.run(std::env::var("POD_NAME").ok(), stop).await;
+    }
     Ok(())
 }
 

@@ -48,6 +48,7 @@ mod samples;
 mod servers;
 mod steady;
 mod top;
+mod traces;
 mod upgrade;
 mod watch;
 
@@ -55,6 +56,9 @@ fn main() -> std::process::ExitCode {
     evenkeel_cluster::maybe_supervise();
     if conformance::asked() {
         return conformance::main();
+    }
+    if let Some(code) = traces::maybe_collect() {
+        return code;
     }
     let tests = [
         access::TESTS,
@@ -94,6 +98,7 @@ fn main() -> std::process::ExitCode {
         servers::TESTS,
         steady::TESTS,
         top::TESTS,
+        traces::TESTS,
         upgrade::TESTS,
         watch::TESTS,
     ]

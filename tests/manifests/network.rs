@@ -51,6 +51,8 @@ fn only_what_is_named_is_reached() {
         {"ports": tcp([443, 6443]), "to": addresses},
         // Prometheus.
         {"ports": tcp([9090])},
+        // The collector of traces.
+        {"ports": tcp([4318])},
         {"to": [{"namespaceSelector": {}}], "ports": tcp([9090, 9464])},
     ]);
     assert_eq!(spec["egress"], egress);

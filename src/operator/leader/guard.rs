@@ -10,6 +10,7 @@ use http::{Method, Request};
 use tower::{BoxError, Layer, Service};
 
 use super::Term;
+use crate::operator::traces;
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
@@ -66,6 +67,9 @@ where
         let term = self.term.clone().filter(|_| !reads);
         if term.as_ref().is_some_and(|term| !term.holds()) {
             return Box::pin(async { Err(Over.into()) });
+        }
+        if !reads {
+            traces::wrote();
         }
         let answer = self.inner.call(request);
         Box::pin(async move {
