@@ -57,7 +57,11 @@ fn only_what_is_named_is_reached() {
     ]);
     assert_eq!(spec["egress"], egress);
     let values = document("charts/evenkeel/ci/locked-down-values.yaml");
-    let from = &values["networkPolicy"]["metricsFrom"];
+    let mut from = values["networkPolicy"]["metricsFrom"].clone();
+    let release = "app.kubernetes.io/instance";
+    let test = json!({"app.kubernetes.io/name": "evenkeel-test", release: "evenkeel"});
+    let test = json!({"podSelector": {"matchLabels": test}});
+    from.as_array_mut().unwrap().push(test);
     assert_eq!(
         spec["ingress"],
         json!([{"ports": tcp(["metrics"]), "from": from}])
