@@ -57,6 +57,18 @@ pub enum Fault {
     Hot,
 }
 
+impl Fault {
+    /// Whether what is said is this fault, and not another. All pods have served before, so one that gets nothing is not new. That one
+    /// pod alone has too much drowns in what chance gives many others; that the load is uneven does not.
+    pub fn is_said(self, said: Option<Verdict>) -> bool {
+        match self {
+            Self::None => !is_trouble(said),
+            Self::Idle => said == Some(Verdict::FewClients),
+            Self::Hot => matches!(said, Some(Verdict::HotPod | Verdict::Skewed)),
+        }
+    }
+}
+
 /// What an interval is like.
 #[derive(Clone, Copy, Debug)]
 struct Interval {

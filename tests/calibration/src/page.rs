@@ -54,7 +54,7 @@ impl Results {
         ] {
             let _ = write!(
                 text,
-                "\nMisses: {what}, and nothing is said within three windows, in per cent. What is promised is bold.\n\n"
+                "\nMisses: {what}, and that is not said within three windows, in per cent. What is promised is bold.\n\n"
             );
             head(&mut text);
             for (traffic, of, tally) in &self.faulty {

@@ -111,8 +111,8 @@ pub fn errors(traffic: Traffic) -> Tally {
     tally
 }
 
-/// Runs with a fault, and those in which it was said within three windows; of the rules, at the end of any of them. They begin when
-/// the pod is next read, which it had just been.
+/// Runs with a fault, and those in which it and no other was said within three windows; of the rules, at the end of any of them. They begin
+/// when the pod is next read, which it had just been.
 pub fn found(traffic: Traffic, fault: Fault) -> Tally {
     let mut healthy = Fleet::new(traffic, seed(traffic, fault));
     let rest = |fleet: &mut Fleet, windows: usize| {
@@ -129,10 +129,10 @@ pub fn found(traffic: Traffic, fault: Fault) -> Tally {
         rest(&mut healthy, BETWEEN);
         // In a copy: a fault is brought to an operator that has seen none before.
         let mut fleet = healthy.clone();
-        let (mut said, mut rules) = (is_trouble(fleet.step(fault)), [false; RULES.len()]);
+        let (mut said, mut rules) = (fault.is_said(fleet.step(fault)), [false; RULES.len()]);
         for _ in 0..WITHIN {
             for _ in 0..LOOKS {
-                said |= is_trouble(fleet.step(fault));
+                said |= fault.is_said(fleet.step(fault));
             }
             tally.add_rules(&fleet.window(), &mut rules);
         }
