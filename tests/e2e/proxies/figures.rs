@@ -5,6 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::world::root;
 
@@ -27,6 +28,15 @@ impl About {
             versions: versions()?,
         })
     }
+}
+
+/// What is kept already.
+pub fn read(file: &str) -> Result<Value> {
+    let path = root().join(FIGURES).join(file);
+    if !path.exists() {
+        return Ok(Value::Null);
+    }
+    Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
 }
 
 /// Keeps figures for `cargo xtask docs`.
