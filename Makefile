@@ -6,7 +6,7 @@ TOOLS   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/evenkeel/tools
 # What the chart leaves open on purpose; its README says why.
 SCORE   := container-image-pull-policy container-resources container-ephemeral-storage-request-and-limit pod-networkpolicy deployment-replicas
 
-.PHONY: help demo bench calibration proof conformance clean-cluster test lint flake fuzz crds image reproduce krew deny score sbom chart
+.PHONY: help demo bench calibration proof hops conformance clean-cluster test lint flake fuzz crds image reproduce krew deny score sbom chart
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ bench: ## Measure and write docs/benchmarks*.md, and figures into the README
 
 proof: ## Run servers of other people, and show what findings predict: docs/proof.md and docs/harms.md
 	$(E2E) --proof $(ARGS)
+
+hops: ## Measure what Envoy and nginx cost, and what becomes of calls through them: docs/hops.md
+	$(E2E) --proof --jobs 1 --filter proxies::
+	cargo xtask docs
 
 conformance: ## Measure every client in every mode, and write docs/clients.md (CELLS=part,of,names for some; goes on where it ended)
 	$(E2E) --conformance $(if $(CELLS),--cells '$(CELLS)') $(ARGS)

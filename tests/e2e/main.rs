@@ -91,6 +91,7 @@ fn main() -> std::process::ExitCode {
         pair::TESTS,
         presets::TESTS,
         prometheus::TESTS,
+        proxies::hop::TESTS,
         proxies::rollouts::TESTS,
         rbac::TESTS,
         removal::TESTS,

@@ -6,6 +6,7 @@ mod docs;
 mod findings;
 mod fuzz;
 mod generate;
+mod hops;
 mod image;
 mod krew;
 mod others;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 const ROOT: &str = "/sys/fs/cgroup";
 const EMPTIES_WITHIN: Duration = Duration::from_secs(5);
@@ -45,6 +45,37 @@ pub(crate) fn create(name: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The CPU time that a pod has taken so far, all its containers together. The work that the kernel's network does for it outside of its
+/// processes is not in it.
+pub fn cpu_of(pod_uid: &str) -> Result<Duration> {
+    let name = format!("pod{pod_uid}");
+    for hierarchy in hierarchies() {
+        let Some(group) = find(&hierarchy, &name, 4) else {
+            continue;
+        };
+        if let Ok(nanoseconds) = fs::read_to_string(group.join("cpuacct.usage")) {
+            return Ok(Duration::from_nanos(nanoseconds.trim().parse()?));
+        }
+        let stat = fs::read_to_string(group.join("cpu.stat")).unwrap_or_default();
+        let used = stat
+            .lines()
+            .find_map(|line| line.strip_prefix("usage_usec "));
+        if let Some(microseconds) = used {
+            return Ok(Duration::from_micros(microseconds.parse()?));
+        }
+    }
+    bail!("no cgroup {name} counts CPU time")
+}
+
+fn find(below: &Path, name: &str, depth: u8) -> Option<PathBuf> {
+    let entries = fs::read_dir(below).ok()?.flatten();
+    let mut groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    if below.join(name).is_dir() {
+        return Some(below.join(name));
+    }
+    groups.find_map(|entry| find(&entry.path(), name, depth.checked_sub(1)?))
 }
 
 /// Removes the subtree everywhere, waiting for its last processes to vanish.

@@ -53,6 +53,7 @@ mod wrapper;
 
 pub use access::{From, Identity};
 pub use audit::{Audit, AuditEvent};
+pub use cgroup::cpu_of;
 pub use cluster::Cluster;
 pub use components::{Components, KUBERNETES_VERSION, build_go, build_helm, build_workloads};
 pub use control::ProcessState;

@@ -57,6 +57,17 @@ pub struct Counts {
     pub goaway_reasons: BTreeMap<String, u64>,
     /// Connections made.
     pub connections_opened: u64,
+    /// How long calls took that ended well, where the client says it.
+    pub latency_us: Option<Latency>,
+}
+
+/// In microseconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Latency {
+    /// Half of the calls took no longer.
+    pub p50: u64,
+    /// Likewise 99 of 100.
+    pub p99: u64,
 }
 
 impl Load {

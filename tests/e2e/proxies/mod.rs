@@ -10,6 +10,7 @@ use crate::manifests::{self, PORT, container};
 use crate::world::root;
 
 mod figures;
+pub mod hop;
 pub mod rollouts;
 
 /// A proxy with its configuration.
