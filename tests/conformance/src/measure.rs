@@ -34,6 +34,8 @@ pub struct Pod {
     pub ready: Option<f64>,
     /// Since when it is going.
     pub terminating: Option<f64>,
+    /// How often its containers were started again.
+    pub restarts: i32,
 }
 
 /// All that was watched of a client.
@@ -220,6 +222,7 @@ mod tests {
             name: name.into(),
             ready: Some(ready),
             terminating,
+            restarts: 0,
         }
     }
 

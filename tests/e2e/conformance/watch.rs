@@ -76,14 +76,26 @@ fn note(lives: &mut BTreeMap<String, measure::Pod>, pod: &Pod, now: f64) {
         name,
         ..measure::Pod::default()
     });
-    let ready = evenkeel_cluster::load::ready_since(pod).is_some();
+    let restarts = restarts(pod);
     if pod.metadata.deletion_timestamp.is_some() {
         known.terminating.get_or_insert(now);
-    } else if !ready {
-        known.ready = None;
-    } else {
+    } else if evenkeel_cluster::load::ready_since(pod).is_some() {
         known.ready.get_or_insert(now);
+    } else if restarts > known.restarts {
+        // One that only misses a probe, on a machine that stands still, is no new pod when it is ready again.
+        known.ready = None;
+        known.restarts = restarts;
     }
+}
+
+fn restarts(pod: &Pod) -> i32 {
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.container_statuses.as_ref());
+    containers
+        .into_iter()
+        .flatten()
+        .map(|container| container.restart_count)
+        .sum()
 }
 
 /// The sums of a client, twice a second.
