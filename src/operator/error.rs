@@ -111,13 +111,7 @@ impl Error {
     }
 
     /// Every label that there is.
-    pub const LABELS: [&str; 5] = [
-        "invalid",
-        "not_ready",
-        "conflict",
-        "forbidden",
-        "transient",
-    ];
+    pub const LABELS: [&str; 5] = ["invalid", "not_ready", "conflict", "forbidden", "transient"];
 
     /// For the metric's label.
     pub fn label(&self) -> &'static str {

@@ -46,10 +46,7 @@ fn image_and_chart_are_signed_by_their_digests() {
         ("$CHARTS/evenkeel@", "dist/pushed"),
     ] {
         let is_signed = |line: &&str| line.contains(what) && line.contains(digest);
-        assert!(
-            signed.iter().any(is_signed),
-            "{what}: {signed:?}"
-        );
+        assert!(signed.iter().any(is_signed), "{what}: {signed:?}");
         // Written by the step that pushes, and not left over from another.
         assert!(
             script.contains(&format!("--digestfile {digest}"))
