@@ -164,7 +164,7 @@ pub const CATALOGUE: &[Rule] = &[
         severity: Severity::Info,
         title: "a rollout is faster than clients look",
         why: "Clients may look a name up again only after 30 seconds and the answer's time to live. If all pods are others by then, a client knows none that lives.",
-        remedy: "kind: Deployment\nspec:\n  minReadySeconds: 30",
+        remedy: "kind: Deployment\nspec:\n  minReadySeconds: 20  # for three pods: 60 s over their number",
         needs: &[],
         check: rollout::rollout_is_fast,
     },
