@@ -67,7 +67,8 @@ fn name(way: &str, figures: &Value) -> Option<String> {
 fn middle(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
+    f64::midpoint(at(values.len() / 2), at(values.len().saturating_sub(1) / 2))
 }
 
 /// What is told of a way's cost in a round.
@@ -108,7 +109,7 @@ fn cost(figures: &Value) -> Result<String> {
         .map(|way| rounds.ratio(way, CPU))
         .fold(1.0, f64::max);
     let mut text = format!(
-        "{};\n{} calls a second, {} s each way in each of {} rounds, the order another in each;\n{}.\n\
+        "{};\n{} calls a second, {} s each way in each of {} rounds, the order turned by one in each;\n{}.\n\
          Medians of the rounds; ratios are of each round to its own direct calls.\n\n\
          | way | p50 | p99 | CPU for 10,000 calls: client + servers + proxy | beside direct: p50 / p99 / CPU | CPU |\n|---|---|---|---|---|---|\n",
         about(figures),
@@ -161,7 +162,7 @@ fn about(figures: &Value) -> String {
 fn lost(figures: &Value) -> Result<String> {
     let runs = figures["runs"].as_object().context("no runs")?;
     let mut text = format!(
-        "{}; {} calls a second through each proxy.\n",
+        "{}. Each row is one run of one proxy, so that 0 means: none in that run. At most {} calls a second: the number of\ncalls tells where it was less.\n",
         about(figures),
         figures["rate"]
     );

@@ -50,7 +50,7 @@ impl Figures {
     pub(crate) fn failed(&self) -> Option<String> {
         let (failed, calls) = (self.failures(), self.calls());
         (calls > 0).then(|| match failed {
-            0 => "0".into(),
+            0 => format!("0 of {}", grouped(calls)),
             _ => format!("**{}** of {}", grouped(failed), grouped(calls)),
         })
     }

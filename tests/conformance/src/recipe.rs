@@ -22,10 +22,12 @@ const RECIPE: &str = "## No failed call: the recipe\n\n\
     ```\n\n\
     `minReadySeconds` is for clients that may look again only 30 s after the last time: without it all pods that they know can be gone\n\
     before. `preStop` is for those that look by the clock and are not told by the server; its 35 s are the longest usual time to live of an\n\
-    answer and 5 s for every node to hear, of which less is needed here, where answers live 5 s (*after Terminating* below). The rest\n\
-    of terminationGracePeriodSeconds is for the server's own graceful stop. Clients that watch endpoints need none of it but that.\n\n\
+    answer and 5 s for every node to hear, of which such clients need less here, where answers live 5 s (tonic's *after Terminating*\n\
+    below). The rest of terminationGracePeriodSeconds is for the server's own graceful stop. Clients that watch endpoints need only that.\n\n\
     Clients have the [retry policy](calls.md#what-to-do) for the methods that may be repeated. Tried at 200 calls a second, all clients of a way\n\
-    together; without it are the same events with the usual server above, at 50 calls a second of each client and with no retry.\n\n";
+    together; without it are the same events with the usual server above, at 50 calls a second of each client and with no retry.\n\
+    One run each. Only in the rolling update, and there for three clients, did anything fail without it; whether it takes both the\n\
+    server's settings and the policy was not tried.\n\n";
 
 /// What failed with it, and without.
 pub(crate) fn section(all: &[Measured]) -> String {
