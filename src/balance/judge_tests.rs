@@ -332,6 +332,19 @@ fn a_restart_while_it_is_not_ready_counts_from_zero() {
 }
 
 #[test]
+fn a_sidecar_that_restarts_does_not_have_a_pod_found() {
+    let mut world = World::new(brisk(), 3);
+    world.rounds(5, even);
+    flap(&mut world, 2, 0.0);
+    world.pods[2].target.restarts = 1;
+    world.rounds(3, |pod| if pod < 2 { 100.0 } else { 0.0 });
+    assert_eq!(world.judge.report().discovery, None);
+    world.pods[2].target.restarts = 2;
+    world.rounds(3, |pod| if pod < 2 { 100.0 } else { 0.0 });
+    assert_eq!(world.judge.report().discovery, None);
+}
+
+#[test]
 fn a_pod_that_is_out_of_the_selector_for_a_while_is_not_new() {
     let mut world = World::new(brisk(), 3);
     world.rounds(5, even);

@@ -95,11 +95,12 @@ impl Pod {
         }
     }
 
-    /// A pod that comes back. Another process counts from zero; the same one goes on, and is new only if it was not ready meanwhile.
+    /// A pod that comes back: it is new only if it was not ready meanwhile. What it has served by then is learnt from its next scrape,
+    /// also where containers were restarted: it may be a sidecar that was.
     pub fn returned(target: &Target, busy: bool, left: Left) -> Self {
         let again = Self::new(target, busy && target.ready_since != left.ready_since);
         Self {
-            baseline: (target.restarts != left.restarts).then_some(0.0),
+            baseline: None,
             ..again
         }
     }
@@ -136,14 +137,14 @@ impl Pod {
         }
     }
 
-    /// Another process serves in the pod.
+    /// Another process may serve in the pod, or a sidecar was restarted and the count goes on.
     fn forget(&mut self) {
         self.counted_since = self
             .series
             .newest()
             .map_or(self.counted_since, |(at, _)| at.max(self.counted_since));
         self.series.clear();
-        self.baseline = Some(0.0);
+        self.baseline = None;
     }
 
     /// Takes a scrape; answers how long the first request took to come after Ready, once that is known.
