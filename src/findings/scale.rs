@@ -26,11 +26,14 @@ pub(super) fn scales_into_nothing(observed: &Observed) -> Option<Seen> {
 /// GB043: every client has a connection to every pod, and nobody asked for so many.
 pub(super) fn crowded(observed: &Observed) -> Option<Seen> {
     let seen = |message| Seen::in_backend("spec", message);
+    let serving = observed.pods.iter().filter(|pod| is_serving(pod)).count();
+    if serving == 0 {
+        return None;
+    }
     let Some(open) = observed.published.as_ref()?.crowd else {
         // After a restart of the operator what was said stands until it has been counted anew.
         return said_before(observed, "GB043").map(seen);
     };
-    let serving = observed.pods.iter().filter(|pod| is_serving(pod)).count();
     let pods = u32::try_from(serving).unwrap_or(u32::MAX);
     let subset = bearable_subset(pods, open);
     let remedy = if subset >= LEAST {

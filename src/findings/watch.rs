@@ -20,7 +20,8 @@ pub(super) fn several_slices(observed: &Observed) -> Option<Seen> {
         "a Service with addresses of two families has more than one EndpointSlice".into()
     } else if pods > SLICE / 10 * 9 {
         // What is said holds until there are a tenth fewer: an autoscaler goes to and fro.
-        return said_before(observed, "GB050").map(seen);
+        let said = said_before(observed, "GB050");
+        return said.filter(|said| said.starts_with("up to ")).map(seen);
     } else {
         return None;
     };
