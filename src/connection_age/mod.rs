@@ -130,21 +130,20 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A step was surely not taken: its attempt does not count, and nothing rolls out.
-    pub fn not_taken(&mut self, step: &Step) {
-        let why = "other rollouts came first, or the workload changed at that moment: it is looked at again";
+    /// A step was surely not taken, and why: its attempt does not count, and nothing rolls out.
+    pub fn not_taken(&mut self, step: &Step, reason: Reason, why: &str) {
         if let Some(row) = self.row_of(step) {
             if step.again {
                 row.reverts.pop();
                 row.attempted_generation = None;
             }
-            if row.state.as_deref() == Some(Reason::RollingOut.as_str()) {
-                row.state = Some(Reason::WaitingForRollout.to_string());
+            if step.starts_rollout && row.state.as_deref() == Some(Reason::RollingOut.as_str()) {
+                row.state = Some(reason.to_string());
                 row.message = Some(why.into());
             }
         }
         if step.starts_rollout && self.statement.reason == Reason::RollingOut {
-            self.statement = Statement::no(Reason::WaitingForRollout, why);
+            self.statement = Statement::no(reason, why);
         }
     }
 

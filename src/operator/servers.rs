@@ -44,11 +44,11 @@ pub async fn read(
     // Those that we have written to first, and all of them: what was written must be found again, and what was taken out. Then
     // those that the spec names.
     found.sort();
-    let recorded = found
+    let needed = found
         .iter()
-        .filter(|candidate| candidate.rank == Rank::Written)
+        .filter(|candidate| candidate.rank <= Rank::Named)
         .count();
-    let room = MAX_WORKLOADS.max(recorded);
+    let room = MAX_WORKLOADS.max(needed);
     let left_out = found.len().saturating_sub(room);
     found.truncate(room);
     let client = &scope.shared.client;

@@ -31,17 +31,51 @@ pub struct Carried {
     /// What failed.
     pub errors: Vec<Error>,
     /// The steps that were surely not taken.
-    untaken: Vec<Step>,
+    untaken: Vec<Untaken>,
     /// The steps that the API server took.
     arrived: Vec<Step>,
+}
+
+/// A step, and why it was not taken.
+struct Untaken {
+    step: Step,
+    reason: Reason,
+    why: String,
+}
+
+impl Untaken {
+    fn after(step: &Step, error: &Error) -> Self {
+        let (reason, why) = match error {
+            Error::Forbidden { .. } => (Reason::Forbidden, error.to_string()),
+            Error::Invalid { .. } => (Reason::UnsupportedWorkload, error.to_string()),
+            _ => (
+                Reason::WaitingForRollout,
+                "something changed at that moment, or the API server was busy: it is looked at again".into(),
+            ),
+        };
+        Self {
+            step: step.clone(),
+            reason,
+            why,
+        }
+    }
+
+    fn for_want_of_a_place(step: &Step) -> Self {
+        Self {
+            step: step.clone(),
+            reason: Reason::WaitingForRollout,
+            why: "as many rollouts as may run at a time are under way, here or elsewhere: it follows when one has ended".into(),
+        }
+    }
 }
 
 impl Carried {
     /// Nothing was tried.
     pub fn nothing(plan: &Plan, why: Error) -> Self {
+        let steps = plan.steps.iter();
         Self {
+            untaken: steps.map(|step| Untaken::after(step, &why)).collect(),
             errors: vec![why],
-            untaken: plan.steps.clone(),
             arrived: Vec::new(),
         }
     }
@@ -87,7 +121,7 @@ pub async fn carry_out(scope: &Scope, observed: &Observed, plan: &Plan) -> Carri
         if step.starts_rollout && (step.urgent || observed.terminating()) {
             rollouts.hold(&step.uid, &key, now());
         } else if step.starts_rollout && !rollouts.try_take(&step.uid, &key, now()) {
-            carried.untaken.push(step.clone());
+            carried.untaken.push(Untaken::for_want_of_a_place(step));
             continue;
         }
         let api = Api::namespaced_with(
@@ -106,7 +140,7 @@ pub async fn carry_out(scope: &Scope, observed: &Observed, plan: &Plan) -> Carri
             Err(error) => {
                 // After anything else the patch may have arrived.
                 if !matches!(error, Error::Transient { .. }) {
-                    carried.untaken.push(step.clone());
+                    carried.untaken.push(Untaken::after(step, &error));
                 }
                 carried.errors.push(error);
             }
@@ -227,8 +261,8 @@ fn reason(change: Change) -> &'static str {
 
 /// What the status says when the API server refused a step.
 pub fn with_errors(mut plan: Plan, carried: &Carried) -> Plan {
-    for step in &carried.untaken {
-        plan.not_taken(step);
+    for untaken in &carried.untaken {
+        plan.not_taken(&untaken.step, untaken.reason, &untaken.why);
     }
     for step in &carried.arrived {
         plan.arrived(step);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::reverts::{apply_arguments, row, settled};
 use super::*;
+use crate::api::Reason;
 
 #[test]
 fn the_status_counts_before_the_step_is_taken() {
@@ -25,7 +26,7 @@ fn an_attempt_that_was_surely_not_made_does_not_count() {
     let mut plan = world.plan();
     assert_eq!(plan.servers[0].reverts.len(), 1);
     let step = plan.steps[0].clone();
-    plan.not_taken(&step);
+    plan.not_taken(&step, Reason::WaitingForRollout, "it is looked at again");
     assert!(plan.servers[0].reverts.is_empty());
 }
 
@@ -131,7 +132,7 @@ fn a_second_try_that_is_refused_leaves_the_first_counted() {
     world.tell_at(now());
     let mut plan = world.plan();
     let step = plan.steps[0].clone();
-    plan.not_taken(&step);
+    plan.not_taken(&step, Reason::WaitingForRollout, "it is looked at again");
     assert_eq!(plan.servers[0].reverts.len(), 1, "the first may arrive yet");
     assert!(plan.servers[0].attempted_generation.is_some());
 }

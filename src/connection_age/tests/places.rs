@@ -2,6 +2,7 @@
 
 use super::kinds::{OTHERS, fail, world as of_kind};
 use super::*;
+use crate::api::Reason;
 use crate::connection_age::needs_place;
 
 /// Whether it still has it in a minute, if it began now.
@@ -34,7 +35,7 @@ fn what_got_none_is_not_said_to_roll_out() {
     let mut plan = world.plan();
     says(&plan, State::False, "RollingOut", &[]);
     let step = plan.steps[0].clone();
-    plan.not_taken(&step);
+    plan.not_taken(&step, Reason::WaitingForRollout, "it is looked at again");
     says(
         &plan,
         State::False,
