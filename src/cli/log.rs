@@ -26,6 +26,11 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let log = tracing_subscriber::fmt::layer().with_writer(writer);
+    // The spans of passes, and what they are made of, are for traces alone.
+    let filter = match "evenkeel::traces=off".parse() {
+        Ok(off) => filter.add_directive(off),
+        Err(_) => filter,
+    };
     let log = match format {
         LogFormat::Json => log.json().flatten_event(true).boxed(),
         LogFormat::Text => log.boxed(),

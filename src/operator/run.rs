@@ -55,7 +55,9 @@ pub async fn run(options: Options, traces: Option<Exporter>) -> anyhow::Result<(
     config.headers.push((USER_AGENT, agent));
     let health = http::health(options.health_address, readiness.clone(), stop.clone());
     let page = http::metrics(options.metrics_address, metrics.clone(), stop.clone());
-    let traces = send(traces, stop.clone());
+    // Passes that run when the end is asked for finish, and are spans as well.
+    let worked = CancellationToken::new();
+    let traces = send(traces, worked.clone());
     let work = work(
         (&config, prometheus),
         &options,
@@ -63,6 +65,11 @@ pub async fn run(options: Options, traces: Option<Exporter>) -> anyhow::Result<(
         readiness,
         stop.clone(),
     );
+    let work = async {
+        let result = work.await;
+        worked.cancel();
+        result
+    };
     let end = stop.clone();
     let signals = async move {
         tokio::select! {

@@ -27,6 +27,8 @@ const BATCH: usize = 200;
 #[derive(Debug)]
 pub struct Exporter {
     host: String,
+    /// Host and port, as a request names them.
+    authority: String,
     port: u16,
     path: String,
     queue: Receiver<Pass>,
@@ -45,9 +47,17 @@ impl Exporter {
         }
         let host = uri.host().filter(|host| !host.is_empty());
         let host = host.context("--otlp-endpoint names no host")?;
+        let has_more = uri.authority().is_some_and(|all| all.as_str() != host);
+        if has_more && uri.port_u16().is_none() {
+            bail!(
+                "--otlp-endpoint: after the host there may be a port up to 65535, and nothing else"
+            );
+        }
+        let port = uri.port_u16().unwrap_or(4318);
         Ok(Self {
             host: host.trim_matches(['[', ']']).to_owned(),
-            port: uri.port_u16().unwrap_or(4318),
+            authority: format!("{host}:{port}"),
+            port,
             path: format!("{}/v1/traces", uri.path().trim_end_matches('/')),
             queue,
         })
@@ -85,7 +95,9 @@ impl Exporter {
             .await
             .is_none()
         {
-            while let Ok(pass) = self.queue.try_recv() {
+            while batch.len() < BATCH
+                && let Ok(pass) = self.queue.try_recv()
+            {
                 batch.push(pass);
             }
         }
@@ -113,7 +125,7 @@ impl Exporter {
             .with_context(|| format!("{}:{} cannot be reached", self.host, self.port))?;
         let body = otlp::body(batch, instance).to_string();
         let request = Request::post(&self.path)
-            .header(header::HOST, format!("{}:{}", self.host, self.port))
+            .header(header::HOST, &self.authority)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::CONNECTION, "close")
             .body(Full::<Bytes>::from(body))?;
