@@ -15,7 +15,7 @@ use super::Term;
 use super::decide::{self, DEADLINE, DURATION, Decision, RETRY, decide, pause};
 use crate::names;
 
-/// For one request, so that several tries fit before the deadline.
+/// For one request, so that two tries fit before the deadline.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// A renewal that is still under way can come between: the Lease is then read once more.
 const RELEASES: usize = 3;
