@@ -69,19 +69,31 @@ pub fn backends(objects: &Objects) -> Vec<Backend> {
         return of_set(objects);
     }
     let mut all: Vec<Backend> = Vec::new();
-    let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
+    let mut known: HashMap<Vec<usize>, (usize, usize)> = HashMap::new();
+    let mut sets_cut = 0;
     for set in sets.cut(objects) {
+        sets_cut += 1;
         for mut backend in of_set(&set.objects) {
             match known.entry(backend.made_of()) {
-                // What all of them share is told once.
-                Entry::Occupied(at) => all[*at.get()].set = None,
+                // What several of them share is told once.
+                Entry::Occupied(mut at) => at.get_mut().1 += 1,
                 Entry::Vacant(place) => {
-                    place.insert(all.len());
+                    place.insert((all.len(), 1));
                     backend.set.clone_from(&set.of);
                     all.push(backend);
                 }
             }
         }
+    }
+    for (place, times) in known.into_values() {
+        let set = &mut all[place].set;
+        *set = match times {
+            1 => continue,
+            _ if times == sets_cut => None,
+            _ => set
+                .take()
+                .map(|first| format!("{first} and {} more", times - 1)),
+        };
     }
     // Those of one name stay in the order of their sets.
     all.sort_by_cached_key(order);
