@@ -23,6 +23,8 @@ tests![
 
 /// For one look at a namespace.
 const CHECK: Duration = Duration::from_secs(30);
+/// For some intervals of 5 s.
+const JUDGED: Duration = Duration::from_secs(90);
 
 /// `evenkeel check --cluster` of the namespace as somebody runs it, whatever it finds.
 pub async fn check(bed: &Bed, who: &Identity, arguments: &[&str]) -> Result<String> {
@@ -179,7 +181,13 @@ async fn findings_are_told_as_they_come_and_go(world: Arc<World>) -> Result<()> 
     let page = bed.metrics_page().await?;
     ensure!(!page.contains(&series), "{page}");
 
-    // Pass after pass over an unchanged world: not a write, not an event.
+    // Pass after pass over an unchanged world: not a write, not an event. What the pods' pages
+    // say, where nobody calls them, may come later than all of this.
+    until("both pods have been read", JUDGED, async || {
+        let told = bed.message("echo", ConditionType::Balanced).await?;
+        Ok(told.contains("2 pods answered").then_some(()))
+    })
+    .await?;
     bed.another_pass("echo").await?;
     let since = Timestamp::now();
     for _ in 0..3 {
