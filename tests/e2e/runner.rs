@@ -155,20 +155,7 @@ pub fn main(tests: &[Test]) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_all()
-        .build();
-    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
-        runtime.block_on(async {
-            tokio::select! {
-                outcome = run(&chosen, &options) => outcome,
-                // Clusters end with this process.
-                _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
-            }
-        })
-    });
-    match outcome {
+    match unless_interrupted(run(&chosen, &options)) {
         Ok((passed, failed)) => {
             println!("{passed} passed, {failed} failed");
             if failed == 0 && passed > 0 {
@@ -183,6 +170,20 @@ pub fn main(tests: &[Test]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs to the end, or to Ctrl-C: clusters end with this process.
+pub fn unless_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = work => outcome,
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        }
+    })
 }
 
 async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {

@@ -19,6 +19,7 @@ use evenkeel_cluster::examples::ALL;
 use evenkeel_conformance::{CLIENTS, Event, Mode, Run, Seen, cell, cells, versions};
 use futures::{StreamExt as _, stream};
 
+use crate::runner::unless_interrupted;
 use crate::world::{World, root};
 use stage::Stage;
 
@@ -44,20 +45,8 @@ pub fn asked() -> bool {
 
 /// Measures what is missing; `--cells PATTERN` chooses, `--jobs N` measures so many cells beside each other.
 pub fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_all()
-        .build();
-    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
-        runtime.block_on(async {
-            tokio::select! {
-                outcome = measure() => outcome,
-                // The cluster ends with this process; what was measured is kept.
-                _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
-            }
-        })
-    });
-    match outcome {
+    // What was measured by then is kept.
+    match unless_interrupted(measure()) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(failed) => {
             println!("{failed} cells failed");
