@@ -7,11 +7,10 @@ use clap::Args;
 use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::run::duration;
-use crate::operator::exchange;
+use crate::operator::{Peer, exchange};
 
 /// For one answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,14 +64,12 @@ impl Probe {
 /// Whether the one that answers acts; an error says what is in the way.
 async fn acts(url: &Uri) -> anyhow::Result<()> {
     let http = url.scheme_str() == Some("http");
-    let host = url.host().filter(|_| http);
-    let host = host.context("metrics are at an URL such as http://HOST:8080/metrics")?;
-    let port = url.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port))
-        .await
-        .context("no connection: see whether the Service has endpoints")?;
+    let peer = Peer::of(url, 80).filter(|_| http);
+    let peer = peer.context("metrics are at an URL such as http://HOST:8080/metrics")?;
+    let stream = peer.connect().await;
+    let stream = stream.context("no connection: see whether the Service has endpoints")?;
     let request = Request::get(url.path())
-        .header(header::HOST, format!("{host}:{port}"))
+        .header(header::HOST, &peer.authority)
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())?;
     let page = exchange(stream, request, page, anyhow::Error::from).await?;

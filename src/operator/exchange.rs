@@ -1,9 +1,40 @@
 //! One request on a connection of its own.
 
-use http::{Request, Response};
+use std::io;
+
+use http::{Request, Response, Uri};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// Whom a URL names.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// A name, or an address without the brackets of IPv6.
+    pub host: String,
+    port: u16,
+    /// Both as a request names them.
+    pub authority: String,
+}
+
+impl Peer {
+    /// `port`: where the URL has none. Nobody is named where it has no host.
+    pub fn of(url: &Uri, port: u16) -> Option<Self> {
+        let host = url.host().filter(|host| !host.is_empty())?;
+        let port = url.port_u16().unwrap_or(port);
+        Some(Self {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            authority: format!("{host}:{port}"),
+        })
+    }
+
+    /// The caller has the deadline.
+    pub async fn connect(&self) -> io::Result<TcpStream> {
+        TcpStream::connect((self.host.as_str(), self.port)).await
+    }
+}
 
 /// Sends the request and has its answer read; `failed` tells what an error of the connection means. Driven here rather than by a
 /// task of its own: when the time is over nothing is left behind.
@@ -30,5 +61,23 @@ where
         biased;
         answer = answer => answer,
         Err(error) = connection => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_a_url_names() {
+        for (url, host, authority) in [
+            ("http://prometheus:9090/p", "prometheus", "prometheus:9090"),
+            ("http://prometheus", "prometheus", "prometheus:80"),
+            ("http://[::1]:4318", "::1", "[::1]:4318"),
+        ] {
+            let peer = Peer::of(&url.parse().unwrap(), 80).unwrap();
+            assert_eq!((&*peer.host, &*peer.authority), (host, authority));
+        }
+        assert!(Peer::of(&"/metrics".parse().unwrap(), 80).is_none());
     }
 }

@@ -30,7 +30,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use context::Settings;
-pub use exchange::exchange;
+pub use exchange::{Peer, exchange};
 pub use leader::LeaseSettings;
 pub use run::{Options, run};
 pub use sample::{ACCEPT, Answer, Asked, Endpoint, PrometheusSettings, comparable, endpoint, read};

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use http::uri::Authority;
 use http::{Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Pass, otlp};
-use crate::operator::exchange;
+use crate::operator::{Peer, exchange};
 
 /// For one request; what is not taken then is lost.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,10 +26,7 @@ const BATCH: usize = 200;
 /// Sends what is in the queue.
 #[derive(Debug)]
 pub struct Exporter {
-    host: String,
-    /// Host and port, as a request names them.
-    authority: String,
-    port: u16,
+    peer: Peer,
     path: String,
     queue: Receiver<Pass>,
 }
@@ -45,25 +42,21 @@ impl Exporter {
                 "--otlp-endpoint must begin with http://: name a collector in the cluster, which can send them on over TLS"
             );
         }
-        let host = uri.host().filter(|host| !host.is_empty());
-        let host = host.context("--otlp-endpoint names no host")?;
-        let has_more = uri.authority().is_some_and(|all| all.as_str() != host);
+        let peer = Peer::of(&uri, 4318).context("--otlp-endpoint names no host")?;
+        let has_more = uri.authority().map(Authority::as_str) != uri.host();
         if has_more && uri.port_u16().is_none() {
             bail!(
                 "--otlp-endpoint: after the host there may be a port up to 65535, and nothing else"
             );
         }
-        let port = uri.port_u16().unwrap_or(4318);
         Ok(Self {
-            host: host.trim_matches(['[', ']']).to_owned(),
-            authority: format!("{host}:{port}"),
-            port,
+            peer,
             path: format!("{}/v1/traces", uri.path().trim_end_matches('/')),
             queue,
         })
     }
 
-    /// Sends until `stop`, and then once what is left.
+    /// Sends until `stop`, and then what is left.
     pub async fn run(mut self, instance: Option<String>, stop: CancellationToken) {
         let mut taken = true;
         while let Some(batch) = self.batch(&stop).await {
@@ -120,12 +113,12 @@ impl Exporter {
     }
 
     async fn send(&self, batch: &[Pass], instance: Option<&str>) -> anyhow::Result<()> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port))
-            .await
-            .with_context(|| format!("{}:{} cannot be reached", self.host, self.port))?;
+        let stream = self.peer.connect().await;
+        let stream =
+            stream.with_context(|| format!("{} cannot be reached", self.peer.authority))?;
         let body = otlp::body(batch, instance).to_string();
         let request = Request::post(&self.path)
-            .header(header::HOST, &self.authority)
+            .header(header::HOST, &self.peer.authority)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::CONNECTION, "close")
             .body(Full::<Bytes>::from(body))?;

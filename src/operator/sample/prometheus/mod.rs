@@ -17,7 +17,6 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -26,7 +25,7 @@ use super::credentials::{bearer, tls};
 use super::targets::Endpoint;
 use super::{Answer, Asked};
 use crate::balance::{MetricsReason, MetricsState, ScrapeError};
-use crate::operator::exchange;
+use crate::operator::{Peer, exchange};
 
 /// For one query.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,8 +55,7 @@ pub struct Settings {
 
 /// A Prometheus server.
 pub struct Prometheus {
-    host: String,
-    port: u16,
+    peer: Peer,
     /// Of the query's endpoint.
     path: String,
     is_secured: bool,
@@ -90,11 +88,9 @@ impl Prometheus {
                 "--prometheus-token-file: a token is only sent over TLS; make --prometheus-url https"
             );
         }
-        let host = uri.host().filter(|host| !host.is_empty());
-        let host = host.context("--prometheus-url names no host")?;
+        let port = if is_secured { 443 } else { 80 };
         Ok(Self {
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port: uri.port_u16().unwrap_or(if is_secured { 443 } else { 80 }),
+            peer: Peer::of(&uri, port).context("--prometheus-url names no host")?,
             path: format!("{}/api/v1/query", uri.path().trim_end_matches('/')),
             is_secured,
             token_file: settings.token_file.clone(),
@@ -156,9 +152,8 @@ impl Prometheus {
 
     async fn connected(&self, query: &str) -> Result<Option<Bytes>, MetricsState> {
         let unreachable = "could not be reached";
-        let stream = TcpStream::connect((self.host.as_str(), self.port))
-            .await
-            .map_err(|_| failed(unreachable))?;
+        let connected = self.peer.connect().await;
+        let stream = connected.map_err(|_| failed(unreachable))?;
         if !self.is_secured {
             return self.exchange(stream, query).await;
         }
@@ -166,7 +161,7 @@ impl Prometheus {
         let authority = authority.ok().flatten().unwrap_or_default();
         let config = tls(&authority)
             .map_err(|_| failed("has a file of its authority that cannot be read"))?;
-        let name = ServerName::try_from(self.host.clone()).map_err(|_| failed(unreachable))?;
+        let name = ServerName::try_from(self.peer.host.clone()).map_err(|_| failed(unreachable))?;
         let stream = TlsConnector::from(Arc::new(config))
             .connect(name, stream)
             .await
@@ -188,7 +183,7 @@ impl Prometheus {
 
     fn request(&self, query: &str) -> Result<Request<Full<Bytes>>, MetricsState> {
         let mut request = Request::post(&self.path)
-            .header(header::HOST, format!("{}:{}", self.host, self.port))
+            .header(header::HOST, &self.peer.authority)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::CONNECTION, "close");
         if let Some(path) = &self.token_file {
