@@ -112,8 +112,27 @@ async fn a_client_of_another_namespace(world: Arc<World>) -> Result<()> {
         !clients.exists("rolebinding/echo").await?,
         "a binding in the clients' namespace"
     );
-    let path = format!("/api/v1/namespaces/{}/endpoints/echo", bed.name());
-    ensure!(asked(&clients, "default", &[&path]).await? == [(path, 403)]);
+    let (visited, own) = (bed.name(), clients.name());
+    let endpoints = format!("/api/v1/namespaces/{visited}/endpoints/echo");
+    let others = [
+        format!("/api/v1/namespaces/{visited}/pods"),
+        format!("/api/v1/namespaces/{visited}/secrets"),
+        format!("/api/v1/namespaces/{own}/endpoints"),
+        "/api/v1/endpoints".to_owned(),
+    ];
+    let paths: Vec<&str> = [&endpoints]
+        .into_iter()
+        .chain(&others)
+        .map(String::as_str)
+        .collect();
+    for (path, status) in asked(&clients, "visitor", &paths).await? {
+        let expected = if path == endpoints { 200 } else { 403 };
+        ensure!(
+            status == expected,
+            "GET {path} says {status}, not {expected}"
+        );
+    }
+    ensure!(asked(&clients, "default", &[&endpoints]).await? == [(endpoints, 403)]);
 
     // No longer a client: no longer bound.
     bed.patch("gb/echo", &json!({"spec": {"endpointWatch": null}}))

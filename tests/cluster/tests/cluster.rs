@@ -1,5 +1,5 @@
 //! The cluster itself, with as few clusters as show that it can be relied on.
-//! The two tests run beside each other, and so do their clusters.
+//! The tests run beside each other, and so do their clusters.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -13,16 +13,21 @@ use evenkeel_cluster::{
     TestNamespace, images, until,
 };
 use jiff::Timestamp;
+use nix::sys::signal::{Signal as Number, kill};
+use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_evenkeel-cluster");
 const LIMIT: Duration = Duration::from_secs(30);
+/// Not what a kubelet takes by itself.
+const MAX_PODS: u32 = 42;
 
 fn options(name: &str) -> Options {
     Options {
         supervisor: Some(BINARY.into()),
         max_endpoints_per_slice: Some(2),
+        max_pods: MAX_PODS,
         ..Options::named(name)
     }
 }
@@ -37,6 +42,7 @@ async fn a_cluster_does_what_tests_need() -> Result<()> {
 async fn everything(cluster: &Cluster) -> Result<()> {
     let namespace = cluster.namespace("itself").await?;
     dns_answers(cluster).await.context("DNS")?;
+    the_node_takes_as_many_pods_as_told(cluster).await?;
     identities_and_audit(cluster, &namespace)
         .await
         .context("identities")?;
@@ -65,6 +71,13 @@ async fn everything(cluster: &Cluster) -> Result<()> {
     cluster.thaw(Component::Scheduler).await?;
     cluster.helm(&["list", "--all-namespaces"]).await?;
     dns_answers(cluster).await.context("DNS after the faults")
+}
+
+async fn the_node_takes_as_many_pods_as_told(cluster: &Cluster) -> Result<()> {
+    let pods = "jsonpath={.items[*].status.capacity.pods}";
+    let taken = cluster.kubectl(&["get", "nodes", "-o", pods]).await?;
+    ensure!(taken == MAX_PODS.to_string(), "{taken} pods");
+    Ok(())
 }
 
 /// Asks over TCP, through the Service's address and thus through kube-proxy.
@@ -299,8 +312,17 @@ impl Drop for Starter {
 /// With kill -9 nobody can tidy up, and still nothing is left.
 #[tokio::test]
 async fn nothing_is_left_of_a_cluster_whose_starter_is_killed() -> Result<()> {
+    nothing_is_left_after("killed", Number::SIGKILL).await
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_cluster_after_ctrl_c() -> Result<()> {
+    nothing_is_left_after("interrupted", Number::SIGINT).await
+}
+
+async fn nothing_is_left_after(name: &str, signal: Number) -> Result<()> {
     let child = Command::new(BINARY)
-        .args(["run", "--name", "killed"])
+        .args(["run", "--name", name])
         .stdout(Stdio::piped())
         .spawn()?;
     let mut starter = Starter(child);
@@ -327,7 +349,8 @@ async fn nothing_is_left_of_a_cluster_whose_starter_is_killed() -> Result<()> {
             .success()
     );
     ensure!(processes_of(&state)? > 8, "its processes are not found");
-    drop(starter);
+    kill(Pid::from_raw(starter.0.id().try_into()?), signal)?;
+    starter.0.wait()?;
     let begin = Instant::now();
     until("its end", LIMIT, async || {
         let cgroups = std::fs::read_dir("/sys/fs/cgroup")?.flatten();
@@ -343,7 +366,7 @@ async fn nothing_is_left_of_a_cluster_whose_starter_is_killed() -> Result<()> {
         Ok(Some(()))
     })
     .await?;
-    eprintln!("nothing was left after {:?}", begin.elapsed());
+    eprintln!("nothing was left {:?} after {signal}", begin.elapsed());
     Ok(())
 }
 
