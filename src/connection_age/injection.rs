@@ -1,6 +1,8 @@
 //! What is missing goes in, unless experience speaks against it.
 
-use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::assess::Assessment;
@@ -8,12 +10,12 @@ use super::draft::{Draft, Place};
 use super::knob::{Entry, Wanted};
 use super::record::{List, Record, UnderWay};
 use super::workload::{Outcome, View};
-use super::{Change, advice, owner, rollout, until};
+use super::{Change, advice, later, owner, rollout, until};
 use crate::api::conditions::Statement;
 use crate::api::{ConnectionAge, OnRemove, Reason};
 
 /// Whoever undid a rollout did so for a reason, and should not find us undoing theirs at once.
-const AFTER_UNDO: SignedDuration = SignedDuration::from_mins(10);
+const AFTER_UNDO: Duration = Duration::from_mins(10);
 
 impl View<'_> {
     /// Something is missing: it goes in, unless experience speaks against it.
@@ -151,7 +153,7 @@ impl View<'_> {
             });
         }
         // Where it was not in when somebody wrote last (an override of theirs was), nothing of ours was undone.
-        let due = gone? + AFTER_UNDO;
+        let due = later(gone?, AFTER_UNDO);
         let undone = fitting.is_none_or(|record| owner::looks_undone(workload, record));
         if !undone || self.now >= due {
             return None;

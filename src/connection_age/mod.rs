@@ -167,6 +167,11 @@ fn until(now: Timestamp, due: Timestamp) -> Duration {
     wait.unsigned_abs()
 }
 
+/// `wait` after `at`, which may be any time that a pod, a status or a record says: no sum of it may end the operator.
+fn later(at: Timestamp, wait: Duration) -> Timestamp {
+    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
 /// Somebody else's text, cut so that a status stays readable.
 fn short(text: &str) -> String {
     let mut cut: String = text.chars().take(64).collect();

@@ -3,17 +3,19 @@
 //! It is read from the backend's status: whoever puts a former Deployment back (`kubectl rollout undo`, `kubectl replace`) wipes
 //! what is kept there.
 
-use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::rollout;
 use super::workload::View;
+use super::{later, rollout};
 use crate::api::{Reason, Server, SetBy};
 use crate::observed::{Observed, Workload};
 
 /// Attempts in [`WINDOW`] after which somebody else plainly wants the age out.
 const MAX_ATTEMPTS: usize = 3;
-const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+const WINDOW: Duration = Duration::from_hours(1);
 
 /// What the status says of a workload, if it speaks of the spec as it is: who changed the spec wants it tried anew.
 pub fn past<'a>(observed: &'a Observed, workload: &Workload) -> Option<&'a Server> {
@@ -37,7 +39,7 @@ pub fn remembers(row: &Server) -> bool {
 pub fn recent(attempts: &[Time], now: Timestamp) -> Vec<Time> {
     let mut recent: Vec<Time> = attempts
         .iter()
-        .filter(|at| now.duration_since(at.0) < WINDOW)
+        .filter(|at| now < later(at.0, WINDOW))
         .cloned()
         .collect();
     recent.sort_by_key(|at| at.0);
@@ -83,6 +85,6 @@ impl View<'_> {
             recent.pop();
         }
         let oldest = recent.len().checked_sub(MAX_ATTEMPTS)?;
-        recent.get(oldest).map(|at| at.0 + WINDOW)
+        recent.get(oldest).map(|at| later(at.0, WINDOW))
     }
 }

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
-use super::names;
 use super::record::{Record, Recorded};
 use super::workload::View;
+use super::{later, names};
 use crate::observed::{Kind, Observed, Update, Workload, is_serving};
 
 /// As many pods as a message names.
@@ -151,7 +151,7 @@ pub fn is_stuck(
     let own = pods.iter().filter(|pod| workload.owns(pod));
     let last = own.flat_map(moments).max().max(since);
     let ready_for = Duration::from_secs(workload.min_ready_seconds.unsigned_abs().into());
-    last.is_some_and(|last| now >= last + deadline + ready_for)
+    last.is_some_and(|last| now >= later(last, deadline.saturating_add(ready_for)))
 }
 
 /// When a pod was made, became ready, and is to be gone.
@@ -206,7 +206,7 @@ impl View<'_> {
             .into_iter()
             .map(|pod| unready_since(pod).map_or(began, |since| since.0.max(began)))
             .min()?;
-        Some(since + self.permit.deadline)
+        Some(later(since, self.permit.deadline))
     }
 
     /// Pods that follow no change of the template by themselves and are as `left` says: who has to delete them, and how.

@@ -1,17 +1,19 @@
 //! Whose pods are replaced now, and whose later.
 
-use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::rollout::{self, Busy};
 use super::workload::Outcome;
-use super::{Change, Permit, timing, until};
+use super::{Change, Permit, later, timing, until};
 use crate::api::Reason;
 use crate::observed::{Observed, Workload};
 
 /// For how long a deletion takes one workload after the other. Then the rest follows at once: whoever deletes must not wait for
 /// a rollout that never ends, and the namespace, the chart or the pipeline around it neither.
-const PACED: SignedDuration = SignedDuration::from_mins(5);
+const PACED: Duration = Duration::from_mins(5);
 
 /// What keeps the others waiting.
 struct Others {
@@ -76,7 +78,7 @@ pub fn take(
 /// Until when a deletion takes turns.
 fn paced_until(observed: &Observed) -> Option<Timestamp> {
     let deleted = observed.backend.metadata.deletion_timestamp.as_ref()?;
-    Some(deleted.0 + PACED)
+    Some(later(deleted.0, PACED))
 }
 
 /// Whether a deletion has taken turns for long enough.
@@ -103,9 +105,9 @@ impl Others {
             halted: rollout::has_halted(workload, pods, deadline, now),
         };
         let fresh = serving.clone().filter_map(|(workload, involved)| {
-            let known = rollout::newest_ready(workload, pods)? + timing::LOOK_UP;
+            let known = later(rollout::newest_ready(workload, pods)?, timing::LOOK_UP);
             // A clock that is far ahead must not hold everything up.
-            let soon = known > now && known <= now + timing::LOOK_UP;
+            let soon = known > now && known <= later(now, timing::LOOK_UP);
             soon.then(|| (other(workload, involved), known))
         });
         // Whether the age is what keeps it is told by `keep`, which may need a little longer.

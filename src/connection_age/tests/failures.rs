@@ -119,3 +119,29 @@ fn a_slow_rollout_is_no_failed_one() {
         assert_eq!(plan.statement.reason.as_str(), "RollingOut");
     }
 }
+
+/// Whoever may annotate a workload, or write a status, may write any time there: no pass may end the operator for it.
+#[test]
+fn times_at_the_end_of_all_time_are_borne() {
+    let last = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::MAX);
+    for kind in OTHERS {
+        let mut world = world(kind, &json!({}));
+        world.apply_at(now());
+        fail(&mut world, after(1));
+        let mut record = world.record().unwrap();
+        record["underWay"]["since"] = last.0.to_string().into();
+        let key = crate::names::record_annotation("echo");
+        world.deployments[0]["metadata"]["annotations"][&key] = record.to_string().into();
+        assert!(world.plan_at(after(11)).steps.is_empty(), "{kind}");
+        world.pods[1]["status"]["conditions"][0]["lastTransitionTime"] = last.0.to_string().into();
+        assert!(world.plan_at(after(11)).steps.is_empty(), "{kind}");
+        world.tell_at(after(11));
+        let row = &mut world.backend.status.as_mut().unwrap().servers[0];
+        row.gone_since = Some(last.clone());
+        row.reverts = vec![last.clone(); 4];
+        world.container(0)["env"] = Value::Null;
+        assert!(world.plan_at(after(12)).steps.is_empty(), "{kind}");
+        world.backend.metadata.deletion_timestamp = Some(last.clone());
+        assert!(world.plan_at(after(12)).holds, "{kind}");
+    }
+}
