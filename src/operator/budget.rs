@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Places for rollouts, each held by a workload's uid.
 #[derive(Debug)]
@@ -17,7 +17,13 @@ struct Place {
     /// Whose pass gives it back.
     backend: String,
     since: Timestamp,
+    /// When a pass last found that it is needed.
+    needed: Timestamp,
 }
+
+/// Each backend has its pass at least every ten minutes. One whose passes fail before they know what its rollouts do must not
+/// keep the places of all others.
+const LAPSE: SignedDuration = SignedDuration::from_mins(30);
 
 impl Budget {
     /// At least one place.
@@ -29,13 +35,13 @@ impl Budget {
     }
 
     /// Whether a workload of this backend may start a rollout now.
-    pub fn is_free(&self) -> bool {
-        self.lock().len() < self.places
+    pub fn is_free(&self, now: Timestamp) -> bool {
+        self.lock(now).len() < self.places
     }
 
     /// Takes a place for a rollout that is about to begin; false where there is none.
     pub fn try_take(&self, workload: &str, backend: &str, now: Timestamp) -> bool {
-        let mut held = self.lock();
+        let mut held = self.lock(now);
         let free = held.len() < self.places || held.contains_key(workload);
         if free {
             held.insert(workload.into(), Place::of(backend, now));
@@ -45,22 +51,36 @@ impl Budget {
 
     /// A rollout that is under way already, or waits for nothing, though there may be no place left for it.
     pub fn hold(&self, workload: &str, backend: &str, now: Timestamp) {
-        self.lock().insert(workload.into(), Place::of(backend, now));
+        self.lock(now)
+            .insert(workload.into(), Place::of(backend, now));
+    }
+
+    /// A rollout did not begin after all.
+    pub fn give_back(&self, workload: &str, now: Timestamp) {
+        self.lock(now).remove(workload);
     }
 
     /// Gives back the places of this backend whose workloads need them no more; asked with when each was taken.
-    pub fn settle(&self, backend: &str, needs: impl Fn(&str, Timestamp) -> bool) {
-        self.lock()
-            .retain(|workload, place| place.backend != backend || needs(workload, place.since));
+    pub fn settle(&self, backend: &str, now: Timestamp, needs: impl Fn(&str, Timestamp) -> bool) {
+        self.lock(now).retain(|workload, place| {
+            if place.backend != backend {
+                return true;
+            }
+            place.needed = now;
+            needs(workload, place.since)
+        });
     }
 
     /// The backend is gone.
-    pub fn release(&self, backend: &str) {
-        self.settle(backend, |_, _| false);
+    pub fn release(&self, backend: &str, now: Timestamp) {
+        self.settle(backend, now, |_, _| false);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Place>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is held, without what has lapsed.
+    fn lock(&self, now: Timestamp) -> std::sync::MutexGuard<'_, HashMap<String, Place>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|_, place| now.duration_since(place.needed) < LAPSE);
+        held
     }
 }
 
@@ -69,6 +89,7 @@ impl Place {
         Self {
             backend: backend.into(),
             since,
+            needed: since,
         }
     }
 }
@@ -84,24 +105,24 @@ mod tests {
         let budget = Budget::new(1);
         budget.hold("one", "backend", NOW);
         budget.hold("two", "backend", NOW);
-        assert!(!budget.is_free());
+        assert!(!budget.is_free(NOW));
         assert!(!budget.try_take("three", "backend", NOW));
-        budget.release("backend");
+        budget.release("backend", NOW);
         assert!(budget.try_take("three", "backend", NOW));
     }
 
     #[test]
     fn a_place_is_free_again_when_the_backend_is_done() {
         let budget = Budget::new(1);
-        assert!(budget.is_free());
+        assert!(budget.is_free(NOW));
         assert!(budget.try_take("deployment", "backend", NOW));
         assert!(budget.try_take("deployment", "backend", NOW));
-        assert!(!budget.is_free());
+        assert!(!budget.is_free(NOW));
         assert!(!budget.try_take("another", "other", NOW));
-        budget.release("other");
-        assert!(!budget.is_free());
-        budget.release("backend");
-        assert!(budget.is_free());
+        budget.release("other", NOW);
+        assert!(!budget.is_free(NOW));
+        budget.release("backend", NOW);
+        assert!(budget.is_free(NOW));
     }
 
     #[test]
@@ -110,12 +131,36 @@ mod tests {
         let later = NOW + std::time::Duration::from_mins(1);
         budget.hold("stuck", "backend", NOW);
         budget.hold("moves", "backend", later);
-        budget.settle("backend", |workload, since| {
+        budget.settle("backend", later, |workload, since| {
             assert_eq!(since == later, workload == "moves");
             workload == "moves"
         });
-        assert!(budget.is_free());
+        assert!(budget.is_free(NOW));
         assert!(budget.try_take("next", "other", later));
-        assert!(!budget.is_free(), "the other one has its place still");
+        assert!(!budget.is_free(NOW), "the other one has its place still");
+    }
+
+    #[test]
+    fn what_is_not_looked_at_any_more_lapses() {
+        let budget = Budget::new(2);
+        let at = |minutes| NOW + SignedDuration::from_mins(minutes);
+        budget.hold("seen", "backend", NOW);
+        budget.hold("unseen", "fails", NOW);
+        budget.settle("backend", at(20), |_, _| true);
+        assert!(!budget.is_free(at(29)));
+        assert!(budget.is_free(at(30)));
+        budget.hold("another", "other", at(30));
+        assert!(
+            !budget.is_free(at(30)),
+            "the one that is seen has its place still"
+        );
+    }
+
+    #[test]
+    fn what_was_refused_leaves_its_place() {
+        let budget = Budget::new(1);
+        assert!(budget.try_take("refused", "backend", NOW));
+        budget.give_back("refused", NOW);
+        assert!(budget.try_take("another", "other", NOW));
     }
 }

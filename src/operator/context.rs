@@ -118,7 +118,7 @@ impl Scope {
         self.sampler.forget(backend);
         self.shared.succeeded(backend);
         self.shared.metrics.backends().forget(backend);
-        self.shared.rollouts.release(backend);
+        self.shared.rollouts.release(backend, now());
     }
 }
 

@@ -54,6 +54,32 @@ pub enum Error {
     },
 }
 
+/// A pass that did not do all that it should.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Failed {
+    /// Why; of several, what may mend itself first.
+    pub error: Error,
+    /// When another part wants to be looked at, whatever has become of this one.
+    pub due: Option<Duration>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, due: None }
+    }
+}
+
+impl Failed {
+    /// When to try again, after `attempts` failures in a row.
+    pub fn requeue(&self, attempts: u32) -> Duration {
+        let wait = self.error.requeue(attempts);
+        // What is due again and again must not make a storm of what is refused.
+        self.due
+            .map_or(wait, |due| due.max(Duration::from_secs(30)).min(wait))
+    }
+}
+
 impl Error {
     /// Sorts an answer of the API server.
     pub fn from_api(action: impl Into<String>, error: &kube::Error) -> Self {
@@ -172,6 +198,24 @@ mod tests {
         }))
         .unwrap();
         Error::from_api("patching", &kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn what_is_due_does_not_wait_for_what_was_refused() {
+        let again = |due: Option<u64>| {
+            let failed = Failed {
+                error: Error::Invalid {
+                    action: String::new(),
+                    message: String::new(),
+                },
+                due: due.map(Duration::from_secs),
+            };
+            failed.requeue(0).as_secs()
+        };
+        assert_eq!(again(None), 3600);
+        assert_eq!(again(Some(7200)), 3600);
+        assert_eq!(again(Some(300)), 300);
+        assert_eq!(again(Some(1)), 30, "no storm");
     }
 
     #[test]

@@ -12,35 +12,51 @@ use crate::status::Note;
 
 /// The API server's bound on a note, less a little.
 const MAX_NOTE: usize = 1000;
+/// For all of a pass, which has better things to do than to wait.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One event a note.
-pub async fn publish(scope: &Scope, backend: &GrpcBackend, notes: &[Note]) {
+/// One event a note; `related` is the other object that they are about.
+pub async fn publish(
+    scope: &Scope,
+    backend: &GrpcBackend,
+    related: Option<ObjectReference>,
+    notes: &[Note],
+) {
     let regarding = backend.object_ref(&());
     for note in notes {
-        let text = note.message.chars().scan(0, |bytes, c| {
-            *bytes += c.len_utf8();
-            (*bytes <= MAX_NOTE).then_some(c)
-        });
-        let event = Event {
-            type_: if note.warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
-            reason: note.reason.clone(),
-            note: Some(text.collect()),
-            action: "Reconcile".into(),
-            secondary: None,
-        };
         log(&regarding, note);
-        let published =
-            tokio::time::timeout(TIMEOUT, scope.shared.recorder.publish(&event, &regarding)).await;
-        match published {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "could not publish an event"),
-            Err(_) => tracing::warn!("could not publish an event in {} s", TIMEOUT.as_secs()),
+    }
+    let recorder = &scope.shared.recorder;
+    let published = async {
+        for note in notes {
+            if let Err(error) = recorder
+                .publish(&event(note, related.clone()), &regarding)
+                .await
+            {
+                tracing::warn!(%error, "could not publish an event");
+            }
         }
+    };
+    if tokio::time::timeout(TIMEOUT, published).await.is_err() {
+        tracing::warn!("could not publish all events in {} s", TIMEOUT.as_secs());
+    }
+}
+
+fn event(note: &Note, related: Option<ObjectReference>) -> Event {
+    let text = note.message.chars().scan(0, |bytes, c| {
+        *bytes += c.len_utf8();
+        (*bytes <= MAX_NOTE).then_some(c)
+    });
+    Event {
+        type_: if note.warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
+        reason: note.reason.clone(),
+        note: Some(text.collect()),
+        action: "Reconcile".into(),
+        secondary: related,
     }
 }
 

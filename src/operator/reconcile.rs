@@ -11,7 +11,7 @@ use serde_json::json;
 use tracing::Instrument as _;
 
 use super::context::{Scope, jittered, now};
-use super::error::Error;
+use super::error::{Error, Failed};
 use super::workloads::Carried;
 use super::{apply, events, observe, sample, traces, workloads};
 use crate::api::conditions::Statement;
@@ -29,14 +29,14 @@ const RESYNC: Duration = Duration::from_mins(10);
 const SOON: Duration = Duration::from_secs(30);
 
 /// Brings one backend to what its spec says, as far as one pass can.
-pub async fn reconcile(backend: Arc<GrpcBackend>, scope: Arc<Scope>) -> Result<Action, Error> {
+pub async fn reconcile(backend: Arc<GrpcBackend>, scope: Arc<Scope>) -> Result<Action, Failed> {
     let started = std::time::Instant::now();
     let span = traces::pass(backend.metadata.namespace.as_deref(), &backend.name_any());
     let whole = Box::pin(pass(&backend, &scope)).instrument(span.clone());
     let result = tokio::time::timeout(PASS_TIMEOUT, whole)
         .await
-        .unwrap_or_else(|_| Err(Error::timeout("the whole pass", PASS_TIMEOUT)));
-    let error = result.as_ref().err().map(Error::label);
+        .unwrap_or_else(|_| Err(Error::timeout("the whole pass", PASS_TIMEOUT).into()));
+    let error = result.as_ref().err().map(|failed| failed.error.label());
     scope.shared.metrics.pass(started.elapsed(), error);
     traces::ended(&span, error);
     if result.is_ok() {
@@ -45,11 +45,11 @@ pub async fn reconcile(backend: Arc<GrpcBackend>, scope: Arc<Scope>) -> Result<A
     result
 }
 
-async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
+async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Failed> {
     let observed = match observe::observe(scope, backend).await {
         Ok(Some(observed)) => observed,
         Ok(None) => return Ok(Action::requeue(jittered(SOON, &backend.name_any()))),
-        Err(error) => return Err(unreadable(scope, backend, error).await),
+        Err(error) => return Err(unreadable(scope, backend, error).await.into()),
     };
     let backend = &observed.backend.clone();
     let shared = &scope.shared;
@@ -57,7 +57,7 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
     let deadline = shared.settings.rollout_deadline;
     shared
         .rollouts
-        .settle(&names::key_of(backend), |workload, since| {
+        .settle(&names::key_of(backend), now(), |workload, since| {
             connection_age::needs_place(&observed, workload, since, deadline, now())
         });
     if observed.terminating() {
@@ -103,13 +103,16 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Error> {
     write_status(scope, backend, &before, &after).await?;
     // The one that may mend itself first: the others are met again on the way.
     match errors.min_by_key(|error| error.requeue(0)) {
-        Some(error) => Err(error),
+        Some(error) => Err(Failed {
+            error,
+            due: due(parts.age),
+        }),
         None => Ok(Action::requeue(next(&observed, &after, parts.age))),
     }
 }
 
 /// The resource is going: the age is taken back, then the finalizer goes. The children follow their owner.
-async fn withdraw(scope: &Scope, observed: &Observed) -> Result<Action, Error> {
+async fn withdraw(scope: &Scope, observed: &Observed) -> Result<Action, Failed> {
     let backend = &observed.backend;
     let age = connection_age::plan(observed, permit(scope), now());
     let carried = workloads::carry_out(scope, observed, &age).await;
@@ -125,7 +128,8 @@ async fn withdraw(scope: &Scope, observed: &Observed) -> Result<Action, Error> {
         write_status(scope, backend, &before, &after).await?;
     }
     if let Some(error) = carried.errors.into_iter().next() {
-        return Err(error);
+        let due = due(&age);
+        return Err(Failed { error, due });
     }
     if waits {
         let soon = jittered(SOON, &observed.name());
@@ -143,7 +147,7 @@ async fn withdraw(scope: &Scope, observed: &Observed) -> Result<Action, Error> {
 
 fn permit(scope: &Scope) -> Permit {
     Permit {
-        rollout: scope.shared.rollouts.is_free(),
+        rollout: scope.shared.rollouts.is_free(now()),
         deadline: scope.shared.settings.rollout_deadline,
     }
 }
@@ -174,6 +178,12 @@ fn next(observed: &Observed, after: &GrpcBackendStatus, age: &Plan) -> Duration 
         || age.blocked_by_rollout;
     let wait = jittered(if under_way { SOON } else { RESYNC }, &observed.name());
     age.look_again.map_or(wait, |due| due.min(wait))
+}
+
+/// When the age has to be looked at though the pass failed elsewhere: nothing else calls for that.
+fn due(age: &Plan) -> Option<Duration> {
+    let blocked = age.blocked_by_rollout.then_some(SOON);
+    age.look_again.into_iter().chain(blocked).min()
 }
 
 /// Written only where it differs, with a field manager of its own; events follow what was written. The metrics say it in any case,
@@ -211,7 +221,7 @@ async fn write_status(
             ));
         }
     }
-    events::publish(scope, backend, &status::notes(before, after)).await;
+    events::publish(scope, backend, None, &status::notes(before, after)).await;
     Ok(())
 }
 
@@ -233,14 +243,14 @@ async fn unreadable(scope: &Scope, backend: &GrpcBackend, error: Error) -> Error
     clippy::needless_pass_by_value,
     reason = "the controller wants this form"
 )]
-pub fn error_policy(backend: Arc<GrpcBackend>, error: &Error, scope: Arc<Scope>) -> Action {
+pub fn error_policy(backend: Arc<GrpcBackend>, failed: &Failed, scope: Arc<Scope>) -> Action {
     let attempts = scope.shared.failed(&names::key_of(&backend));
-    let wait = jittered(error.requeue(attempts), &backend.name_any());
+    let wait = jittered(failed.requeue(attempts), &backend.name_any());
     tracing::warn!(
         namespace = backend.namespace(),
         name = backend.name_any(),
-        error = %error,
-        kind = error.label(),
+        error = %failed,
+        kind = failed.error.label(),
         again_in_seconds = wait.as_secs(),
         "pass failed"
     );

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -140,6 +141,7 @@ pub async fn carry_out(scope: &Scope, observed: &Observed, plan: &Plan) -> Carri
             Err(error) => {
                 // After anything else the patch may have arrived.
                 if !matches!(error, Error::Transient { .. }) {
+                    rollouts.give_back(&step.uid, now());
                     carried.untaken.push(Untaken::after(step, &error));
                 }
                 carried.errors.push(error);
@@ -164,7 +166,16 @@ async fn follow_up(
             reason: reason(step.change).into(),
             message: step.note.clone(),
         };
-        events::publish(scope, backend, &[note]).await;
+        // Those of several workloads are not one event that is repeated.
+        let related = ObjectReference {
+            api_version: Some(resource(step.kind).api_version),
+            kind: Some(step.kind.as_str().into()),
+            name: Some(step.name.clone()),
+            namespace: backend.namespace(),
+            uid: Some(step.uid.clone()),
+            ..ObjectReference::default()
+        };
+        events::publish(scope, backend, Some(related), &[note]).await;
     }
     released
 }
