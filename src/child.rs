@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::GrpcBackend;
 use crate::names;
@@ -19,6 +19,8 @@ use crate::names;
 /// ours, differs        Update (or Replace)        Delete
 /// somebody else's      Leave, and a condition     Leave
 /// ```
+///
+/// What the owner asks to have to themselves is given to them: Release.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Child<K> {
     /// Nothing to do.
@@ -31,6 +33,8 @@ pub enum Child<K> {
     Replace(Target),
     /// Ours and not wanted.
     Delete(Target),
+    /// Ours, and from now on somebody else's: nothing in it says any more that it is ours.
+    Release(Target, json_patch::Patch),
 }
 
 /// The very object that is meant, so that a namesake is never hit.
@@ -75,6 +79,47 @@ pub fn is_ours<K: Resource>(object: &K, backend: &GrpcBackend) -> bool {
     controllers.any(|owner| Some(&owner.uid) == backend.metadata.uid.as_ref())
 }
 
+/// Whether the backend is the object's controller. Labels alone may have been copied: what only carries them is adopted where it
+/// is wanted, and never deleted.
+pub fn is_controlled<K: Resource>(object: &K, backend: &GrpcBackend) -> bool {
+    let mut owners = object.meta().owner_references.iter().flatten();
+    owners.any(|owner| {
+        owner.controller == Some(true) && Some(&owner.uid) == backend.metadata.uid.as_ref()
+    })
+}
+
+/// Gives an object of ours away: it stays as it is when the backend goes.
+pub fn release<K: Resource>(object: &K, backend: &GrpcBackend) -> Child<K> {
+    let meta = object.meta();
+    let owners = meta.owner_references.iter();
+    let owners = owners.flat_map(|owners| owners.iter().enumerate());
+    // From the last on, so that the places of the others stay.
+    let owners = owners
+        .filter(|(_, owner)| Some(&owner.uid) == backend.metadata.uid.as_ref())
+        .map(|(index, _)| format!("/metadata/ownerReferences/{index}"))
+        .rev();
+    let labels = meta.labels.iter().flatten().filter(|(key, value)| {
+        let ours = [names::BACKEND_LABEL, names::SERVICE_LABEL];
+        ours.contains(&key.as_str())
+            || *key == names::MANAGED_BY_LABEL && *value == names::MANAGED_BY
+    });
+    let labels = labels.map(|(key, _)| format!("/metadata/labels/{}", key.replace('/', "~1")));
+    // The very object that was seen, and nothing has changed since.
+    let mut operations = vec![
+        json!({"op": "test", "path": "/metadata/uid", "value": meta.uid}),
+        json!({"op": "test", "path": "/metadata/resourceVersion", "value": meta.resource_version}),
+    ];
+    operations.extend(
+        owners
+            .chain(labels)
+            .map(|path| json!({"op": "remove", "path": path})),
+    );
+    // Two tests and paths without a fault always make a patch.
+    serde_json::from_value(Value::Array(operations)).map_or(Child::Leave, |patch| {
+        Child::Release(Target::of(object), patch)
+    })
+}
+
 /// The metadata that every child has.
 pub fn metadata(backend: &GrpcBackend, name: String) -> ObjectMeta {
     ObjectMeta {
@@ -115,7 +160,10 @@ fn differs<K: Resource + Serialize>(live: &K, wanted: &K) -> bool {
         return true;
     };
     !contains(&live_value, &wanted_value)
-        || live_value.pointer("/spec/selector") != wanted_value.pointer("/spec/selector")
+        // Whoever adds to these changes what they mean.
+        || ["/spec/selector", "/rules"]
+            .into_iter()
+            .any(|whole| live_value.pointer(whole) != wanted_value.pointer(whole))
         || app_protocols(&live_value) != app_protocols(&wanted_value)
         || ["labels", "annotations"].into_iter().any(|map| {
             let wanted = wanted_value.pointer(&format!("/metadata/{map}"));
@@ -174,7 +222,6 @@ fn owned_keys(meta: &ObjectMeta, map: &str) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn defaults_of_the_server_are_no_difference() {

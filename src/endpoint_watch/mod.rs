@@ -174,7 +174,7 @@ fn unused(observed: &Observed, given_up: impl Fn(&String) -> bool) -> (Vec<Targe
         .labelled_service_accounts
         .iter()
         .filter(|account| {
-            child::is_ours(*account, &observed.backend) && given_up(&account.name_any())
+            child::is_controlled(*account, &observed.backend) && given_up(&account.name_any())
         })
         .filter(|account| {
             let user = observed

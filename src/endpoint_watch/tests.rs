@@ -63,6 +63,18 @@ fn a_role_of_ours_with_other_rules_is_not_exact() {
 }
 
 #[test]
+fn rules_that_somebody_narrowed_are_put_right() {
+    let mut world = observed(&json!({}));
+    let mut role = created(plan(&world, &[]).role);
+    role.rules.as_mut().unwrap()[0].resource_names = Some(vec!["one".into()]);
+    world.role = Some(role);
+    let Child::Update(role) = plan(&world, &[]).role else {
+        panic!("clients get 403, and the status says Bound")
+    };
+    assert_eq!(role.rules, Some(rules()));
+}
+
+#[test]
 fn a_wrong_role_ref_is_made_anew() {
     let mut world = observed(&json!({}));
     let mut binding = created(plan(&world, &[]).role_binding);

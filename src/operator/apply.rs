@@ -167,6 +167,9 @@ impl Writer<'_> {
                 Child::Replace(target) | Child::Delete(target) => {
                     self.delete::<K>(&target).await.map(|()| Written::Gone)
                 }
+                Child::Release(target, patch) => {
+                    self.release(&target, patch).await.map(Written::Object)
+                }
             }
         };
         tokio::time::timeout(WRITE_TIMEOUT, write)
@@ -219,6 +222,25 @@ impl Writer<'_> {
             .await
             .map(Box::new)
             .map_err(action)
+    }
+
+    async fn release<K: Namespaced>(
+        &self,
+        target: &Target,
+        patch: json_patch::Patch,
+    ) -> Result<Box<K>, Error> {
+        let params = PatchParams {
+            field_manager: Some(names::MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::<()>::Json(patch);
+        let released = self.api().patch(&target.name, &params, &patch).await;
+        released.map(Box::new).map_err(|error| {
+            Error::from_api(
+                format!("giving up {} {}", K::kind(&()), target.name),
+                &error,
+            )
+        })
     }
 
     async fn delete<K: Namespaced>(&self, target: &Target) -> Result<(), Error> {

@@ -126,7 +126,9 @@ fn given_up(observed: &Observed) -> Vec<Target> {
     observed
         .labelled_services
         .iter()
-        .filter(|service| child::is_ours(*service, backend) && !kept.contains(&service.name_any()))
+        .filter(|service| {
+            child::is_controlled(*service, backend) && !kept.contains(&service.name_any())
+        })
         .map(Target::of)
         .collect()
 }
@@ -160,6 +162,8 @@ fn one(backend: &GrpcBackend, side: Side, live: Option<&Service>) -> (Child<Serv
                 format!("Service {name} is kept by the operator"),
             ),
         ),
+        // Whoever says that it exists means to keep it.
+        (_, Some(live)) if ours => (child::release(live, backend), existing(backend, side, live)),
         (_, Some(live)) => (Child::Leave, existing(backend, side, live)),
         (_, None) => (Child::Leave, Statement::yes(Reason::NotRequested, "")),
     }

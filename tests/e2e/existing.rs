@@ -158,6 +158,24 @@ async fn use_existing_waits_for_the_service(world: Arc<World>) -> Result<()> {
     bed.kubectl(&["delete", "service", "echo"]).await?;
     bed.reason("echo", ServicesReady, "ServiceNotFound", SOON)
         .await?;
+    ours_becomes_theirs(&bed, &backend).await
+}
+
+/// Who lets the operator make a Service and then says that it exists keeps it, also when the backend goes.
+async fn ours_becomes_theirs(bed: &Bed, existing: &Value) -> Result<()> {
+    let manage = json!({"spec": {"services": {"clusterIP": {"policy": "Manage"}}}});
+    bed.patch("gb/echo", &manage).await?;
+    bed.reason("echo", ServicesReady, "Created", SOON).await?;
+    let before = bed.object("service/echo").await?;
+    bed.apply(existing).await?;
+    bed.reason("echo", ServicesReady, "Existing", SOON).await?;
+    bed.becomes("service/echo", "/metadata/ownerReferences", &Value::Null)
+        .await?;
+    bed.kubectl(&["delete", "gb", "echo", "--cascade=foreground"])
+        .await?;
+    let after = bed.object("service/echo").await?;
+    ensure!(after["spec"] == before["spec"], "{after}");
+    ensure!(after["metadata"]["labels"] == Value::Null, "{after}");
     Ok(())
 }
 

@@ -182,6 +182,49 @@ fn a_name_that_is_given_up_is_cleared() {
     assert_eq!(pair.given_up[0].name, "rng-headless");
 }
 
+/// Somebody copied ours for another purpose, labels and all.
+#[test]
+fn what_only_has_our_labels_is_never_deleted() {
+    let mut world = observed(&json!({}));
+    let copy = stored(plan(&world).cluster_ip).map(|mut copy| {
+        copy.metadata.name = Some("copy".into());
+        copy.metadata.owner_references = None;
+        copy
+    });
+    world.labelled_services = copy.into_iter().collect();
+    assert!(plan(&world).given_up.is_empty());
+}
+
+#[test]
+fn what_is_said_to_exist_is_given_to_its_owner() {
+    let policy = |policy| json!({"services": {"clusterIP": {"policy": policy}}});
+    let mut world = observed(&policy("UseExisting"));
+    let mut service = stored(plan(&observed(&policy("Manage"))).cluster_ip).unwrap();
+    service.metadata.resource_version = Some("7".into());
+    let spec = service.spec.as_mut().unwrap();
+    spec.cluster_ip = Some("10.0.0.1".into());
+    let labels = service.metadata.labels.get_or_insert_default();
+    labels.insert("team".into(), "shop".into());
+    world.cluster_ip = Some(service.clone());
+    let pair = plan(&world);
+    let message = pair.statement.message;
+    assert!(
+        message.contains("Service rng is used as it is"),
+        "{message}"
+    );
+    let Child::Release(target, patch) = pair.cluster_ip else {
+        panic!("{:?}", pair.cluster_ip)
+    };
+    assert_eq!((target.name.as_str(), target.uid.as_str()), ("rng", "ours"));
+    let mut live = serde_json::to_value(&service).unwrap();
+    json_patch::patch(&mut live, &patch).unwrap();
+    assert_eq!(live["metadata"]["ownerReferences"], json!([]));
+    assert_eq!(live["metadata"]["labels"], json!({"team": "shop"}));
+    assert_eq!(live["spec"], serde_json::to_value(&service.spec).unwrap());
+    world.cluster_ip = Some(serde_json::from_value(live).unwrap());
+    assert_eq!(plan(&world).cluster_ip, Child::Leave);
+}
+
 #[test]
 fn one_service_cannot_be_both() {
     let world = observed(&json!({"services": {"headless": {"name": "rng"}}}));
