@@ -177,7 +177,11 @@ async fn served(client: &Client, settings: &Settings, stop: &CancellationToken) 
         let Some(api) = places.next() else {
             return false;
         };
-        match tokio::time::timeout(CONNECT_TIMEOUT, api.list(&ListParams::default().limit(1))).await
+        match tokio::time::timeout(
+            CONNECT_TIMEOUT,
+            api.list_metadata(&ListParams::default().limit(1)),
+        )
+        .await
         {
             Ok(Ok(_)) => return true,
             Ok(Err(error)) => {
