@@ -7,15 +7,14 @@ use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{Balanced, MetricsAvailable, Ready};
 use evenkeel::api::{BalanceStatus, GrpcBackend};
 use evenkeel_cluster::{Signal, until};
-use futures::TryStreamExt as _;
 use jiff::Timestamp;
-use kube::runtime::watcher;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
 use crate::dials::Dials;
 use crate::manifests;
 use crate::tests;
+use crate::versions::{conditions, versions};
 use crate::world::World;
 
 tests![
@@ -28,11 +27,12 @@ tests![
 ];
 
 /// A window is 10 s; a verdict may take one to fill, two of warming up and three of evidence.
-const JUDGED: Duration = Duration::from_secs(150);
+pub const JUDGED: Duration = Duration::from_secs(150);
 /// Three rounds of scrapes.
 const ROUNDS: Duration = Duration::from_secs(15);
 
-fn even(bed: &Bed) -> String {
+/// The target of a client that takes all pods in turn.
+pub fn even(bed: &Bed) -> String {
     format!("dns:///echo-headless.{}.svc.cluster.local:8080", bed.name())
 }
 
@@ -40,7 +40,8 @@ fn cluster_ip(bed: &Bed) -> String {
     format!("passthrough:///echo.{}.svc.cluster.local:8080", bed.name())
 }
 
-fn figures(backend: &GrpcBackend) -> BalanceStatus {
+/// What the status says of the load.
+pub fn figures(backend: &GrpcBackend) -> BalanceStatus {
     let status = backend.status.clone().unwrap_or_default();
     status.balance.unwrap_or_default()
 }
@@ -111,7 +112,7 @@ async fn a_pinned_client_makes_a_hot_pod(world: Arc<World>) -> Result<()> {
 }
 
 /// A figure on the operator's metrics page.
-async fn told(bed: &Bed, family: &str, label: &str) -> Result<f64> {
+pub async fn told(bed: &Bed, family: &str, label: &str) -> Result<f64> {
     let page = bed.metrics_page().await?;
     let mut lines = page.lines();
     let line = lines.find(|line| line.starts_with(family) && line.contains(label));
@@ -342,36 +343,4 @@ async fn a_verdict_outlives_the_operator(world: Arc<World>) -> Result<()> {
     bed.client("even", &even(&bed), &["--rate=30"]).await?;
     bed.reason("echo", Balanced, "Balanced", JUDGED).await?;
     Ok(())
-}
-
-fn conditions(backend: &GrpcBackend) -> Vec<(String, String, String, Timestamp)> {
-    let status = backend.status.clone().unwrap_or_default();
-    status
-        .conditions
-        .into_iter()
-        .map(|condition| {
-            let since = condition.last_transition_time.0;
-            (condition.type_, condition.status, condition.reason, since)
-        })
-        .collect()
-}
-
-/// What the object looks like now, and after each write within the span.
-async fn versions(bed: &Bed, span: Duration) -> Result<Vec<GrpcBackend>> {
-    let mut seen = Vec::new();
-    let stream = kube::runtime::WatchStreamExt::applied_objects(watcher(
-        bed.namespace.api::<GrpcBackend>(),
-        watcher::Config::default(),
-    ));
-    let collect = stream.try_for_each(|backend| {
-        seen.push(backend);
-        std::future::ready(Ok(()))
-    });
-    match tokio::time::timeout(span, collect).await {
-        Err(_) => Ok(seen),
-        Ok(ended) => {
-            ended?;
-            anyhow::bail!("the watch ended")
-        }
-    }
 }

@@ -17,6 +17,7 @@ mod proxies;
 mod repetitions;
 mod rights;
 mod runner;
+mod versions;
 mod world;
 
 mod access;
@@ -44,6 +45,7 @@ mod presets;
 mod prometheus;
 mod rbac;
 mod removal;
+mod restarts;
 mod samples;
 mod servers;
 mod steady;
@@ -95,6 +97,7 @@ fn main() -> std::process::ExitCode {
         proxies::rollouts::TESTS,
         rbac::TESTS,
         removal::TESTS,
+        restarts::TESTS,
         samples::TESTS,
         servers::TESTS,
         steady::TESTS,
