@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -18,7 +19,7 @@ import (
 )
 
 // oddities are what may be wrong with a metrics page.
-var oddities = []string{"hang", "endless", "broken", "redirect", "garbage", "lie", "switch", "tls"}
+var oddities = []string{"hang", "endless", "broken", "redirect", "garbage", "lie", "switch", "other", "tls"}
 
 const (
 	oddAddress = ":9091"
@@ -27,6 +28,9 @@ const (
 	// Requests after which "switch" counts in another family.
 	switchAfter = 6
 )
+
+// startedSeries is how "other" finds the calls that it shows under another name.
+var startedSeries = regexp.MustCompile(`^grpc_server_started_total\{grpc_method="(\w+)",grpc_service="([\w.]+)",[^}]*\}`)
 
 // oddServer serves the page of honest with something wrong about it.
 func oddServer(kind string, honest http.Handler) (*http.Server, error) {
@@ -70,6 +74,16 @@ func oddServer(kind string, honest http.Handler) (*http.Server, error) {
 			for line := range bytes.Lines(pageOf(honest, r)) {
 				if !bytes.Contains(line, []byte(hidden)) {
 					_, _ = w.Write(line)
+				}
+			}
+		})
+	case "other":
+		// As where one image counts by another library: the same calls under another name.
+		handle(func(w http.ResponseWriter, r *http.Request) {
+			const series = `rpc_server_call_duration_seconds_count{rpc_method="$2/$1"}`
+			for line := range bytes.Lines(pageOf(honest, r)) {
+				if startedSeries.Match(line) {
+					_, _ = w.Write(startedSeries.ReplaceAll(line, []byte(series)))
 				}
 			}
 		})

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -8,8 +9,12 @@ import (
 	"testing"
 )
 
+const honestText = `grpc_server_started_total{grpc_method="Echo",grpc_service="pkg.Echo",grpc_type="unary"} 3
+grpc_server_handled_total{} 2
+`
+
 func honestPage(w http.ResponseWriter, _ *http.Request) {
-	_, _ = io.WriteString(w, "grpc_server_started_total{} 3\ngrpc_server_handled_total{} 2\n")
+	_, _ = io.WriteString(w, honestText)
 }
 
 func TestOddPagesAreOdd(t *testing.T) {
@@ -34,8 +39,11 @@ func TestOddPagesAreOdd(t *testing.T) {
 	if page := ask("switch", switchAfter+1).Body.String(); strings.Contains(page, "started") || !strings.Contains(page, "handled") {
 		t.Errorf("switch, after: %s", page)
 	}
-	if length := ask("broken", 1).Header().Get("Content-Length"); length != "120" {
+	if length := ask("broken", 1).Header().Get("Content-Length"); length != fmt.Sprint(2*len(honestText)) {
 		t.Errorf("broken: %s", length)
+	}
+	if page := ask("other", 1).Body.String(); page != "rpc_server_call_duration_seconds_count{rpc_method=\"pkg.Echo/Echo\"} 3\n" {
+		t.Errorf("other: %s", page)
 	}
 	if odd, err := oddServer("tls", http.HandlerFunc(honestPage)); err != nil || odd.TLSConfig == nil {
 		t.Errorf("tls: %v", err)
