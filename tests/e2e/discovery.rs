@@ -13,6 +13,7 @@ use kube::ResourceExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::balance::{figures, told};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::client::Client;
 use crate::manifests;
@@ -30,6 +31,8 @@ tests![
 const DOCUMENTED: Duration = Duration::from_secs(33 + 30 + 30);
 /// In which Kubernetes keeps the time of Ready.
 const WHOLE_SECOND: Duration = Duration::from_secs(1);
+/// From one scrape to the next.
+const INTERVAL: Duration = Duration::from_secs(5);
 /// Servers spread the age of 30 s by a tenth; the client's clock begins a little later than theirs.
 const AGED: std::ops::RangeInclusive<u64> = 26_500..=40_000;
 /// For each call. A client that knows no living pod has none until its next look-up, up to 30 s later: that still shows. A
@@ -49,11 +52,14 @@ async fn new_pods_serve_within_the_promise(world: Arc<World>) -> Result<()> {
     let old = names(&bed.pods("app=echo").await?);
     bed.scale("echo", 4).await?;
     bed.rolled_out("echo").await?;
+    let mut slowest = Duration::ZERO;
     for pod in &new_pods(&bed, &old, 2).await? {
         let arrival = serves_in_time(&bed, &client, pod).await?;
         // No connection has ended for another reason since the client started.
         by_the_age(&bed, Timestamp::MIN, arrival.first_reply).await?;
+        slowest = slowest.max(arrival.took);
     }
+    told_as_it_was(&bed, 2, slowest).await?;
     client.reset().await?;
     bed.scale("echo", 2).await?;
     left(&bed, 2).await?;
@@ -241,6 +247,26 @@ async fn serves_in_time(bed: &Bed, client: &Client, pod: &Pod) -> Result<Arrival
     ensure!(arrival.took <= promised + WHOLE_SECOND, "{arrival:?}");
     ensure!(promised <= DOCUMENTED, "{promised:?} are promised");
     Ok(arrival)
+}
+
+/// The operator counted these new pods, and says of the slowest what the client saw, to an interval between two scrapes.
+async fn told_as_it_was(bed: &Bed, pods: u32, slowest: Duration) -> Result<()> {
+    until("the operator tells of the new pods", SOON, async || {
+        let counted = "evenkeel_backend_discovery_seconds_count{";
+        let counted = told(bed, counted, "stage=\"first_request\"").await?;
+        let off = (counted - f64::from(pods)).abs();
+        ensure!(off < 0.5, "{counted} new pods are counted");
+        let discovery = figures(&bed.backend("echo").await?).discovery;
+        let shown = discovery.context("no word of new pods")?.slowest;
+        let seconds: f64 = shown.strip_suffix('s').unwrap_or(&shown).parse()?;
+        println!("    the status says {shown}, the client {slowest:.1?}");
+        ensure!(
+            (seconds - slowest.as_secs_f64()).abs() <= INTERVAL.as_secs_f64(),
+            "the status says {shown}, the client {slowest:?}"
+        );
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// What the status promises; it does once the operator itself has seen how long a pod took.
