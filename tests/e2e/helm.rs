@@ -9,12 +9,12 @@ use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready};
 use evenkeel::api::GrpcBackend;
 use evenkeel_cluster::{Identity, images, until};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Subject};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 
 use crate::bed::{Bed, ROLLOUT};
+use crate::lasting::{lasting, lasts, only_pods};
 use crate::manifests;
 use crate::tests;
 use crate::world::{World, root};
@@ -89,49 +89,6 @@ pub async fn restricted_namespace(world: &World) -> Result<()> {
         .map(drop)
 }
 
-/// What must be the same before and after: pods with their restarts, the Deployment, the Services and the resource.
-pub async fn lasting(bed: &Bed) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for pod in bed.pods("app=echo").await? {
-        let status = pod
-            .status
-            .clone()
-            .unwrap_or_default()
-            .container_statuses
-            .unwrap_or_default();
-        let restarts: i32 = status.iter().map(|container| container.restart_count).sum();
-        found.push(format!(
-            "pod {} {:?}: {restarts} restarts",
-            pod.name_any(),
-            pod.uid()
-        ));
-    }
-    let deployment = bed.namespace.api::<Deployment>().get("echo").await?;
-    found.push(format!(
-        "Deployment {:?}: generation {:?}",
-        deployment.uid(),
-        deployment.metadata.generation
-    ));
-    for service in bed
-        .namespace
-        .api::<Service>()
-        .list(&ListParams::default())
-        .await?
-    {
-        found.push(format!(
-            "Service {} {:?}",
-            service.name_any(),
-            service.uid()
-        ));
-    }
-    found.push(format!(
-        "GrpcBackend {:?}",
-        bed.backend("echo").await?.uid()
-    ));
-    found.sort();
-    Ok(found)
-}
-
 async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
     image(&world).await?;
     restricted_namespace(&world).await?;
@@ -145,12 +102,7 @@ async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
         .await?;
     bed.rolled_out("echo").await?;
     bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
-    // Old pods are on their way out for a while.
-    until("two pods", ROLLOUT, async || {
-        let pods = bed.kubectl(&["get", "pods", "--output=name"]).await?;
-        Ok((pods.lines().count() == 2).then_some(()))
-    })
-    .await?;
+    only_pods(&bed, 2).await?;
     let before = lasting(&bed).await?;
     ensure!(
         before.len() == 6,
@@ -170,11 +122,7 @@ async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
         Ok(pods.trim().is_empty().then_some(()))
     })
     .await?;
-    ensure!(
-        lasting(&bed).await? == before,
-        "without the operator: {:#?}, before {before:#?}",
-        lasting(&bed).await?
-    );
+    lasts(&bed, &before, "without the operator").await?;
 
     install(&world, &[]).await?;
     // Something to do, so that it can be seen that the new one is at work.
@@ -184,12 +132,7 @@ async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
     bed.reason("echo", ConnectionAgeApplied, "Applied", TAKES_OVER)
         .await?;
     bed.reason("echo", Ready, "AllReady", TAKES_OVER).await?;
-    ensure!(
-        lasting(&bed).await? == before,
-        "installed again: {:#?}, before {before:#?}",
-        lasting(&bed).await?
-    );
-    Ok(())
+    lasts(&bed, &before, "installed again").await
 }
 
 async fn limited_to_a_namespace(world: Arc<World>) -> Result<()> {

@@ -10,6 +10,7 @@ mod coexist;
 mod conformance;
 mod dials;
 mod kubectl;
+mod lasting;
 mod manifests;
 mod pods;
 mod proof;

@@ -3,20 +3,25 @@
 //! `tests/upgrade` has that chart and what users may have stored under it. The image is today's for both: no other is to be had.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready};
+use evenkeel::api::ConditionType::{Balanced, ConnectionAgeApplied, Ready};
 use evenkeel::api::GrpcBackend;
 use evenkeel_cluster::until;
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
+use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT};
-use crate::helm::{SYSTEM, TAKES_OVER, bring, image, lasting, restricted_namespace};
+use crate::helm::{SYSTEM, TAKES_OVER, bring, image, restricted_namespace};
+use crate::lasting::{lasting, lasts, only_pods};
 use crate::manifests::{self, none_of_our_fields, same};
 use crate::tests;
+use crate::versions::{conditions, each};
 use crate::world::{World, root};
 
 tests![
@@ -28,66 +33,66 @@ const BEFORE: &str = "tests/upgrade/evenkeel-0.1.0.tgz";
 /// That chart knew the image by another name.
 const IMAGE: &str = "--set=image.repository=ghcr.io/evenkeel/evenkeel";
 const NOW: &str = "charts/evenkeel";
-/// What the passage of time changes by itself.
-const JUDGED: [&str; 2] = ["Balanced", "MetricsAvailable"];
+/// As the API server knows the operator of the release.
+const OPERATOR: &str = "system:serviceaccount:evenkeel-system:evenkeel";
+/// Rollouts of all servers, a few at a time.
+const SERVED: Duration = Duration::from_mins(3);
 
-/// What each GrpcBackend asks for and says, but for the verdict.
-async fn said(bed: &Bed) -> Result<BTreeMap<String, String>> {
-    let backends = bed.namespace.api::<GrpcBackend>();
-    let list = backends.list(&ListParams::default()).await?;
-    let say = |backend: GrpcBackend| {
-        let status = backend.status.clone().unwrap_or_default();
-        let conditions = status.conditions.into_iter();
-        let conditions = conditions.filter(|condition| !JUDGED.contains(&condition.type_.as_str()));
-        let conditions: Vec<_> = conditions
-            .map(|condition| {
-                let since = condition.last_transition_time.0;
-                let (kind, state) = (condition.type_, condition.status);
-                format!("{kind} {state} {} since {since}", condition.reason)
-            })
-            .collect();
-        let spec = serde_json::to_string(&backend.spec)?;
-        let told = format!(
-            "{spec} {} {conditions:?}",
-            backend.uid().unwrap_or_default()
-        );
-        Ok((backend.name_any(), told))
-    };
-    list.items.into_iter().map(say).collect()
+/// What a GrpcBackend asks for, and what each of its conditions says.
+#[derive(Debug)]
+struct Said {
+    asked: String,
+    conditions: BTreeMap<String, String>,
 }
 
-/// Fails as soon as something is said that was not said before.
-async fn flaps(bed: &Bed, before: &BTreeMap<String, String>) -> Result<()> {
-    let mut ticks = tokio::time::interval(Duration::from_millis(250));
-    loop {
-        ticks.tick().await;
-        let now = said(bed).await?;
-        for (name, told) in before {
-            let now = now.get(name);
-            ensure!(now == Some(told), "{name}: {now:?}\nbefore: {told}");
-        }
+impl Said {
+    fn of(backend: &GrpcBackend) -> Result<Self> {
+        let spec = serde_json::to_string(&backend.spec)?;
+        let says =
+            |(kind, status, reason, since)| (kind, format!("{status} {reason} since {since}"));
+        Ok(Self {
+            asked: format!("{spec} {:?}", backend.uid()),
+            conditions: conditions(backend).into_iter().map(says).collect(),
+        })
+    }
+
+    /// Time alone brings what comes after warming up, and nothing else.
+    fn stands(&self, now: &Self) -> bool {
+        let kept = |(kind, says): (&String, &String)| {
+            says.contains(" WarmingUp ") || now.conditions.get(kind) == Some(says)
+        };
+        self.asked == now.asked
+            && self.conditions.len() == now.conditions.len()
+            && self.conditions.iter().all(kept)
     }
 }
 
-/// A server whose pods run with an age.
-async fn served(bed: &Bed) -> Result<()> {
-    bed.echo(2).await?;
-    bed.apply_age(&manifests::backend_with_age("echo", "60s"))
-        .await?;
-    bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
-    until("two pods", ROLLOUT, async || {
-        let pods = bed.kubectl(&["get", "pods", "--output=name"]).await?;
-        Ok((pods.lines().count() == 2).then_some(()))
+async fn said(bed: &Bed) -> Result<BTreeMap<String, Said>> {
+    let backends = bed.namespace.api::<GrpcBackend>();
+    let list = backends.list(&ListParams::default()).await?;
+    let say = |backend: &GrpcBackend| Ok((backend.name_any(), Said::of(backend)?));
+    list.items.iter().map(say).collect()
+}
+
+/// Ends only when something is said that was not said before.
+async fn flaps(bed: &Bed, before: &BTreeMap<String, Said>) -> Result<()> {
+    each(bed, |backend| {
+        if let Some(told) = before.get(&backend.name_any()) {
+            let now = Said::of(&backend)?;
+            ensure!(told.stands(&now), "{now:#?}\nbefore: {told:#?}");
+        }
+        Ok(ControlFlow::Continue(()))
     })
     .await
 }
 
 /// Everything stored has been looked at, and the last word is said: twice the same, a while apart.
-async fn settled(bed: &Bed, stored: usize) -> Result<BTreeMap<String, String>> {
+async fn settled(bed: &Bed, stored: usize) -> Result<BTreeMap<String, Said>> {
     let quiet = Duration::from_secs(5);
     until("all is quiet", TAKES_OVER, async || {
         let now = said(bed).await?;
-        let looked_at = now.values().filter(|told| told.contains("Ready ")).count();
+        let looked_at = |said: &&Said| said.conditions.contains_key("Ready");
+        let looked_at = now.values().filter(looked_at).count();
         ensure!(
             looked_at == stored,
             "{looked_at} of {stored} were looked at"
@@ -98,19 +103,71 @@ async fn settled(bed: &Bed, stored: usize) -> Result<BTreeMap<String, String>> {
     .await
 }
 
+/// Servers for those of the stored shapes that the test's server has a knob for, with their names.
+fn servers() -> [(&'static str, Value); 6] {
+    let server = |name: &str, app: &str, port: u16| {
+        let mut server = manifests::server(name, 1);
+        let labels = json!({"app": app, "tier": "backend", "workload": name});
+        server["spec"]["selector"]["matchLabels"] = labels.clone();
+        server["spec"]["template"]["metadata"]["labels"] = labels;
+        let container = manifests::container(&mut server);
+        container["args"] = json!([format!("--listen=:{port}")]);
+        container["ports"][0]["containerPort"] = json!(port);
+        server
+    };
+    // What both of its workloads do not have yet takes turns of a minute: this one's owner was first.
+    let mut second = server("catalog-v2", "catalog", 8081);
+    if let Some(env) = manifests::container(&mut second)["env"].as_array_mut() {
+        env.push(json!({"name": "MAX_CONNECTION_AGE", "value": "1m30s"}));
+        env.push(json!({"name": "MAX_CONNECTION_AGE_GRACE", "value": "30s"}));
+    }
+    [
+        ("rng", server("rng", "rng", 8081)),
+        ("gateway", server("gateway", "gateway", 8080)),
+        ("assistant", server("assistant", "assistant", 8080)),
+        ("scorer", server("scorer", "scorer", 8080)),
+        ("catalog", server("catalog-v1", "catalog", 8081)),
+        ("catalog", second),
+    ]
+}
+
+/// The stored shapes with the pods of some, and a backend beside them that is judged by its load; how many there are in all.
+async fn stored(bed: &Bed) -> Result<usize> {
+    let corpus = std::fs::read_to_string(root().join("tests/upgrade/stored.yaml"))?;
+    let servers = servers();
+    let workloads = servers.iter().map(|(_, workload)| workload.clone());
+    let workloads: Vec<Value> = workloads.chain([manifests::server("even", 2)]).collect();
+    bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": workloads}))
+        .await?;
+    for workload in &workloads {
+        let name = workload["metadata"]["name"].as_str().unwrap_or_default();
+        bed.rolled_out(name).await?;
+    }
+    bed.kubectl_with(&["apply", "-f", "-"], &corpus).await?;
+    bed.apply(&manifests::backend("even")).await?;
+    let target = format!("dns:///even-headless.{}.svc.cluster.local:8080", bed.name());
+    bed.client("client", &target, &["--rate=40"]).await?;
+    for (name, _) in servers {
+        bed.reason(name, ConnectionAgeApplied, "Applied", SERVED)
+            .await?;
+    }
+    bed.reason("even", Balanced, "Balanced", SERVED).await?;
+    only_pods(bed, workloads.len() + 2).await?;
+    let stored = corpus.matches("kind: GrpcBackend").count();
+    ensure!(stored > 10, "only {stored} shapes");
+    Ok(stored + 1)
+}
+
 async fn stored_resources_outlive_an_upgrade(world: Arc<World>) -> Result<()> {
     image(&world).await?;
     restricted_namespace(&world).await?;
     let values = ["--set=replicaCount=2", IMAGE];
     bring(&world, "install", BEFORE, &values).await?;
     let bed = Bed::without_operator(&world, "shop").await?;
-    served(&bed).await?;
-    let corpus = std::fs::read_to_string(root().join("tests/upgrade/stored.yaml"))?;
-    bed.kubectl_with(&["apply", "-f", "-"], &corpus).await?;
-    let stored = corpus.matches("kind: GrpcBackend").count() + 1;
-    ensure!(stored > 10, "only {stored} shapes");
+    let stored = stored(&bed).await?;
     let told = settled(&bed, stored).await?;
     let there = lasting(&bed).await?;
+    let begun = Timestamp::now();
 
     // Another pod template, as with every release.
     let upgrade = [
@@ -138,8 +195,11 @@ async fn stored_resources_outlive_an_upgrade(world: Arc<World>) -> Result<()> {
     bed.kubectl(&["delete", "gb", "another"]).await?;
     bed.gone("service/another").await?;
     bed.gone("service/another-headless").await?;
-    let after = lasting(&bed).await?;
-    ensure!(after == there, "{after:#?}, before {there:#?}");
+    lasts(&bed, &there, "upgraded").await?;
+    let mut writes = world.cluster.audit().writes_by(OPERATOR, begun)?;
+    ensure!(!writes.is_empty(), "the audit log shows nothing of it");
+    writes.retain(|write| write.group == "apps" || write.resource == "pods");
+    ensure!(writes.is_empty(), "workloads were written: {writes:#?}");
     Ok(())
 }
 
