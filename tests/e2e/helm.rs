@@ -89,24 +89,33 @@ pub async fn restricted_namespace(world: &World) -> Result<()> {
         .map(drop)
 }
 
+/// Servers that run with an age, and backends that say so.
+async fn served(bed: &Bed, servers: &[(&str, u32)]) -> Result<()> {
+    for (name, replicas) in servers {
+        bed.apply(&manifests::server(name, *replicas)).await?;
+        bed.apply(&manifests::backend_with_age(name, "60s")).await?;
+    }
+    for (name, _) in servers {
+        bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
+            .await?;
+        bed.rolled_out(name).await?;
+        bed.reason(name, Ready, "AllReady", ROLLOUT).await?;
+    }
+    Ok(())
+}
+
 async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
     image(&world).await?;
     restricted_namespace(&world).await?;
     install(&world, &[]).await?;
     tested(&world).await?;
     let bed = Bed::without_operator(&world, "shop").await?;
-    bed.echo(2).await?;
-    bed.apply(&manifests::backend_with_age("echo", "60s"))
-        .await?;
-    bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
-        .await?;
-    bed.rolled_out("echo").await?;
-    bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
-    only_pods(&bed, 2).await?;
+    served(&bed, &[("echo", 2), ("stuck", 1)]).await?;
+    only_pods(&bed, 3).await?;
     let before = lasting(&bed).await?;
     ensure!(
-        before.len() == 6,
-        "two pods, a Deployment, two Services and the resource: {before:#?}"
+        before.len() == 11,
+        "three pods, and twice a Deployment, two Services and the resource: {before:#?}"
     );
 
     let namespace = format!("--namespace={SYSTEM}");
@@ -122,7 +131,13 @@ async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
         Ok(pods.trim().is_empty().then_some(()))
     })
     .await?;
+    lease_stays(&world).await?;
     lasts(&bed, &before, "without the operator").await?;
+    let_go(&bed, "stuck").await?;
+    let of_stuck = ["Service stuck", "GrpcBackend stuck"];
+    let rest = |what: &&String| !of_stuck.iter().any(|gone| what.starts_with(gone));
+    let before: Vec<String> = before.iter().filter(rest).cloned().collect();
+    lasts(&bed, &before, "after one was let go").await?;
 
     install(&world, &[]).await?;
     // Something to do, so that it can be seen that the new one is at work.
@@ -133,6 +148,52 @@ async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
         .await?;
     bed.reason("echo", Ready, "AllReady", TAKES_OVER).await?;
     lasts(&bed, &before, "installed again").await
+}
+
+/// Whoever installs the operator again finds it; it goes with its namespace.
+pub async fn lease_stays(world: &World) -> Result<()> {
+    let namespace = format!("--namespace={SYSTEM}");
+    let leases = ["get", "leases", &namespace, "--output=name"];
+    let leases = world.cluster.kubectl(&leases).await?;
+    ensure!(
+        leases.contains("/evenkeel"),
+        "the Lease is gone: {leases:?}"
+    );
+    Ok(())
+}
+
+/// Which GrpcBackends are going, and what lets them: as docs/install.md has it.
+const GOING: &str = r#"{range .items[?(@.metadata.deletionTimestamp)]}{.metadata.namespace} {.metadata.name}{"\n"}{end}"#;
+const LET_GO: &str = r#"{"metadata":{"finalizers":null}}"#;
+
+/// Deletes a GrpcBackend that nobody is there to finish, and lets it go. Its age stays where it is.
+async fn let_go(bed: &Bed, name: &str) -> Result<()> {
+    let page = std::fs::read_to_string(root().join("docs/install.md"))?;
+    for command in [GOING, LET_GO] {
+        ensure!(page.contains(command), "docs/install.md has no {command}");
+    }
+    let aged = bed.template(name).await?;
+    ensure!(aged.to_string().contains("MAX_CONNECTION_AGE"), "{aged}");
+    let object = format!("gb/{name}");
+    bed.kubectl(&["delete", &object, "--wait=false"]).await?;
+    let backend = bed.backend(name).await?;
+    ensure!(
+        backend.metadata.deletion_timestamp.is_some()
+            && backend.finalizers() == [manifests::FINALIZER],
+        "{:?}",
+        backend.metadata
+    );
+    let path = format!("jsonpath={GOING}");
+    let kubectl = &bed.world.cluster;
+    let going = kubectl.kubectl(&["get", "gb", "-A", "-o", &path]).await?;
+    ensure!(going == format!("{} {name}\n", bed.name()), "{going:?}");
+    bed.kubectl(&["patch", "gb", name, "--type=merge", "-p", LET_GO])
+        .await?;
+    bed.gone(&object).await?;
+    for service in ["", "-headless"] {
+        bed.gone(&format!("service/{name}{service}")).await?;
+    }
+    manifests::same(&bed.template(name).await?, &aged)
 }
 
 async fn limited_to_a_namespace(world: Arc<World>) -> Result<()> {

@@ -17,7 +17,7 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT};
-use crate::helm::{SYSTEM, TAKES_OVER, bring, image, restricted_namespace};
+use crate::helm::{SYSTEM, TAKES_OVER, bring, image, lease_stays, restricted_namespace};
 use crate::lasting::{lasting, lasts, only_pods};
 use crate::manifests::{self, none_of_our_fields, same};
 use crate::tests;
@@ -246,6 +246,7 @@ async fn nothing_is_left_without_the_definition(world: Arc<World>) -> Result<()>
         Ok(Some(()))
     })
     .await?;
+    lease_stays(&world).await?;
     let served = world.cluster.kubectl(&["get", "gb", "-A"]).await;
     ensure!(served.is_err(), "the kind is still served");
     bed.rolled_out("echo").await
