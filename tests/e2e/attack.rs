@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{
-    ConnectionAgeApplied, EndpointWatchReady, MetricsAvailable, ServicesReady,
+    Balanced, ConnectionAgeApplied, EndpointWatchReady, MetricsAvailable, ServicesReady,
 };
 use evenkeel_cluster::Identity;
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT, SOON, start_operator};
 use crate::manifests;
+use crate::pages::odd;
 use crate::tests;
 use crate::world::{World, root};
 
@@ -20,6 +21,7 @@ tests![
     shared another_namespace_is_out_of_reach(150),
     shared only_declared_ports_of_pods_are_asked(150),
     shared what_others_write_stays_text(150),
+    shared what_pods_answer_goes_nowhere(150),
 ];
 
 /// Somebody with the rights of `edit`, and the chart's for GrpcBackends, in one namespace.
@@ -267,8 +269,54 @@ async fn what_others_write_stays_text(world: Arc<World>) -> Result<()> {
     bed.reason("echo", ConnectionAgeApplied, "FieldConflict", SOON)
         .await?;
 
-    let status = bed.object("gb/echo").await?["status"].clone();
-    plain(&status, "status")?;
+    let log = all_is_text(&bed).await?;
+    ensure!(log.contains("FieldConflict"), "the log says nothing of it");
+    Ok(())
+}
+
+/// Pages, status lines and bodies with the same in them: only numbers and the names that we know go on.
+async fn what_pods_answer_goes_nowhere(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "answers").await?;
+    let answers = [
+        ("page", "forged", "Scraped", "grpc_server_started_total"),
+        ("body", "forged-body", "ScrapeFailed", "HTTP status 400"),
+        ("line", "forged-status", "Refused", "on the metrics port"),
+    ];
+    for (name, kind, ..) in answers {
+        let items = [odd(name, name, kind), manifests::backend(name)];
+        bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}))
+            .await?;
+    }
+    for (name, _, reason, words) in answers {
+        bed.reason(name, MetricsAvailable, reason, ROLLOUT)
+            .await
+            .with_context(|| name.to_owned())?;
+        let message = bed.message(name, MetricsAvailable).await?;
+        ensure!(message.contains(words), "{name}: {message}");
+    }
+    // The page is read, and its requests are counted.
+    bed.reason("page", Balanced, "SinglePod", ROLLOUT).await?;
+    let log = all_is_text(&bed).await?;
+    let listed = bed.kubectl(&["get", "gb", "-o", "wide"]).await?;
+    let described = bed.kubectl(&["describe", "gb"]).await?;
+    let page = bed.metrics_page().await?;
+    ensure!(page.contains("evenkeel_backend_pods{"), "{page}");
+    for text in [log, listed, described, page] {
+        let control = |c: char| c.is_control() && c != '\n';
+        ensure!(
+            !text.contains("forged") && !text.contains(control),
+            "{text:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Status, events and log have no character that a terminal or a log would act on, and the log is our own; it is given back.
+async fn all_is_text(bed: &Bed) -> Result<String> {
+    let backends: Value = serde_json::from_str(&bed.kubectl(&["get", "gb", "-o", "json"]).await?)?;
+    for backend in backends["items"].as_array().context("no list")? {
+        plain(&backend["status"], "status")?;
+    }
     let events = bed
         .kubectl(&["get", "events.events.k8s.io", "-o", "json"])
         .await?;
@@ -287,7 +335,6 @@ async fn what_others_write_stays_text(world: Arc<World>) -> Result<()> {
         .context("no operator")?
         .process
         .log_text()?;
-    ensure!(log.contains("FieldConflict"), "the log says nothing of it");
     for text in log.lines() {
         let line: Value = serde_json::from_str(text).with_context(|| format!("no JSON: {text}"))?;
         // Written again it is as long, unless a key that stood twice was read once.
@@ -301,7 +348,7 @@ async fn what_others_write_stays_text(world: Arc<World>) -> Result<()> {
         );
     }
     ensure!(!log.contains('\u{1b}'), "the log commands a terminal");
-    Ok(())
+    Ok(log)
 }
 
 /// No text in it has a character that a terminal or a log would act on.

@@ -42,7 +42,7 @@ const ROUNDS: Duration = Duration::from_secs(15);
 const RESIDENT_KB: u64 = 64_000;
 
 /// A server whose page, named by the annotation that Prometheus reads, is odd, and not the one that the kubelet asks.
-fn odd(name: &str, app: &str, kind: &str) -> Value {
+pub fn odd(name: &str, app: &str, kind: &str) -> Value {
     let mut server = manifests::server(app, 1);
     server["metadata"]["name"] = json!(name);
     server["spec"]["selector"]["matchLabels"]["odd"] = json!(kind);

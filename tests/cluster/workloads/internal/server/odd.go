@@ -19,7 +19,9 @@ import (
 )
 
 // oddities are what may be wrong with a metrics page.
-var oddities = []string{"hang", "endless", "broken", "redirect", "garbage", "lie", "switch", "other", "tls"}
+var oddities = []string{
+	"hang", "endless", "broken", "redirect", "garbage", "lie", "switch", "other", "tls", "forged", "forged-body", "forged-status",
+}
 
 const (
 	oddAddress = ":9091"
@@ -87,6 +89,12 @@ func oddServer(kind string, honest http.Handler) (*http.Server, error) {
 				}
 			}
 		})
+	case "forged":
+		handle(forged())
+	case "forged-body":
+		handle(forgedAnswer(forgedLine))
+	case "forged-status":
+		handle(forgedAnswer(forgedText))
 	case "tls":
 		certificate, err := selfSigned()
 		if err != nil {

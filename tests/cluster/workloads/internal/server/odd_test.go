@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -45,10 +46,31 @@ func TestOddPagesAreOdd(t *testing.T) {
 	if page := ask("other", 1).Body.String(); page != "rpc_server_call_duration_seconds_count{rpc_method=\"pkg.Echo/Echo\"} 3\n" {
 		t.Errorf("other: %s", page)
 	}
+	if page := ask("forged", 1).Body.String(); strings.Count(page, "\x1b") < 4 || strings.Count(page, "\n") != 5 {
+		t.Errorf("forged: %q", page)
+	}
 	if odd, err := oddServer("tls", http.HandlerFunc(honestPage)); err != nil || odd.TLSConfig == nil {
 		t.Errorf("tls: %v", err)
 	}
 	if _, err := oddServer("oops", nil); err == nil || !strings.Contains(err.Error(), "--odd-metrics") {
 		t.Errorf("unknown: %v", err)
+	}
+}
+
+func TestForgedStatusLinesAreSentToTheLetter(t *testing.T) {
+	odd, err := oddServer("forged-status", http.HandlerFunc(honestPage))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(odd.Handler)
+	defer server.Close()
+	connection, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	_, _ = io.WriteString(connection, "GET /metrics HTTP/1.1\r\nHost: odd\r\n\r\n")
+	if answer, err := io.ReadAll(connection); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 \x1b[2J") {
+		t.Errorf("%v: %q", err, answer)
 	}
 }
