@@ -243,14 +243,24 @@ impl Bed {
 
     /// The operator's memory in kB.
     pub async fn resident(&self) -> Result<u64> {
+        self.memory("VmRSS:").await
+    }
+
+    /// The most that it ever had.
+    pub async fn peak_resident(&self) -> Result<u64> {
+        self.memory("VmHWM:").await
+    }
+
+    async fn memory(&self, which: &str) -> Result<u64> {
         let process = &self.operator.as_ref().context("no operator runs")?.process;
         let pid = process.state()?.pid.context("the operator has ended")?;
         let mut command = Command::new("cat");
         command.arg(format!("/proc/{pid}/status"));
         let status = self.world.cluster.run_in_net(&command, SOON).await?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(which));
         let figure = line.and_then(|line| line.split_whitespace().next());
-        figure.context("no VmRSS")?.parse().context("VmRSS")
+        let figure = figure.with_context(|| format!("no {which}"))?;
+        figure.parse().with_context(|| which.to_owned())
     }
 
     /// The Deployment's pod template as the API server has it, to the letter.
