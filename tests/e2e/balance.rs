@@ -87,20 +87,25 @@ async fn a_pinned_client_makes_a_hot_pod(world: Arc<World>) -> Result<()> {
         "{:?}",
         figures(&backend)
     );
+    // The verdict lasted for minutes, and was told once.
     let events = bed
-        .kubectl(&[
-            "get",
-            "events",
-            "-o",
-            "jsonpath={range .items[*]}{.type} {.reason}{\"\\n\"}{end}",
-        ])
+        .kubectl(&["get", "events.events.k8s.io", "-o", "json"])
         .await?;
-    for expected in ["Warning HotPod", "Normal Balanced"] {
-        ensure!(
-            events.lines().any(|line| line == expected),
-            "no event {expected}: {events}"
-        );
-    }
+    let events: Value = serde_json::from_str(&events)?;
+    let of = |reason: &str| -> Vec<&Value> {
+        let all = events["items"].as_array().into_iter().flatten();
+        all.filter(|event| event["reason"] == reason).collect()
+    };
+    let (hot, even) = (of("HotPod"), of("Balanced"));
+    ensure!(
+        hot.len() == 1 && hot[0]["type"] == "Warning" && hot[0]["series"].is_null(),
+        "{hot:#?}"
+    );
+    ensure!(!even.is_empty(), "no event Balanced: {events:#}");
+    ensure!(
+        even.iter().all(|event| event["type"] == "Normal"),
+        "{even:#?}"
+    );
     let effective = told(&bed, "evenkeel_backend_effective_pods{", "name=\"echo\"").await?;
     ensure!((2.85..=3.0).contains(&effective), "{effective} of 3 pods");
     bed.kubectl(&["delete", "gb", "echo"]).await?;

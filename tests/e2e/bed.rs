@@ -222,13 +222,20 @@ impl Bed {
 
     /// What this test's operator wrote since then; its Lease and its events left out.
     pub fn writes_since(&self, since: Timestamp) -> Result<Vec<AuditEvent>> {
+        let mut writes = self.writes_and_events_since(since)?;
+        writes.retain(|write| write.resource != "events");
+        Ok(writes)
+    }
+
+    /// The same with its events.
+    pub fn writes_and_events_since(&self, since: Timestamp) -> Result<Vec<AuditEvent>> {
         let operator = self.operator.as_ref().context("no operator runs")?;
         let mut writes = self
             .world
             .cluster
             .audit()
             .writes_by(&operator.user, since)?;
-        writes.retain(|write| write.resource != "leases" && write.resource != "events");
+        writes.retain(|write| write.resource != "leases");
         Ok(writes)
     }
 

@@ -90,7 +90,7 @@ async fn what_is_wrong_with_a_page_is_said(world: Arc<World>) -> Result<()> {
     // From now on nothing is new: neither of them nor of the healthy one beside them.
     let since = Timestamp::now();
     tokio::time::sleep(ROUNDS).await;
-    let writes = bed.writes_since(since)?;
+    let writes = bed.writes_and_events_since(since)?;
     ensure!(writes.is_empty(), "{writes:#?}");
     bed.reason("echo", Balanced, "Balanced", ROLLOUT).await?;
     let peak = bed.peak_resident().await?;
