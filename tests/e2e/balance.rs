@@ -79,6 +79,7 @@ async fn a_pinned_client_makes_a_hot_pod(world: Arc<World>) -> Result<()> {
         (80.0..=130.0).contains(&hot),
         "{hot} of 105 requests a second"
     );
+    describes(&bed, &name).await?;
 
     pinned.stop().await?;
     let backend = bed.reason("echo", Balanced, "Balanced", JUDGED).await?;
@@ -112,6 +113,36 @@ async fn a_pinned_client_makes_a_hot_pod(world: Arc<World>) -> Result<()> {
     until("its series are gone", SOON, async || {
         let page = bed.metrics_page().await?;
         Ok((!page.contains("name=\"echo\"")).then_some(()))
+    })
+    .await
+}
+
+/// `kubectl describe` says it in words: what is wrong, which pod it is, and what to do.
+async fn describes(bed: &Bed, pod: &str) -> Result<()> {
+    until("kubectl describe says it", SOON, async || {
+        let message = bed.message("echo", Balanced).await?;
+        let text = bed.kubectl(&["describe", "gb", "echo"]).await?;
+        let (fields, events) = text.split_once("Events:").context("no events")?;
+        let says = |head: &str, rest: &str| {
+            let mut lines = fields.lines().map(str::trim);
+            lines.any(|line| line.strip_prefix(head).map(str::trim) == Some(rest))
+        };
+        for (head, rest) in [
+            ("Verdict:", "HotPod"),
+            ("Pod:", pod),
+            ("Reason:", "HotPod"),
+            ("Message:", &message),
+            ("Summary:", "3/3"),
+        ] {
+            ensure!(says(head, rest), "no {head} {rest}: {text}");
+        }
+        let told = |line: &str| {
+            ["Warning", "HotPod", pod]
+                .iter()
+                .all(|word| line.contains(word))
+        };
+        ensure!(events.lines().any(told), "{events}");
+        Ok(Some(()))
     })
     .await
 }
