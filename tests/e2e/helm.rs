@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready};
 use evenkeel::api::GrpcBackend;
-use evenkeel_cluster::{Identity, images, until};
+use evenkeel_cluster::{Identity, images, monitoring_kinds, until};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Subject};
 use kube::api::ListParams;
@@ -282,10 +282,10 @@ async fn by_kustomize(world: Arc<World>) -> Result<()> {
 
 /// The API server takes what every combination of values in charts/evenkeel/ci makes, and warns of nothing.
 async fn every_combination_is_taken(world: Arc<World>) -> Result<()> {
-    world
-        .cluster
-        .apply(include_str!("prometheus-operator.yaml"))
-        .await?;
+    for kind in tokio::task::spawn_blocking(monitoring_kinds).await?? {
+        let definition = std::fs::read_to_string(kind)?;
+        world.cluster.apply(&definition).await?;
+    }
     for namespace in [SYSTEM, "shop", "warehouse"] {
         world
             .cluster

@@ -16,7 +16,8 @@
 //! namespaces, `control` and `forward` are the ways in; `access`, `namespace`,
 //! `process`, `faults`, `proxy` and `audit` are what tests do with it, `load`
 //! reads what a gRPC client in it has seen;
-//! `components`, `images`, `packages`, `prometheus`, `servers`, `proxies`, `examples` and `debian` build what it needs, into `cache`.
+//! `components`, `images`, `packages`, `prometheus`, `prometheus_operator`, `servers`, `proxies`, `examples` and `debian` build or
+//! fetch what it needs, into `cache`.
 
 mod access;
 mod audit;
@@ -41,6 +42,7 @@ mod pki;
 mod plan;
 mod process;
 mod prometheus;
+mod prometheus_operator;
 pub mod proxies;
 mod proxy;
 mod registry;
@@ -66,6 +68,7 @@ pub use pki::Served;
 pub use plan::Component;
 pub use process::{Process, Signal};
 pub use prometheus::{prometheus, promtool};
+pub use prometheus_operator::monitoring_kinds;
 pub use proxy::Proxy;
 pub use requests::{Fault, Rule, Seen, Victim};
 pub use wait::until;
