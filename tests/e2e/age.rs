@@ -91,7 +91,7 @@ async fn by_variable_in_one_rollout(world: Arc<World>) -> Result<()> {
         "{writes:#?}"
     );
     ensure!(replica_sets(&bed, "echo").await? == 2, "a second rollout");
-    Ok(())
+    bed.finish().await
 }
 
 async fn by_switch_and_back(world: Arc<World>) -> Result<()> {
@@ -136,7 +136,7 @@ async fn by_switch_and_back(world: Arc<World>) -> Result<()> {
         ensure!(!is_owned_by_us(&deployment), "our ownership stays");
         bed.rolled_out(name).await?;
     }
-    Ok(())
+    bed.finish().await
 }
 
 async fn by_flags_in_both_styles(world: Arc<World>) -> Result<()> {
@@ -183,7 +183,7 @@ async fn by_flags_in_both_styles(world: Arc<World>) -> Result<()> {
         same(&template["spec"]["containers"][0]["args"], arguments)?;
         takes_effect(&bed, name, "--max-connection-age").await?;
     }
-    Ok(())
+    bed.finish().await
 }
 
 async fn advice_can_be_followed_to_the_letter(world: Arc<World>) -> Result<()> {
@@ -236,7 +236,10 @@ async fn advice_can_be_followed_to_the_letter(world: Arc<World>) -> Result<()> {
         "{:?}",
         status.running_max_age
     );
-    takes_effect(&bed, "echo", "MAX_CONNECTION_AGE").await
+    takes_effect(&bed, "echo", "MAX_CONNECTION_AGE").await?;
+    // It is the owner's, who has followed the advice.
+    let followed = bed.template("echo").await?;
+    bed.finish_as("echo", &followed).await
 }
 
 async fn suspended_writes_only_status(world: Arc<World>) -> Result<()> {
@@ -260,7 +263,7 @@ async fn suspended_writes_only_status(world: Arc<World>) -> Result<()> {
     same(&bed.template("echo").await?, &before)?;
     bed.change("echo", &json!({"suspend": false})).await?;
     bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
-    Ok(())
+    bed.finish().await
 }
 
 /// That the newest pod's server says where it has its age from, and that it is 30 s.

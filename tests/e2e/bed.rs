@@ -12,11 +12,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::manifests;
+use crate::workloads::Before;
 use crate::world::{OPERATORS, World, operator_binary};
 
 /// For what takes a rollout.
@@ -32,6 +33,8 @@ pub struct Bed {
     pub namespace: TestNamespace,
     /// The operator; none where the test starts it itself.
     pub operator: Option<Operator>,
+    /// What workloads were before any GrpcBackend.
+    pub before: Before,
 }
 
 /// An operator as a process.
@@ -58,6 +61,7 @@ impl Bed {
             world: world.clone(),
             namespace: world.cluster.namespace(prefix).await?,
             operator: None,
+            before: Before::default(),
         })
     }
 
@@ -100,6 +104,7 @@ impl Bed {
 
     /// `kubectl apply` of an object.
     pub async fn apply(&self, object: &Value) -> Result<String> {
+        self.remember_before(object).await?;
         self.kubectl_with(&["apply", "-f", "-"], &object.to_string())
             .await
     }
@@ -268,20 +273,6 @@ impl Bed {
         let figure = line.and_then(|line| line.split_whitespace().next());
         let figure = figure.with_context(|| format!("no {which}"))?;
         figure.parse().with_context(|| which.to_owned())
-    }
-
-    /// The Deployment's pod template as the API server has it, to the letter.
-    pub async fn template(&self, deployment: &str) -> Result<Value> {
-        let mut live = self.live(deployment).await?;
-        Ok(live.data["spec"]["template"].take())
-    }
-
-    /// A Deployment as the API server has it, to the letter: also what this program does not know of.
-    pub async fn live(&self, deployment: &str) -> Result<DynamicObject> {
-        let kind = ApiResource::erase::<Deployment>(&());
-        let api =
-            Api::<DynamicObject>::namespaced_with(self.namespace.client(), self.name(), &kind);
-        Ok(api.get(deployment).await?)
     }
 
     /// A Deployment as it is.

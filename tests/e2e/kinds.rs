@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT, SOON};
-use crate::manifests::{self, same};
+use crate::manifests::{self, none_of_our_fields, same};
 use crate::tests;
 use crate::world::World;
 
@@ -36,7 +36,6 @@ async fn a_daemon_set_gets_the_age_and_loses_it(world: Arc<World>) -> Result<()>
 async fn in_and_out(world: &Arc<World>, kind: &str, pods: usize) -> Result<()> {
     let bed = Bed::new(world, &kind.to_lowercase()).await?;
     let object = start(&bed, &manifests::server_of_kind(kind, "echo", pods)).await?;
-    let before = template(&bed, &object).await?;
     bed.apply(&manifests::backend_with_age("echo", "30s"))
         .await?;
     let backend = bed
@@ -60,29 +59,23 @@ async fn in_and_out(world: &Arc<World>, kind: &str, pods: usize) -> Result<()> {
     rolled_out(&bed, &object).await?;
     until("the record has no rollout under way", SOON, async || {
         let record = record(&bed, &object).await?.context("no record")?;
-        Ok(
-            (record.get("underWay").is_none() && !is_owned_by_us(&bed, &object).await?)
-                .then_some(()),
-        )
+        none_of_our_fields(&bed.live_of(kind, "echo").await?)?;
+        Ok(record.get("underWay").is_none().then_some(()))
     })
     .await?;
     bed.kubectl(&["delete", "gb", "echo"]).await?;
-    same(&template(&bed, &object).await?, &before)?;
-    ensure!(record(&bed, &object).await?.is_none(), "the record stays");
-    ensure!(!is_owned_by_us(&bed, &object).await?, "our ownership stays");
     rolled_out(&bed, &object).await?;
     for pod in bed.pods("app=echo").await? {
         ensure!(age_of(&pod).is_none(), "{} still has it", pod.name_any());
     }
-    Ok(())
+    bed.finish().await
 }
 
 async fn pods_that_nobody_deletes_keep_what_they_have(world: Arc<World>) -> Result<()> {
     let bed = Bed::new(&world, "on-delete").await?;
     let mut server = manifests::server_of_kind("DaemonSet", "echo", 1);
     server["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
-    let object = start(&bed, &server).await?;
-    let before = template(&bed, &object).await?;
+    start(&bed, &server).await?;
     let pod = only_pod(&bed).await?;
     bed.apply(&manifests::backend_with_age("echo", "30s"))
         .await?;
@@ -97,8 +90,7 @@ async fn pods_that_nobody_deletes_keep_what_they_have(world: Arc<World>) -> Resu
     bed.kubectl(&["delete", "pod", &pod.name_any()]).await?;
     bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
         .await?;
-    bed.kubectl(&["delete", "gb", "echo"]).await?;
-    same(&template(&bed, &object).await?, &before)
+    bed.finish().await
 }
 
 async fn a_partition_is_respected(world: Arc<World>) -> Result<()> {
@@ -131,7 +123,7 @@ async fn a_partition_is_respected(world: Arc<World>) -> Result<()> {
     .await?;
     bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
         .await?;
-    Ok(())
+    bed.finish().await
 }
 
 /// Under OrderedReady Kubernetes itself does not get over a pod that never becomes ready: the message says which.
@@ -147,14 +139,14 @@ async fn a_stateful_set_that_fails_is_taken_back(world: Arc<World>) -> Result<()
         "Kubernetes has replaced it: nothing was to be said"
     );
     bed.kubectl(&["delete", "pod", "echo-0"]).await?;
-    healed(&bed, &object, &before).await
+    healed(bed, &object, &before).await
 }
 
 async fn a_daemon_set_that_fails_is_taken_back(world: Arc<World>) -> Result<()> {
     let (bed, object, before) = failed(&world, "DaemonSet").await?;
     let message = bed.message("echo", ConnectionAgeApplied).await?;
     ensure!(!message.contains("kubectl delete pod"), "{message}");
-    healed(&bed, &object, &before).await
+    healed(bed, &object, &before).await
 }
 
 /// A server that ends at once when it has an age, under an operator that does not wait for long.
@@ -178,16 +170,13 @@ async fn failed(world: &Arc<World>, kind: &str) -> Result<(Bed, String, Value)> 
 }
 
 /// The old template runs again, and the failure is not tried anew.
-async fn healed(bed: &Bed, object: &str, before: &Value) -> Result<()> {
-    rolled_out(bed, object).await?;
+async fn healed(bed: Bed, object: &str, before: &Value) -> Result<()> {
+    rolled_out(&bed, object).await?;
     bed.another_pass_over(object).await?;
     bed.reason("echo", ConnectionAgeApplied, "RolloutFailed", SOON)
         .await?;
-    same(&template(bed, object).await?, before)?;
-    bed.kubectl(&["delete", "gb", "echo"]).await?;
-    same(&template(bed, object).await?, before)?;
-    ensure!(record(bed, object).await?.is_none(), "the record stays");
-    Ok(())
+    same(&template(&bed, object).await?, before)?;
+    bed.finish().await
 }
 
 /// Applies a server and waits for its pods; gives `kind/name`.
@@ -222,19 +211,6 @@ async fn record(bed: &Bed, object: &str) -> Result<Option<Value>> {
     let object = bed.object(object).await?;
     let text = object["metadata"]["annotations"][RECORD].as_str();
     Ok(text.map(serde_json::from_str).transpose()?)
-}
-
-async fn is_owned_by_us(bed: &Bed, object: &str) -> Result<bool> {
-    let managers = bed
-        .kubectl(&[
-            "get",
-            object,
-            "--show-managed-fields",
-            "-o",
-            "jsonpath={.metadata.managedFields[*].manager}",
-        ])
-        .await?;
-    Ok(managers.contains("evenkeel"))
 }
 
 async fn only_pod(bed: &Bed) -> Result<Pod> {

@@ -19,6 +19,7 @@ mod repetitions;
 mod rights;
 mod runner;
 mod versions;
+mod workloads;
 mod world;
 
 mod access;

@@ -68,5 +68,5 @@ async fn an_age_that_is_kept_and_one_that_is_not(world: Arc<World>) -> Result<()
     for client in clients {
         client.totals().await?.counts.no_errors()?;
     }
-    Ok(())
+    bed.finish().await
 }

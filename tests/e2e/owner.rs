@@ -11,7 +11,7 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT, SOON};
-use crate::coexist::{AGE, Scene, add_variable, age_of, no_trace, server_with};
+use crate::coexist::{AGE, Scene, add_variable, age_of, server_with};
 use crate::manifests::{self, same};
 use crate::tests;
 use crate::world::World;
@@ -197,7 +197,6 @@ async fn what_cannot_be_had_is_said_once(world: Arc<World>) -> Result<()> {
     }
     bed.rolled_out("theirs").await?;
     bed.rolled_out("other").await?;
-    let before = (bed.template("theirs").await?, bed.template("other").await?);
     let mut backend = manifests::backend_with_age("other", "30s");
     backend["spec"]["connectionAge"]["container"] = json!("absent");
     bed.apply(&backend).await?;
@@ -254,9 +253,7 @@ async fn what_cannot_be_had_is_said_once(world: Arc<World>) -> Result<()> {
         "{:#?}",
         bed.writes_since(begun)?
     );
-    bed.kubectl(&["delete", "gb", "--all"]).await?;
-    no_trace(&bed, "theirs", &before.0).await?;
-    no_trace(&bed, "other", &before.1).await
+    bed.finish().await
 }
 
 /// How the owner writes.

@@ -71,7 +71,7 @@ async fn a_list_is_extended_and_restored(world: Arc<World>) -> Result<()> {
         same(&template["spec"]["containers"][0]["args"], args)?;
         bed.rolled_out(name).await?;
     }
-    Ok(())
+    bed.finish().await
 }
 
 async fn a_server_without_a_knob_is_told_so(world: Arc<World>) -> Result<()> {
@@ -92,7 +92,8 @@ async fn a_server_without_a_knob_is_told_so(world: Arc<World>) -> Result<()> {
             "{said}"
         );
     }
-    same(&bed.template("echo").await?, &before)
+    same(&bed.template("echo").await?, &before)?;
+    bed.finish().await
 }
 
 async fn every_preset_is_accepted_also_written_out(world: Arc<World>) -> Result<()> {

@@ -134,7 +134,8 @@ async fn etcd_has_no_knob(world: Arc<World>) -> Result<()> {
     let goaways = client.goaways().await?;
     ensure!(goaways.is_empty(), "etcd ended connections: {goaways:?}");
     same(&bed.template("etcd").await?, &before)?;
-    case.show(&world, "–", &counts, &goaways)
+    case.show(&world, "–", &counts, &goaways)?;
+    bed.finish().await
 }
 
 /// A server of somebody's, and how it takes the age.
@@ -154,7 +155,6 @@ impl Case {
     async fn cycles(&self, world: &Arc<World>) -> Result<()> {
         let name = self.server.name;
         let bed = self.bed(world).await?;
-        let before = bed.template(name).await?;
         bed.apply(&self.backend()).await?;
         bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
             .await?;
@@ -163,9 +163,7 @@ impl Case {
         let goaways = client.goaways().await?;
         check(&counts, &goaways)?;
         self.show(world, "10 s", &counts, &goaways)?;
-        bed.kubectl(&["delete", "gb", name, "--timeout=60s"])
-            .await?;
-        same(&bed.template(name).await?, &before)
+        bed.finish().await
     }
 
     /// Two pods of it, without an age.

@@ -7,7 +7,7 @@ use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{AGE, GRACE, Scene, add_variable, age_of, no_trace, revision, server_with};
+use super::{AGE, GRACE, Scene, add_variable, age_of, revision, server_with};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests::{self, container};
 use crate::tests;
@@ -107,7 +107,6 @@ async fn what_was_there_before_stays_untouched(world: Arc<World>) -> Result<()> 
     let begun = Timestamp::now();
     for (name, _, reason, words) in &cases {
         bed.rolled_out(name).await?;
-        let before = bed.template(name).await?;
         bed.apply(&manifests::backend_with_age(name, "30s")).await?;
         bed.reason(name, ConnectionAgeApplied, reason, ROLLOUT)
             .await?;
@@ -115,14 +114,13 @@ async fn what_was_there_before_stays_untouched(world: Arc<World>) -> Result<()> 
         ensure!(message.contains(words), "{message}");
         bed.another_pass(name).await?;
         bed.kubectl(&["delete", "gb", name]).await?;
-        no_trace(&bed, name, &before).await?;
     }
     ensure!(
         bed.writes_to_deployments(begun)? == 0,
         "{:#?}",
         bed.writes_since(begun)?
     );
-    Ok(())
+    bed.finish().await
 }
 
 /// The owner puts the same value into the manifest: from then on it is theirs, and only the grace goes with us.

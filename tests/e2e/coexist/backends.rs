@@ -7,7 +7,7 @@ use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{FLAG, LISTEN, Scene, age_of, no_trace, server_with_arguments};
+use super::{FLAG, LISTEN, Scene, age_of, server_with_arguments};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests::{self, same};
 use crate::tests;
@@ -90,9 +90,7 @@ async fn of_two_the_older_wins(world: Arc<World>) -> Result<()> {
         age_of(&bed.template("echo").await?, "server").as_deref() == Some("40s"),
         "the younger did not follow"
     );
-    let before = scene.template_before();
-    bed.kubectl(&["delete", "gb", "--all"]).await?;
-    no_trace(bed, "echo", &before).await
+    scene.ends().await
 }
 
 /// Creation times have no fractions: of two in one second the name decides.

@@ -8,7 +8,7 @@ use evenkeel::api::ConditionType::ConnectionAgeApplied;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{AGE, add_variable, age_of, no_trace};
+use super::{AGE, add_variable, age_of};
 use crate::bed::{Bed, ROLLOUT};
 use crate::manifests::{self, container};
 use crate::tests;
@@ -76,8 +76,7 @@ async fn upgrades_go_on(world: &Arc<World>, prefix: &str, server_side: &str) -> 
         "the rollback did not make room"
     );
     add_variable(&mut before["spec"]["containers"][0], &other);
-    bed.kubectl(&["delete", "gb", "echo"]).await?;
-    no_trace(&bed, "echo", &before).await
+    bed.finish_as("echo", &before).await
 }
 
 /// A chart of one template, in a directory of its own.

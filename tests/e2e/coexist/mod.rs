@@ -10,7 +10,7 @@ pub mod undo;
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready, Stalled};
 use evenkeel::api::Server;
 use evenkeel_cluster::until;
@@ -21,7 +21,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT, SOON};
-use crate::manifests::{self, same};
+use crate::manifests;
 use crate::world::World;
 
 /// The variable of the knob `env`.
@@ -95,27 +95,8 @@ impl Scene {
 
     /// The same where the owner changed the template himself.
     pub async fn ends_as(self, expected: &Value) -> Result<()> {
-        self.bed.kubectl(&["delete", "gb", "--all"]).await?;
-        no_trace(&self.bed, "echo", expected).await
+        self.bed.finish_as("echo", expected).await
     }
-}
-
-/// The template is as expected, and nothing else is left of us either.
-pub async fn no_trace(bed: &Bed, deployment: &str, template: &Value) -> Result<()> {
-    same(&bed.template(deployment).await?, template)?;
-    let deployment = bed.deployment(deployment).await?;
-    let mut annotations = deployment.annotations().keys();
-    ensure!(
-        !annotations.any(|key| key.contains("evenkeel")),
-        "{:?}",
-        deployment.annotations()
-    );
-    ensure!(
-        !is_owned_by_us(&deployment),
-        "{:?}",
-        deployment.metadata.managed_fields
-    );
-    Ok(())
 }
 
 /// Which template it is; the generation counts changed annotations too.

@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use super::{AGE, GRACE, Scene, age_of, no_trace};
+use super::{AGE, GRACE, Scene, age_of};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests::{self, container, same};
 use crate::tests;
@@ -151,7 +151,6 @@ async fn the_owners_rollout_comes_first(world: Arc<World>) -> Result<()> {
 async fn rollouts_take_turns(world: Arc<World>) -> Result<()> {
     let mut bed = Bed::without_operator(&world, "turns").await?;
     bed.start_operator(&["--max-concurrent-rollouts=1"]).await?;
-    let mut templates = Vec::new();
     for name in ["first", "second"] {
         let mut manifest = manifests::server(name, 1);
         manifest["spec"]["minReadySeconds"] = json!(4);
@@ -167,7 +166,6 @@ async fn rollouts_take_turns(world: Arc<World>) -> Result<()> {
             "--timeout=60s",
         ])
         .await?;
-        templates.push((name, bed.template(name).await?));
     }
     bed.apply(&manifests::backend_with_age("first", "30s"))
         .await?;
@@ -189,11 +187,7 @@ async fn rollouts_take_turns(world: Arc<World>) -> Result<()> {
     let (first, second) = (newest(&bed, "first").await?, newest(&bed, "second").await?);
     let apart = second.duration_since(first).as_secs();
     ensure!(apart >= 4, "the second began {apart} s after the first");
-    bed.kubectl(&["delete", "gb", "--all"]).await?;
-    for (name, template) in &templates {
-        no_trace(&bed, name, template).await?;
-    }
-    Ok(())
+    bed.finish().await
 }
 
 /// When the newest ReplicaSet of a Deployment was made.
