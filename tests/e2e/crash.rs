@@ -1,9 +1,9 @@
 //! The operator is killed at each of its writes, and what comes of it is as if it had not been.
 //!
-//! A scenario is one Deployment and two states of its GrpcBackend, between which it goes to and fro: the operator is killed
+//! A scenario is one workload and two states of its GrpcBackend, between which it goes to and fro: the operator is killed
 //! before its first write, after its first (which happens, but whose answer it never sees), before its second, and so on,
 //! until it arrives without having been killed. At last it goes there in lives of one write each. Wherever it arrives
-//! everything is checked to the letter, and that the Deployment's spec was written only once.
+//! everything is checked to the letter, and that the workload's spec was written only as often as it takes: once.
 
 mod lane;
 
@@ -26,6 +26,11 @@ tests![
     shared knob_changed(300),
     shared created_and_deleted_while_down(300),
     shared selector_changed_while_down(300),
+    shared advised_and_enforced(300),
+    shared left_where_it_is(300),
+    shared given_up_where_the_server_fails(300),
+    shared of_a_stateful_set(300),
+    shared of_a_daemon_set_while_down(300),
     shared rollouts_under_way_count_after_a_restart(150),
 ];
 
@@ -55,6 +60,40 @@ async fn created_and_deleted_while_down(world: Arc<World>) -> Result<()> {
 async fn selector_changed_while_down(world: Arc<World>) -> Result<()> {
     let states = [State::elsewhere(), State::flags()];
     to_and_fro(&world, "selector", &full(0), states, true).await
+}
+
+async fn advised_and_enforced(world: Arc<World>) -> Result<()> {
+    let states = [State::advised(), State::flags()];
+    to_and_fro(&world, "advised", &full(0), states, false).await
+}
+
+/// Each time the owner takes it out then.
+async fn left_where_it_is(world: Arc<World>) -> Result<()> {
+    let states = [State::left(), State::to_be_left()];
+    to_and_fro(&world, "left", &full(0), states, false).await
+}
+
+/// It goes in and comes out again by itself, and is not tried anew by whoever comes next.
+async fn given_up_where_the_server_fails(world: Arc<World>) -> Result<()> {
+    let mut server = manifests::server("echo", 1);
+    manifests::container(&mut server)["args"] = json!(["--crash-on-age"]);
+    server["spec"]["progressDeadlineSeconds"] = json!(2);
+    server["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
+    let states = [State::no_age(), State::failed()];
+    to_and_fro(&world, "given-up", &server, states, false).await
+}
+
+async fn of_a_stateful_set(world: Arc<World>) -> Result<()> {
+    let mut server = bare(1);
+    manifests::make_kind(&mut server, "StatefulSet");
+    to_and_fro(&world, "set", &server, [State::none(), State::env()], false).await
+}
+
+async fn of_a_daemon_set_while_down(world: Arc<World>) -> Result<()> {
+    let mut server = full(0);
+    manifests::make_kind(&mut server, "DaemonSet");
+    let states = [State::no_age(), State::flags()];
+    to_and_fro(&world, "daemons", &server, states, true).await
 }
 
 /// How many rollouts may be under way is no matter of what one process remembers.
@@ -89,6 +128,7 @@ async fn rollouts_under_way_count_after_a_restart(world: Arc<World>) -> Result<(
 }
 
 /// A backend as it is asked for, and what it comes to.
+#[derive(Default)]
 struct State {
     name: &'static str,
     /// None: there is no such resource.
@@ -97,18 +137,25 @@ struct State {
     reason: &'static str,
     /// What is in the container then besides what is there without us.
     adds: &'static [(&'static str, &'static [&'static str])],
+    /// Whether our record is there.
+    recorded: bool,
     /// Whether the finalizer is there.
     holds: bool,
+    /// How often the workload's spec is written on the way besides what the difference takes.
+    further: i64,
 }
+
+const BY_VARIABLE: &[(&str, &[&str])] = &[(
+    "env",
+    &["MAX_CONNECTION_AGE=30s", "MAX_CONNECTION_AGE_GRACE=10s"],
+)];
+const BY_FLAG: &[(&str, &[&str])] = &[("args", &["--max-connection-age=30s"])];
 
 impl State {
     fn none() -> Self {
         Self {
             name: "deleted",
-            spec: None,
-            reason: "",
-            adds: &[],
-            holds: false,
+            ..Self::default()
         }
     }
 
@@ -117,8 +164,7 @@ impl State {
             name: "without an age",
             spec: Some(spec("echo", &Value::Null)),
             reason: "NotRequested",
-            adds: &[],
-            holds: false,
+            ..Self::default()
         }
     }
 
@@ -127,11 +173,10 @@ impl State {
             name: "by variable",
             spec: Some(spec("echo", &env_knob())),
             reason: "Applied",
-            adds: &[(
-                "env",
-                &["MAX_CONNECTION_AGE=30s", "MAX_CONNECTION_AGE_GRACE=10s"],
-            )],
+            adds: BY_VARIABLE,
+            recorded: true,
             holds: true,
+            ..Self::default()
         }
     }
 
@@ -140,8 +185,50 @@ impl State {
             name: "by flag",
             spec: Some(spec("echo", &flags_knob())),
             reason: "Applied",
-            adds: &[("args", &["--max-connection-age=30s"])],
+            adds: BY_FLAG,
+            recorded: true,
             holds: true,
+            ..Self::default()
+        }
+    }
+
+    fn advised() -> Self {
+        let mut age = flags_knob();
+        age["mode"] = json!("Advise");
+        Self {
+            name: "advised",
+            spec: Some(spec("echo", &age)),
+            reason: "NotApplied",
+            ..Self::default()
+        }
+    }
+
+    fn to_be_left() -> Self {
+        let mut age = env_knob();
+        age["onRemove"] = json!("Leave");
+        Self {
+            name: "by variable, to be left",
+            spec: Some(spec("echo", &age)),
+            ..Self::env()
+        }
+    }
+
+    fn left() -> Self {
+        Self {
+            name: "deleted and left",
+            adds: BY_VARIABLE,
+            ..Self::default()
+        }
+    }
+
+    fn failed() -> Self {
+        Self {
+            name: "failed",
+            reason: "RolloutFailed",
+            adds: &[],
+            // In, and out again; the record that says so is one of the two.
+            further: 1,
+            ..Self::env()
         }
     }
 
@@ -150,13 +237,13 @@ impl State {
             name: "selecting others",
             spec: Some(spec("others", &flags_knob())),
             reason: "NoServer",
-            adds: &[],
             holds: true,
+            ..Self::default()
         }
     }
 
-    /// The Deployment's spec as it is in this state.
-    fn deployment(&self, before: &Value) -> Result<Value> {
+    /// The workload's spec as it is in this state.
+    fn workload(&self, before: &Value) -> Result<Value> {
         let mut spec = before.clone();
         let container = &mut spec["template"]["spec"]["containers"][0];
         for (field, entries) in self.adds {
@@ -228,7 +315,9 @@ async fn to_and_fro(
 ) -> Result<()> {
     let mut lane = Lane::new(world, prefix, server).await?;
     let way = |from: &State, to: &State| format!("from {} to {}", from.name, to.name);
-    lane.travel(&states[0], Kill::Never, down).await?;
+    if states[0].spec.is_some() {
+        lane.travel(&states[0], Kill::Never, down).await?;
+    }
     let mut covered = [0, 0];
     for write in 1..=ENOUGH {
         let mut killed = [false, false];

@@ -38,16 +38,28 @@ pub fn server(name: &str, replicas: u32) -> Value {
     })
 }
 
-/// The same as a StatefulSet or a DaemonSet.
+/// The same as a workload of any kind.
 pub fn server_of_kind(kind: &str, name: &str, pods: usize) -> Value {
     let mut server = server(name, u32::try_from(pods).unwrap_or(1));
-    server["kind"] = json!(kind);
-    if kind == "StatefulSet" {
-        server["spec"]["serviceName"] = json!(name);
-    } else if let Some(spec) = server["spec"].as_object_mut() {
-        spec.remove("replicas");
-    }
+    make_kind(&mut server, kind);
     server
+}
+
+/// Makes another kind of a Deployment, also of one without pods.
+pub fn make_kind(server: &mut Value, kind: &str) {
+    server["kind"] = json!(kind);
+    match kind {
+        "StatefulSet" => server["spec"]["serviceName"] = server["metadata"]["name"].clone(),
+        "DaemonSet" => {
+            let pods = server["spec"]
+                .as_object_mut()
+                .and_then(|spec| spec.remove("replicas"));
+            if pods == Some(json!(0)) {
+                server["spec"]["template"]["spec"]["nodeSelector"] = json!({"no-node": "has-this"});
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The server's container in a workload.

@@ -1,4 +1,4 @@
-//! One Deployment on its way from state to state, with an operator that can be killed at its writes.
+//! One workload on its way from state to state, with an operator that can be killed at its writes.
 
 use std::sync::Arc;
 
@@ -17,13 +17,18 @@ use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests::{self, FINALIZER, RECORDS, none_of_our_fields, same};
 use crate::world::World;
 
-const REVISION: &str = "deployment.kubernetes.io/revision";
+/// What controllers count in annotations.
+const COUNTED: [&str; 2] = [
+    "deployment.kubernetes.io/revision",
+    "deprecated.daemonset.template.generation",
+];
 
-/// One Deployment, and an operator that can be killed at its writes.
+/// One workload, and an operator that can be killed at its writes.
 pub struct Lane {
     bed: Bed,
     proxy: Proxy,
-    /// The Deployment before any backend.
+    kind: String,
+    /// The workload before any backend.
     before: DynamicObject,
     /// The backend's name: another after each deletion, so that nothing waits for the garbage collector.
     name: String,
@@ -70,24 +75,34 @@ impl Kill {
 }
 
 impl Lane {
-    /// The Deployment with its operator, and no backend.
+    /// The workload with its operator, and no backend.
     pub async fn new(world: &Arc<World>, prefix: &str, server: &Value) -> Result<Self> {
         let mut bed = Bed::without_operator(world, prefix).await?;
-        bed.deploy(server).await?;
+        let kind = server["kind"].as_str().context("no kind")?.to_owned();
+        bed.apply(server).await?;
+        until("it serves", ROLLOUT, async || {
+            is_rolled_out(&bed.live_of(&kind, "echo").await?).map(Some)
+        })
+        .await?;
         let proxy = bed.start_operator_behind(Vec::new()).await?;
-        let before = bed.live("echo").await?;
+        let before = bed.live_of(&kind, "echo").await?;
         Ok(Self {
             bed,
             proxy,
+            kind,
             before,
             name: "echo-0".into(),
             created: 0,
         })
     }
 
+    async fn live(&self) -> Result<DynamicObject> {
+        self.bed.live_of(&self.kind, "echo").await
+    }
+
     /// Goes to a state; tells how often the operator was killed on the way.
     pub async fn travel(&mut self, to: &State, kill: Kill, down: bool) -> Result<usize> {
-        let left = self.bed.live("echo").await?;
+        let left = self.live().await?;
         if down {
             self.end_operator().await?;
         }
@@ -111,15 +126,51 @@ impl Lane {
             kills += 1;
             self.process()?.start_again()?;
         }
-        let arrived = self.bed.live("echo").await?;
-        let needed = i64::from(left.data["spec"] != arrived.data["spec"]);
-        let generation = |of: DynamicObject| of.metadata.generation.unwrap_or(0);
+        self.is_written_once(&left, &self.live().await?, to)?;
+        if to.spec.is_none() {
+            self.owner_takes_out_what_is_left(to).await?;
+        }
+        Ok(kills)
+    }
+
+    fn is_written_once(
+        &self,
+        left: &DynamicObject,
+        arrived: &DynamicObject,
+        to: &State,
+    ) -> Result<()> {
+        // A Deployment's generation counts changes of its annotations too.
+        let records = |of: &DynamicObject| {
+            let mut keys = of.annotations().keys();
+            self.kind == "Deployment" && keys.any(|key| key.starts_with(RECORDS))
+        };
+        let differs =
+            left.data["spec"] != arrived.data["spec"] || records(left) != records(arrived);
+        let needed = i64::from(differs) + to.further;
+        let generation = |of: &DynamicObject| of.metadata.generation.unwrap_or(0);
         let written = generation(arrived) - generation(left);
         ensure!(
             written == needed,
-            "the Deployment's spec was written {written} times instead of {needed}"
+            "{} echo was written {written} times instead of {needed}",
+            self.kind
         );
-        Ok(kills)
+        Ok(())
+    }
+
+    async fn owner_takes_out_what_is_left(&self, at: &State) -> Result<()> {
+        if at.adds.is_empty() {
+            return Ok(());
+        }
+        let template = &self.before.data["spec"]["template"];
+        let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
+        let object = format!("{}/echo", self.kind);
+        self.bed
+            .kubectl(&["patch", &object, "--type=json", "-p", &patch.to_string()])
+            .await?;
+        until("the owner's change is out", ROLLOUT, async || {
+            self.is_in_place(&State::none()).await.map(Some)
+        })
+        .await
     }
 
     fn process(&self) -> Result<&Process> {
@@ -242,16 +293,13 @@ impl Lane {
         Ok(())
     }
 
-    /// The Deployment: the spec to the letter, no trace of ours but the record, all of theirs, and the rollout is over.
+    /// The workload: the spec to the letter, no trace of ours but the record, all of theirs, and the rollout is over.
     async fn is_in_place(&self, to: &State) -> Result<()> {
-        let live = self.bed.live("echo").await?;
-        same(
-            &live.data["spec"],
-            &to.deployment(&self.before.data["spec"])?,
-        )?;
+        let live = self.live().await?;
+        same(&live.data["spec"], &to.workload(&self.before.data["spec"])?)?;
         let theirs = |of: &DynamicObject| {
             let mut theirs = of.annotations().clone();
-            theirs.retain(|key, _| !key.starts_with(RECORDS) && key != REVISION);
+            theirs.retain(|key, _| !key.starts_with(RECORDS) && !COUNTED.contains(&key.as_str()));
             (theirs, of.labels().clone())
         };
         ensure!(theirs(&live) == theirs(&self.before), "{:?}", theirs(&live));
@@ -260,25 +308,37 @@ impl Lane {
             .keys()
             .filter(|key| key.starts_with(RECORDS));
         let wanted = format!("{RECORDS}{}", self.name);
-        let wanted: Vec<&String> = (!to.adds.is_empty())
-            .then_some(&wanted)
-            .into_iter()
-            .collect();
+        let wanted: Vec<&String> = to.recorded.then_some(&wanted).into_iter().collect();
         ensure!(
             records.collect::<Vec<_>>() == wanted,
             "{:?}",
             live.annotations()
         );
         none_of_our_fields(&live)?;
-        let status = &live.data["status"];
-        let wanted = live.data["spec"]["replicas"].as_i64().unwrap_or(1);
-        ensure!(
-            status["observedGeneration"] == json!(live.metadata.generation)
-                && ["replicas", "updatedReplicas", "availableReplicas"]
-                    .iter()
-                    .all(|count| status[*count].as_i64().unwrap_or(0) == wanted),
-            "it rolls out: {status}"
-        );
-        Ok(())
+        is_rolled_out(&live)
     }
+}
+
+fn is_rolled_out(live: &DynamicObject) -> Result<()> {
+    let (spec, status) = (&live.data["spec"], &live.data["status"]);
+    let (wanted, counts) = if spec["replicas"].is_null() {
+        let counts = [
+            "currentNumberScheduled",
+            "updatedNumberScheduled",
+            "numberAvailable",
+        ];
+        (&status["desiredNumberScheduled"], counts)
+    } else {
+        let counts = ["replicas", "updatedReplicas", "availableReplicas"];
+        (&spec["replicas"], counts)
+    };
+    let number = |value: &Value| value.as_i64().unwrap_or(0);
+    ensure!(
+        status["observedGeneration"] == json!(live.metadata.generation)
+            && counts
+                .iter()
+                .all(|count| number(&status[*count]) == number(wanted)),
+        "it rolls out: {status}"
+    );
+    Ok(())
 }
