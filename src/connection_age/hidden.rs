@@ -5,6 +5,7 @@
 
 use crate::api::conditions::Statement;
 use crate::api::{Reason, Server, SetBy};
+use crate::names;
 use crate::observed::{Kind, Observed, Unreadable};
 
 /// Which right is missing, where it stands in the way.
@@ -38,13 +39,18 @@ pub fn rows(observed: &Observed) -> impl Iterator<Item = Server> {
     })
 }
 
-/// Whether one of them has our record, as far as is known.
+/// Whether one of them may have our record.
+///
+/// A row tells who set what the spec asks for now; what an earlier spec had us set may wait there still to be taken back. But
+/// nothing of ours is anywhere that was written without the finalizer.
 pub fn hold(observed: &Observed) -> bool {
+    let finalizers = observed.backend.metadata.finalizers.iter().flatten();
+    let held = finalizers.into_iter().any(|name| name == names::FINALIZER);
     let mut hidden = observed
         .unreadable
         .iter()
         .flat_map(|hidden| rows_of(observed, hidden));
-    hidden.any(|row| row.set_by == Some(SetBy::Evenkeel))
+    hidden.any(|row| held || row.set_by == Some(SetBy::Evenkeel))
 }
 
 /// A right may be missing for single workloads of a kind: those that were read speak for themselves.

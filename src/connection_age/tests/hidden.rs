@@ -81,6 +81,7 @@ fn what_was_written_there_is_not_forgotten() {
     world.delete();
     assert_eq!(world.settle(), [Change::TakeBack]);
     world.backend.status.as_mut().unwrap().servers = vec![row];
+    world.backend.metadata.finalizers = Some(vec![names::FINALIZER.into()]);
     let plan = plan_without(&world);
     assert!(
         plan.holds && plan.steps.is_empty(),
@@ -89,6 +90,48 @@ fn what_was_written_there_is_not_forgotten() {
     says(&plan, State::False, "Forbidden", &[]);
     world.backend.status.as_mut().unwrap().servers.clear();
     assert!(!plan_without(&world).holds, "nothing of ours is known of");
+}
+
+/// Between a change of the backend and the patch that takes back what the former spec had us set, the row does not say that
+/// anything is ours.
+#[test]
+fn what_waits_to_be_taken_back_is_not_forgotten() {
+    let changed: fn(&mut World) -> &mut World = |world| world.age(Some(flag_age()));
+    for change in [changed, |world| world.age(None), World::delete] {
+        let mut world = World::with(env_age(), &json!({"args": ["a"]}));
+        world.settle();
+        change(&mut world);
+        // The API server is busy, and then the right goes.
+        let told = world.tell_at(now());
+        assert_eq!((told.servers[0].set_by, told.holds), (None, true));
+        world.delete();
+        let hidden = std::mem::take(&mut world.deployments);
+        for _pass in 1..=2 {
+            let plan = plan_where(&world, Kind::Deployment, "list");
+            assert!(plan.holds, "the age would stay for ever: {plan:?}");
+            says(
+                &plan,
+                State::False,
+                "Forbidden",
+                &["may not list Deployments"],
+            );
+            world.backend.status.as_mut().unwrap().servers = plan.servers;
+        }
+        world.deployments = hidden;
+        assert_eq!(world.settle(), [Change::TakeBack]);
+        assert!(world.record().is_none() && !world.plan().holds);
+    }
+}
+
+#[test]
+fn where_nothing_was_ever_written_nothing_holds() {
+    let mut age = env_age();
+    age["mode"] = json!("Advise");
+    let mut world = World::with(age, &json!({}));
+    world.settle();
+    world.deployments.clear();
+    world.delete();
+    assert!(!plan_where(&world, Kind::Deployment, "list").holds);
 }
 
 #[test]

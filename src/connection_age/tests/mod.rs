@@ -155,10 +155,12 @@ impl World {
         let name = self.backend.metadata.name.clone().unwrap();
         let generation = self.backend.metadata.generation.unwrap();
         let deletion = self.backend.metadata.deletion_timestamp.clone();
+        let finalizers = self.backend.metadata.finalizers.take();
         let status = self.backend.status.take();
         self.backend = backend(&name, "2026-01-01T00:00:00Z", age);
         self.backend.metadata.generation = Some(generation + 1);
         self.backend.metadata.deletion_timestamp = deletion;
+        self.backend.metadata.finalizers = finalizers;
         self.backend.status = status;
         self
     }
@@ -203,6 +205,7 @@ impl World {
     /// A pass that ends with its status: nothing is done.
     fn tell_at(&mut self, at: Timestamp) -> Plan {
         let plan = self.plan_at(at);
+        self.backend.metadata.finalizers = plan.holds.then(|| vec![names::FINALIZER.into()]);
         self.backend.status = Some(GrpcBackendStatus {
             observed_generation: self.backend.metadata.generation,
             servers: plan.servers.clone(),
