@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attempts;
+mod confirm;
 mod conflicts;
 mod failures;
 mod hidden;
@@ -22,7 +23,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::{Change, Permit, Plan, Step, plan, release};
+use super::{Change, Permit, Plan, Step, confirmed, plan, release};
 use crate::api::conditions::State;
 use crate::api::{GrpcBackend, GrpcBackendStatus};
 use crate::names;
