@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::api::ObservedAge;
 use crate::balance::{Turnover, bearable_age};
 use crate::observed::{Observed, Workload};
+use crate::presets;
 
 use super::{Seen, said_before, services};
 
@@ -111,6 +112,21 @@ pub(super) fn streams_without_grace(observed: &Observed) -> Option<Seen> {
          Set spec.connectionAge.grace to the longest time that a stream may go on, if your server has a name for it; clients must open streams anew after that. If it has none, end streams in the program, or put GB025 into spec.ignoreFindings"
             .into())
     })
+}
+
+/// GB035: what is known of a preset's server.
+pub(super) fn known_to_lose_calls(observed: &Observed) -> Option<Seen> {
+    let age = observed.backend.spec.connection_age.as_ref()?;
+    let server = presets::find(age.knob.preset.as_ref()?.as_str())?;
+    let note = server.note.as_ref().filter(|_| server.loses_calls)?;
+    Some(Seen::in_backend(
+        "spec.connectionAge.knob.preset",
+        format!(
+            "preset {} ({}): {note}. Each connection that comes of age then takes calls with it, and clients see UNAVAILABLE. \
+         Run a release without that fault and put GB035 into spec.ignoreFindings with the release as the reason, or remove spec.connectionAge and let clients watch endpoints (spec.endpointWatch)",
+            server.name, server.what
+        ),
+    ))
 }
 
 /// GB034: it is set, and the connections do not follow.

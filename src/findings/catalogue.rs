@@ -187,6 +187,15 @@ pub const CATALOGUE: &[Rule] = &[
         check: age::outlived,
     },
     Rule {
+        id: "GB035",
+        severity: Severity::Warning,
+        title: "a server that is known to lose calls at the age",
+        why: "Connections are to end so that no call is lost: the server says GOAWAY first. Servers on tonic (Rust) 0.14.5 and 0.14.6 do not: without a grace the connection's task panics at the age, with one the connection is cut without notice (grpc/grpc-rust issue 2522).",
+        remedy: "kind: GrpcBackend\nspec:\n  ignoreFindings: [{id: GB035, reason: runs a release on tonic 0.14.9}]",
+        needs: &[],
+        check: age::known_to_lose_calls,
+    },
+    Rule {
         id: "GB040",
         severity: Severity::Info,
         title: "more pods than an answer of 512 bytes holds",

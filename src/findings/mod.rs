@@ -176,6 +176,8 @@ impl Answers {
 }
 
 #[cfg(test)]
+mod age_tests;
+#[cfg(test)]
 mod services_tests;
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ pub(super) fn age(text: &str) -> Value {
     json!({"connectionAge": {"maxAge": text, "knob": {"env": {"maxAge": "A"}}}})
 }
 
-fn all(observed: &Observed) -> Vec<Finding> {
+pub(super) fn all(observed: &Observed) -> Vec<Finding> {
     ask(observed).told()
 }
 
@@ -49,23 +49,6 @@ pub(super) fn ids(observed: &Observed) -> Vec<String> {
 #[test]
 fn a_healthy_backend_has_none() {
     assert!(ids(&observed(&age("5m"), &deployment(3, true))).is_empty());
-}
-
-#[test]
-fn the_age() {
-    assert_eq!(ids(&observed(&json!({}), &deployment(3, true))), ["GB021"]);
-    for (text, found) in [
-        ("29999ms", vec!["GB022"]),
-        ("30s", vec![]),
-        ("15m", vec![]),
-        ("901s", vec!["GB029"]),
-    ] {
-        assert_eq!(
-            ids(&observed(&age(text), &deployment(3, true))),
-            found,
-            "{text}"
-        );
-    }
 }
 
 #[test]
@@ -96,67 +79,6 @@ fn a_pod_is_named_with_what_it_belongs_to() {
     world.pods = vec![pod("a-h-0")];
     assert_eq!(age::owner(&world, "a-h-0"), " of Deployment a");
     assert_eq!(age::owner(&world, "gone"), "");
-}
-
-#[test]
-fn a_grace_that_cuts_requests_off() {
-    for (grace, found) in [("4999ms", vec!["GB024"]), ("5s", vec![])] {
-        let mut spec = age("5m");
-        spec["connectionAge"]["grace"] = grace.into();
-        assert_eq!(
-            ids(&observed(&spec, &deployment(2, true))),
-            found,
-            "{grace}"
-        );
-    }
-}
-
-#[test]
-fn streams_want_a_grace() {
-    let mut world = observed(&age("5m"), &deployment(2, true));
-    for (streams, found) in [(false, vec![]), (true, vec!["GB025"])] {
-        let report = crate::balance::Report {
-            streams,
-            ..crate::balance::Report::default()
-        };
-        let published = crate::balance::publish(None, &report, jiff::Timestamp::UNIX_EPOCH);
-        world.published = Some(published);
-        assert_eq!(ids(&world), found);
-    }
-    let spec = &mut world.backend.spec.connection_age;
-    spec.as_mut().unwrap().grace = Some(crate::api::GoDuration::new("30s"));
-    assert!(ids(&world).is_empty());
-}
-
-#[test]
-fn more_connections_than_the_age_suits() {
-    let mut world = observed(&age("30s"), &deployment(2, true));
-    for (often, found, word) in [
-        (Some(100), vec!["GB023"], "Set it to 120s or more"),
-        // After a restart of the operator what was said stands until it has been counted anew.
-        (None, vec!["GB023"], "Set it to 120s or more"),
-        (Some(800), vec!["GB023"], "CPU. Have the clients"),
-        (Some(0), vec![], ""),
-        (None, vec![], ""),
-    ] {
-        let report = crate::balance::Report {
-            reconnects: often,
-            ..crate::balance::Report::default()
-        };
-        let published = crate::balance::publish(None, &report, jiff::Timestamp::UNIX_EPOCH);
-        world.published = Some(published);
-        let findings = all(&world);
-        assert_eq!(ids(&world), found, "{often:?}");
-        assert!(
-            findings
-                .iter()
-                .all(|finding| finding.message.contains(word)),
-            "{findings:?}"
-        );
-        world.backend.status.get_or_insert_default().findings = findings;
-    }
-    world.backend.spec.connection_age = None;
-    assert_eq!(ids(&world), ["GB021"]);
 }
 
 #[test]

@@ -48,6 +48,9 @@ pub struct Server {
     /// What to know besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Releases that the note names lose calls at the age: finding GB035.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loses_calls: bool,
 }
 
 /// What belongs into a configuration file.

@@ -1,0 +1,120 @@
+use serde_json::json;
+
+use super::tests::{age, all, deployment, ids, observed};
+use crate::presets;
+
+#[test]
+fn the_age() {
+    assert_eq!(ids(&observed(&json!({}), &deployment(3, true))), ["GB021"]);
+    for (text, found) in [
+        ("29999ms", vec!["GB022"]),
+        ("30s", vec![]),
+        ("15m", vec![]),
+        ("901s", vec!["GB029"]),
+    ] {
+        assert_eq!(
+            ids(&observed(&age(text), &deployment(3, true))),
+            found,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_grace_that_cuts_requests_off() {
+    for (grace, found) in [("4999ms", vec!["GB024"]), ("5s", vec![])] {
+        let mut spec = age("5m");
+        spec["connectionAge"]["grace"] = grace.into();
+        assert_eq!(
+            ids(&observed(&spec, &deployment(2, true))),
+            found,
+            "{grace}"
+        );
+    }
+}
+
+#[test]
+fn streams_want_a_grace() {
+    let mut world = observed(&age("5m"), &deployment(2, true));
+    for (streams, found) in [(false, vec![]), (true, vec!["GB025"])] {
+        let report = crate::balance::Report {
+            streams,
+            ..crate::balance::Report::default()
+        };
+        let published = crate::balance::publish(None, &report, jiff::Timestamp::UNIX_EPOCH);
+        world.published = Some(published);
+        assert_eq!(ids(&world), found);
+    }
+    let spec = &mut world.backend.spec.connection_age;
+    spec.as_mut().unwrap().grace = Some(crate::api::GoDuration::new("30s"));
+    assert!(ids(&world).is_empty());
+}
+
+#[test]
+fn more_connections_than_the_age_suits() {
+    let mut world = observed(&age("30s"), &deployment(2, true));
+    for (often, found, word) in [
+        (Some(100), vec!["GB023"], "Set it to 120s or more"),
+        // After a restart of the operator what was said stands until it has been counted anew.
+        (None, vec!["GB023"], "Set it to 120s or more"),
+        (Some(800), vec!["GB023"], "CPU. Have the clients"),
+        (Some(0), vec![], ""),
+        (None, vec![], ""),
+    ] {
+        let report = crate::balance::Report {
+            reconnects: often,
+            ..crate::balance::Report::default()
+        };
+        let published = crate::balance::publish(None, &report, jiff::Timestamp::UNIX_EPOCH);
+        world.published = Some(published);
+        let findings = all(&world);
+        assert_eq!(ids(&world), found, "{often:?}");
+        assert!(
+            findings
+                .iter()
+                .all(|finding| finding.message.contains(word)),
+            "{findings:?}"
+        );
+        world.backend.status.get_or_insert_default().findings = findings;
+    }
+    world.backend.spec.connection_age = None;
+    assert_eq!(ids(&world), ["GB021"]);
+}
+
+/// Of whatever preset's note speaks of lost calls, and of no other.
+#[test]
+fn a_server_that_is_known_to_lose_calls() {
+    let spec =
+        |preset: &str| json!({"connectionAge": {"maxAge": "5m", "knob": {"preset": preset}}});
+    let mut told = Vec::new();
+    for server in presets::all() {
+        let world = observed(&spec(&server.name), &deployment(2, true));
+        let findings = all(&world);
+        if ids(&world).iter().any(|id| id == "GB035") {
+            let note = server.note.as_ref().unwrap();
+            let words = [
+                note.as_str(),
+                "tonic 0.14",
+                "issue 2522",
+                "spec.ignoreFindings",
+            ];
+            for word in words {
+                assert!(findings[0].message.contains(word), "{word}: {findings:?}");
+            }
+            told.push(server.name.as_str());
+        } else {
+            let tonic = server
+                .note
+                .as_ref()
+                .is_some_and(|note| note.contains("tonic"));
+            assert!(!tonic, "{} is not told", server.name);
+        }
+    }
+    assert_eq!(told, ["MidenNodeRpc", "Quickwit"]);
+    let mut world = observed(&spec("MidenNodeRpc"), &deployment(2, true));
+    world.backend.spec.ignore_findings = serde_json::from_value(
+        json!([{"id": "GB035", "reason": "runs a release on tonic 0.14.9"}]),
+    )
+    .unwrap();
+    assert!(ids(&world).is_empty());
+}
