@@ -1,9 +1,11 @@
 //! Whatever ends the wish for an age takes it back: exactly what was written, or nothing where it is to be left.
 //!
-//! All cases run side by side in one namespace, once with the operator there and once with it away while things change. The
-//! Deployments have no pods, whose part in it other tests show; that the namespace goes first is in `deletion`.
+//! All cases run side by side in one namespace for each kind of workload, once with the operator there and once with it away
+//! while things change. The workloads have no pods, whose part in it other tests show; that the namespace goes first is in
+//! `deletion`.
 
 mod cases;
+mod parts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,22 +25,43 @@ use crate::tests;
 use crate::world::World;
 
 tests![
-    shared by_every_trigger(200),
-    shared by_every_trigger_while_the_operator_was_down(200),
+    shared from_deployments(200),
+    shared from_deployments_while_the_operator_was_down(200),
+    shared from_stateful_sets(200),
+    shared from_stateful_sets_while_the_operator_was_down(200),
+    shared from_daemon_sets(200),
+    shared from_daemon_sets_while_the_operator_was_down(200),
 ];
 
-async fn by_every_trigger(world: Arc<World>) -> Result<()> {
-    side_by_side(&world, "removal", false).await
+async fn from_deployments(world: Arc<World>) -> Result<()> {
+    side_by_side(&world, "Deployment", false).await
 }
 
-async fn by_every_trigger_while_the_operator_was_down(world: Arc<World>) -> Result<()> {
-    side_by_side(&world, "removal-down", true).await
+async fn from_deployments_while_the_operator_was_down(world: Arc<World>) -> Result<()> {
+    side_by_side(&world, "Deployment", true).await
 }
 
-/// All Deployments, then all backends, then all triggers.
-async fn side_by_side(world: &Arc<World>, prefix: &str, down: bool) -> Result<()> {
-    let mut bed = Bed::without_operator(world, prefix).await?;
-    let cases = cases();
+async fn from_stateful_sets(world: Arc<World>) -> Result<()> {
+    side_by_side(&world, "StatefulSet", false).await
+}
+
+async fn from_stateful_sets_while_the_operator_was_down(world: Arc<World>) -> Result<()> {
+    side_by_side(&world, "StatefulSet", true).await
+}
+
+async fn from_daemon_sets(world: Arc<World>) -> Result<()> {
+    side_by_side(&world, "DaemonSet", false).await
+}
+
+async fn from_daemon_sets_while_the_operator_was_down(world: Arc<World>) -> Result<()> {
+    side_by_side(&world, "DaemonSet", true).await
+}
+
+/// All workloads, then all backends, then all triggers; and at last all backends go.
+async fn side_by_side(world: &Arc<World>, kind: &str, down: bool) -> Result<()> {
+    let prefix = format!("removal-{}", kind.to_lowercase());
+    let mut bed = Bed::without_operator(world, &prefix).await?;
+    let cases = cases(kind);
     apply_all(&bed, cases.iter().map(|case| case.server.clone())).await?;
     bed.start_operator(&["--max-concurrent-rollouts=100"])
         .await?;
@@ -84,7 +107,12 @@ async fn side_by_side(world: &Arc<World>, prefix: &str, down: bool) -> Result<()
         cases.len()
     );
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
-    Ok(())
+    let mut ends = Vec::new();
+    for case in &cases {
+        let mut spec = case.end(&before[case.name], &with_age[case.name])?;
+        ends.push((case.object(), spec["template"].take()));
+    }
+    bed.finish_with(ends).await
 }
 
 async fn apply_all(bed: &Bed, objects: impl Iterator<Item = Value>) -> Result<()> {
@@ -95,7 +123,7 @@ async fn apply_all(bed: &Bed, objects: impl Iterator<Item = Value>) -> Result<()
 async fn all(bed: &Bed, cases: &[Case]) -> Result<BTreeMap<&'static str, DynamicObject>> {
     let mut all = BTreeMap::new();
     for case in cases {
-        all.insert(case.name, bed.live(case.name).await?);
+        all.insert(case.name, bed.live_of(case.kind(), case.name).await?);
     }
     Ok(all)
 }
@@ -118,15 +146,8 @@ impl Case {
                 let patch = change
                     .to_string()
                     .replace("\"path\":\"", "\"path\":\"/spec/template");
-                bed.kubectl(&[
-                    "patch",
-                    "deployment",
-                    self.name,
-                    "--type=json",
-                    "-p",
-                    &patch,
-                ])
-                .await?;
+                bed.kubectl(&["patch", &self.object(), "--type=json", "-p", &patch])
+                    .await?;
             }
         }
         Ok(())
@@ -139,15 +160,9 @@ impl Case {
         before: &DynamicObject,
         with_age: &DynamicObject,
     ) -> Result<()> {
-        let live = bed.live(self.name).await?;
-        let change = match &self.trigger {
-            Trigger::Template(change) => Some(change.clone()),
-            Trigger::Deletion | Trigger::Spec(_) => None,
-        };
-        let by_owner = |object: &DynamicObject| changed(&object.data["spec"], change.as_ref());
+        let live = bed.live_of(self.kind(), self.name).await?;
         let expected = match &self.after {
-            After::Restored => by_owner(before)?,
-            After::Left => by_owner(with_age)?,
+            After::Restored | After::Left => self.end(before, with_age)?,
             After::With(further) => changed(&before.data["spec"], Some(further))?,
         };
         same(&live.data["spec"], &expected)?;
@@ -160,11 +175,29 @@ impl Case {
         ensure!(records == wanted, "{:?}", live.annotations());
         none_of_our_fields(&live)?;
         // A Deployment's generation counts changes of its annotations too: ours is one patch in any case.
-        let patches = 1 + i64::from(change.is_some());
+        let ours = self.kind() == "Deployment" || !matches!(self.after, After::Left);
+        let patches = i64::from(ours) + i64::from(self.owners_change().is_some());
         let generation = |object: &DynamicObject| object.metadata.generation.unwrap_or(0);
         let made = generation(&live) - generation(with_age);
         ensure!(made == patches, "{made} patches instead of {patches}");
         self.is_told(bed).await
+    }
+
+    /// The workload's spec once no backend asks for anything.
+    fn end(&self, before: &DynamicObject, with_age: &DynamicObject) -> Result<Value> {
+        let left = match self.after {
+            After::Left => with_age,
+            After::Restored | After::With(_) => before,
+        };
+        changed(&left.data["spec"], self.owners_change())
+    }
+
+    /// What the owner did to the template.
+    fn owners_change(&self) -> Option<&Value> {
+        match &self.trigger {
+            Trigger::Template(change) => Some(change),
+            Trigger::Deletion | Trigger::Spec(_) => None,
+        }
     }
 
     async fn is_told(&self, bed: &Bed) -> Result<()> {
@@ -194,7 +227,7 @@ impl Case {
     }
 }
 
-/// A Deployment's spec after a JSON patch of its template.
+/// A workload's spec after a JSON patch of its template.
 fn changed(spec: &Value, patch: Option<&Value>) -> Result<Value> {
     let mut spec = spec.clone();
     if let Some(patch) = patch {

@@ -2,9 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::parts::{
+    apart, args, command, env, flags, leave, list, merged, separate, server_with, spec, switch,
+    theirs, with,
+};
 use crate::manifests;
 
-/// One Deployment, one backend, and the end of its wish.
+/// One workload, one backend, and the end of its wish.
 pub struct Case {
     /// Of both.
     pub name: &'static str,
@@ -20,7 +24,7 @@ pub enum Trigger {
     Deletion,
     /// A merge patch of the backend's spec.
     Spec(Value),
-    /// The owner's JSON patch of the Deployment's template.
+    /// The owner's JSON patch of the workload's template.
     Template(Value),
 }
 
@@ -33,9 +37,21 @@ pub enum After {
     With(Value),
 }
 
-/// All of them.
-pub fn cases() -> Vec<Case> {
-    [
+impl Case {
+    /// The workload's kind.
+    pub fn kind(&self) -> &str {
+        self.server["kind"].as_str().unwrap_or_default()
+    }
+
+    /// `Kind/name`.
+    pub fn object(&self) -> String {
+        format!("{}/{}", self.kind(), self.name)
+    }
+}
+
+/// All of them for Deployments, and a part for the other kinds.
+pub fn cases(kind: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = [
         deleted(),
         no_longer_asked(),
         asked_otherwise(),
@@ -43,8 +59,51 @@ pub fn cases() -> Vec<Case> {
     ]
     .into_iter()
     .flatten()
-    .collect()
+    .collect();
+    let mut keep = |names: &[&str]| {
+        cases.retain(|case| names.contains(&case.name));
+        assert_eq!(cases.len(), names.len(), "one of {names:?} is no case");
+    };
+    match kind {
+        "StatefulSet" => keep(&OF_STATEFUL_SETS),
+        "DaemonSet" => keep(&OF_DAEMON_SETS),
+        _ => {}
+    }
+    for case in &mut cases {
+        manifests::make_kind(&mut case.server, kind);
+    }
+    cases
 }
+
+/// Every trigger, and every knob; what a knob does to a container is the same in all kinds.
+const OF_STATEFUL_SETS: [&str; 12] = [
+    "deleted-env",
+    "deleted-list-merged",
+    "removed-switch",
+    "removed-leave",
+    "advised-args",
+    "container",
+    "knob-env-to-flags",
+    "age-changed",
+    "selector-env",
+    "workloads-command",
+    "labels-args",
+    "port-env",
+];
+const OF_DAEMON_SETS: [&str; 12] = [
+    "deleted-args",
+    "deleted-leave-env",
+    "removed-env",
+    "advised-list",
+    "container",
+    "knob-flags-to-env",
+    "knob-env-to-preset",
+    "grace-dropped",
+    "selector-list",
+    "workloads-env",
+    "labels-leave",
+    "port-command",
+];
 
 fn deleted() -> Vec<Case> {
     let gone = |name, server, knob, after| Case {
@@ -72,6 +131,10 @@ fn deleted() -> Vec<Case> {
             switch(),
             After::Restored,
         ),
+        gone("deleted-list", args(), list(), After::Restored),
+        gone("deleted-list-merged", merged(), list(), After::Restored),
+        gone("deleted-list-apart", apart(), list(), After::Restored),
+        gone("deleted-leave-list", merged(), leave(list()), After::Left),
         gone("deleted-leave-env", json!({}), leave(env()), After::Left),
         gone("deleted-leave-args", args(), leave(flags()), After::Left),
     ]
@@ -93,6 +156,7 @@ fn no_longer_asked() -> Vec<Case> {
         removed("removed-env", json!({}), env(), After::Restored),
         removed("removed-args", args(), separate(), After::Restored),
         removed("removed-switch", command(), switch(), After::Restored),
+        removed("removed-list", apart(), list(), After::Restored),
         removed("removed-leave", command(), leave(flags()), After::Left),
         case(
             "advised-env",
@@ -106,6 +170,14 @@ fn no_longer_asked() -> Vec<Case> {
             "advised-args",
             args(),
             flags(),
+            &advise,
+            After::Restored,
+            "NotApplied",
+        ),
+        case(
+            "advised-list",
+            merged(),
+            list(),
             &advise,
             After::Restored,
             "NotApplied",
@@ -171,6 +243,20 @@ fn asked_otherwise() -> Vec<Case> {
             json!([{"op": "add", "path": format!("{first}/args/-"), "value": "--short-connection-age"}]),
         ),
         case(
+            "knob-env-to-preset",
+            args(),
+            env(),
+            json!({"grace": null, "knob": {"env": null, "preset": "Thanos"}}),
+            json!([{"op": "add", "path": format!("{first}/args/-"), "value": "--grpc-server-max-connection-age=30s"}]),
+        ),
+        case(
+            "knob-list-to-flags",
+            merged(),
+            list(),
+            json!({"knob": {"preset": null, "flags": {"maxAge": "--max-connection-age"}}}),
+            json!([{"op": "add", "path": format!("{first}/args/-"), "value": "--max-connection-age=30s"}]),
+        ),
+        case(
             "knob-style",
             args(),
             flags(),
@@ -222,6 +308,7 @@ fn no_longer_matching() -> Vec<Case> {
     vec![
         case("selector-env", json!({}), env(), others(), After::Restored),
         case("selector-args", args(), flags(), others(), After::Restored),
+        case("selector-list", merged(), list(), others(), After::Restored),
         case(
             "selector-leave",
             args(),
@@ -286,62 +373,4 @@ fn no_longer_matching() -> Vec<Case> {
             After::Restored,
         ),
     ]
-}
-
-/// The server without pods and without lists in its container, but for these.
-fn server_with(name: &str, lists: Value) -> Value {
-    let mut server = manifests::server(name, 0);
-    if let (Some(container), Value::Object(lists)) =
-        (manifests::container(&mut server).as_object_mut(), lists)
-    {
-        container.remove("env");
-        container.extend(lists);
-    }
-    server
-}
-
-fn args() -> Value {
-    json!({"args": ["--drain=0s"]})
-}
-
-fn command() -> Value {
-    json!({"command": ["/server", "--drain=0s"]})
-}
-
-fn theirs() -> Value {
-    json!([{"name": "VERSION", "value": "theirs"}, {"name": "MAX_CONNECTION_AGE_SECONDS", "value": ""}])
-}
-
-fn env() -> Value {
-    manifests::backend_with_age("any", "30s")["spec"]["connectionAge"].take()
-}
-
-fn flags() -> Value {
-    json!({"maxAge": "30s", "knob": {"flags": {"maxAge": "--max-connection-age"}}})
-}
-
-fn separate() -> Value {
-    let mut age = flags();
-    age["knob"]["flags"]["style"] = json!("Separate");
-    age
-}
-
-fn switch() -> Value {
-    json!({"maxAge": "30s", "knob": {"switch": {"flag": "--short-connection-age", "implies": "30s"}}})
-}
-
-fn leave(age: Value) -> Value {
-    with(age, "onRemove", "Leave")
-}
-
-fn with(mut age: Value, field: &str, value: impl serde::Serialize) -> Value {
-    age[field] = json!(value);
-    age
-}
-
-fn spec(app: &str, age: Value) -> Value {
-    let mut spec = manifests::backend(app)["spec"].take();
-    spec["balance"] = json!({"mode": "Disabled"});
-    spec["connectionAge"] = age;
-    spec
 }
