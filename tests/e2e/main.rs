@@ -73,6 +73,7 @@ fn main() -> std::process::ExitCode {
         clients::TESTS,
         coexist::apply::TESTS,
         coexist::backends::TESTS,
+        coexist::before::TESTS,
         coexist::helm::TESTS,
         coexist::hpa::TESTS,
         coexist::loops::TESTS,

@@ -238,7 +238,7 @@ async fn what_is_edited_wins(world: Arc<World>) -> Result<()> {
     let backend = manifests::backend_with_age("echo", "30s");
     let scene = Scene::after(&world, "edit", &manifest, &backend).await?;
     let begun = Timestamp::now();
-    edit(&scene.bed, "s/value: 30s/value: 45s/").await?;
+    scene.bed.edit("echo", "s/value: 30s/value: 45s/").await?;
     scene
         .bed
         .reason("echo", ConnectionAgeApplied, "FieldConflict", ROLLOUT)
@@ -257,15 +257,6 @@ async fn what_is_edited_wins(world: Arc<World>) -> Result<()> {
     let theirs = json!({"name": AGE, "value": "45s"});
     add_variable(&mut expected["spec"]["containers"][0], &theirs);
     scene.ends_as(&expected).await
-}
-
-/// `kubectl edit` by a script of sed.
-async fn edit(bed: &Bed, script: &str) -> Result<()> {
-    let arguments = ["-n", bed.name(), "deployment", "echo"];
-    let editor = format!("sed -i '{script}'");
-    let said = bed.world.cluster.kubectl_edit(&editor, &arguments).await?;
-    ensure!(said.contains("edited"), "{said}");
-    Ok(())
 }
 
 fn from_config() -> Value {

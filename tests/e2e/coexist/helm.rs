@@ -30,7 +30,7 @@ async fn upgrades_by_three_way_merge_go_on(world: Arc<World>) -> Result<()> {
 /// Something else changes; the variable comes into the chart, and goes again by a rollback; each time pods are replaced only for what changed.
 async fn upgrades_go_on(world: &Arc<World>, prefix: &str, server_side: &str) -> Result<()> {
     let bed = Bed::new(world, prefix).await?;
-    let chart = Chart::new(&bed, server_side)?;
+    let chart = Chart::new(&bed, "echo", server_side)?;
     let mut manifest = manifests::server("echo", 1);
     chart.bring("install", &manifest).await?;
     bed.rolled_out("echo").await?;
@@ -80,19 +80,17 @@ async fn upgrades_go_on(world: &Arc<World>, prefix: &str, server_side: &str) -> 
 }
 
 /// A chart of one template, in a directory of its own.
-struct Chart<'a> {
+pub struct Chart<'a> {
     bed: &'a Bed,
+    release: String,
     directory: PathBuf,
     server_side: String,
 }
 
 impl<'a> Chart<'a> {
-    fn new(bed: &'a Bed, server_side: &str) -> Result<Self> {
-        let directory = bed
-            .world
-            .cluster
-            .state_dir()
-            .join(format!("chart-{}", bed.name()));
+    pub fn new(bed: &'a Bed, release: &str, server_side: &str) -> Result<Self> {
+        let directory = format!("chart-{}-{release}", bed.name());
+        let directory = bed.world.cluster.state_dir().join(directory);
         std::fs::create_dir_all(directory.join("templates"))?;
         std::fs::write(
             directory.join("Chart.yaml"),
@@ -100,16 +98,18 @@ impl<'a> Chart<'a> {
         )?;
         Ok(Self {
             bed,
+            release: release.into(),
             directory,
             server_side: format!("--server-side={server_side}"),
         })
     }
 
-    async fn bring(&self, verb: &str, manifest: &Value) -> Result<()> {
+    /// `helm install` or `helm upgrade`.
+    pub async fn bring(&self, verb: &str, manifest: &Value) -> Result<()> {
         let template = self.directory.join("templates/deployment.json");
         std::fs::write(template, manifest.to_string())?;
         let chart = self.directory.display().to_string();
-        self.helm(&[verb, "echo", &chart]).await
+        self.helm(&[verb, &self.release, &chart]).await
     }
 
     async fn helm(&self, arguments: &[&str]) -> Result<()> {

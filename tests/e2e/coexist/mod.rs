@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod backends;
+pub mod before;
 pub mod helm;
 pub mod hpa;
 pub mod loops;
@@ -10,7 +11,7 @@ pub mod undo;
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready, Stalled};
 use evenkeel::api::Server;
 use evenkeel_cluster::until;
@@ -134,6 +135,15 @@ impl Bed {
             .patch(name, &params, &Patch::Apply(manifest))
             .await
             .with_context(|| format!("server-side apply by {manager}, force: {force}"))?;
+        Ok(())
+    }
+
+    /// `kubectl edit` of a Deployment by a script of sed.
+    pub async fn edit(&self, deployment: &str, script: &str) -> Result<()> {
+        let arguments = ["-n", self.name(), "deployment", deployment];
+        let editor = format!("sed -E -i '{script}'");
+        let said = self.world.cluster.kubectl_edit(&editor, &arguments).await?;
+        ensure!(said.contains("edited"), "{said}");
         Ok(())
     }
 

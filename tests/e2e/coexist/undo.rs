@@ -19,6 +19,7 @@ tests![
     shared an_undo_holds_for_ten_minutes(200),
     shared an_undo_of_arguments_holds_too(200),
     shared what_is_unset_by_hand_stays_out_for_ten_minutes(200),
+    shared what_is_edited_out_stays_out_for_ten_minutes(200),
     shared a_loop_of_replacements_ends_in_reverted(300),
     shared a_replacement_of_what_runs_makes_it_theirs(150),
     shared an_attempt_counts_before_it_is_made(200),
@@ -98,15 +99,32 @@ async fn an_undo_of_arguments_holds_too(world: Arc<World>) -> Result<()> {
 }
 
 async fn what_is_unset_by_hand_stays_out_for_ten_minutes(world: Arc<World>) -> Result<()> {
+    stays_out_for_ten_minutes(&world, "unset", async |bed| {
+        let unset = format!("{AGE}-");
+        bed.kubectl(&["set", "env", "deployment", "echo", &unset])
+            .await
+            .map(drop)
+    })
+    .await
+}
+
+async fn what_is_edited_out_stays_out_for_ten_minutes(world: Arc<World>) -> Result<()> {
+    stays_out_for_ten_minutes(&world, "edited-out", async |bed| {
+        bed.edit("echo", "/- name: MAX_CONNECTION_AGE$/,+1d").await
+    })
+    .await
+}
+
+async fn stays_out_for_ten_minutes(
+    world: &Arc<World>,
+    prefix: &str,
+    takes_it_out: impl AsyncFnOnce(&Bed) -> Result<()>,
+) -> Result<()> {
     let manifest = manifests::server("echo", 1);
     let backend = manifests::backend_with_age("echo", "30s");
-    let scene = Scene::after(&world, "unset", &manifest, &backend).await?;
+    let scene = Scene::after(world, prefix, &manifest, &backend).await?;
     let begun = Timestamp::now();
-    let unset = format!("{AGE}-");
-    scene
-        .bed
-        .kubectl(&["set", "env", "deployment", "echo", &unset])
-        .await?;
+    takes_it_out(&scene.bed).await?;
     is_noted(&scene.bed).await?;
     scene.bed.rolled_out("echo").await?;
     scene.bed.another_pass("echo").await?;
@@ -234,7 +252,7 @@ async fn undo(bed: &Bed) -> Result<()> {
 }
 
 /// kubectl reads before it writes: where somebody wrote in between it is told so, and a person runs it again.
-async fn replace(bed: &Bed, manifest: &Value) -> Result<()> {
+pub async fn replace(bed: &Bed, manifest: &Value) -> Result<()> {
     until("nobody writes in between", SOON, async || {
         bed.kubectl_with(&["replace", "-f", "-"], &manifest.to_string())
             .await

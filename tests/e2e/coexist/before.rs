@@ -1,0 +1,182 @@
+//! What the owner does before our write, however: what is there already is theirs, and what goes makes room.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use evenkeel::api::ConditionType::ConnectionAgeApplied;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::helm::Chart;
+use super::undo::replace;
+use super::{AGE, Scene, add_variable, age_of};
+use crate::bed::{Bed, ROLLOUT, SOON};
+use crate::manifests::{self, container};
+use crate::tests;
+use crate::world::World;
+
+tests![
+    shared whoever_has_it_first_keeps_it_until_they_take_it_out(300),
+    shared a_container_that_is_renamed_first_gets_it(150),
+];
+
+/// How an owner brings a variable, and takes it out again. The Deployment is called like it.
+const WAYS: [&str; 9] = [
+    "apply",
+    "server-side-apply",
+    "forced-apply",
+    "helm-apply",
+    "helm-merge",
+    "edit",
+    "set-env",
+    "replace",
+    "undo",
+];
+
+async fn whoever_has_it_first_keeps_it_until_they_take_it_out(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "before").await?;
+    for way in WAYS {
+        bring(&bed, way).await.context(way)?;
+        bed.rolled_out(way).await?;
+        let template = bed.template(way).await?;
+        ensure!(
+            age_of(&template, "server").as_deref() == Some("45s"),
+            "{way} brought nothing"
+        );
+    }
+    let begun = Timestamp::now();
+    for way in WAYS {
+        bed.apply(&manifests::backend_with_age(way, "30s")).await?;
+    }
+    for way in WAYS {
+        bed.reason(way, ConnectionAgeApplied, "FieldConflict", SOON)
+            .await?;
+        let message = bed.message(way, ConnectionAgeApplied).await?;
+        ensure!(message.contains("MAX_CONNECTION_AGE=45s"), "{message}");
+    }
+    ensure!(
+        bed.writes_to_deployments(begun)? == 0,
+        "{:#?}",
+        bed.writes_since(begun)?
+    );
+    let mut ends = Vec::new();
+    for way in WAYS {
+        let mut template = bed.template(way).await?;
+        let env = template["spec"]["containers"][0]["env"].as_array_mut();
+        env.context("no env")?
+            .retain(|variable| variable["name"] != AGE);
+        ends.push((format!("Deployment/{way}"), template));
+        take_out(&bed, way).await.context(way)?;
+    }
+    // At once, not after the ten minutes of an undo: nothing of ours was taken out.
+    for way in WAYS {
+        bed.reason(way, ConnectionAgeApplied, "Applied", ROLLOUT)
+            .await?;
+        let template = bed.template(way).await?;
+        ensure!(
+            age_of(&template, "server").as_deref() == Some("30s"),
+            "{way}: {template:#}"
+        );
+    }
+    bed.finish_with(ends).await
+}
+
+/// While it waits, here for a Deployment that is paused.
+async fn a_container_that_is_renamed_first_gets_it(world: Arc<World>) -> Result<()> {
+    let mut manifest = manifests::server("echo", 1);
+    let scene = Scene::before(&world, "renamed-first", &manifest).await?;
+    let bed = &scene.bed;
+    bed.kubectl(&["rollout", "pause", "deployment", "echo"])
+        .await?;
+    bed.apply(&manifests::backend_with_age("echo", "30s"))
+        .await?;
+    bed.reason("echo", ConnectionAgeApplied, "Paused", SOON)
+        .await?;
+    container(&mut manifest)["name"] = json!("program");
+    bed.apply(&manifest).await?;
+    bed.kubectl(&["rollout", "resume", "deployment", "echo"])
+        .await?;
+    scene.applied().await?;
+    let template = bed.template("echo").await?;
+    ensure!(
+        age_of(&template, "program").as_deref() == Some("30s"),
+        "{template:#}"
+    );
+    let mut expected = scene.template_before();
+    expected["spec"]["containers"][0]["name"] = json!("program");
+    scene.ends_as(&expected).await
+}
+
+/// A Deployment with a variable that came that way.
+async fn bring(bed: &Bed, way: &str) -> Result<()> {
+    let (without, with) = manifests_of(way);
+    match way {
+        "server-side-apply" | "forced-apply" | "helm-apply" | "helm-merge" => {}
+        // First without it.
+        _ => bed.apply(&without).await.map(drop)?,
+    }
+    match way {
+        "helm-apply" | "helm-merge" => chart(bed, way)?.bring("install", &with).await,
+        "edit" => {
+            let script =
+                r"s/^( *)- name: POD_NAME/\1- name: MAX_CONNECTION_AGE\n\1  value: 45s\n&/";
+            bed.edit(way, script).await
+        }
+        "set-env" => set_env(bed, way, "MAX_CONNECTION_AGE=45s").await,
+        "replace" => replace(bed, &with).await,
+        "undo" => {
+            bed.apply(&with).await?;
+            bed.rolled_out(way).await?;
+            bed.apply(&without).await?;
+            bed.rolled_out(way).await?;
+            undo(bed, way).await
+        }
+        _ => apply(bed, way, &with).await,
+    }
+}
+
+/// The same way back.
+async fn take_out(bed: &Bed, way: &str) -> Result<()> {
+    let (without, _) = manifests_of(way);
+    match way {
+        "helm-apply" | "helm-merge" => chart(bed, way)?.bring("upgrade", &without).await,
+        "edit" => bed.edit(way, "/- name: MAX_CONNECTION_AGE$/,+1d").await,
+        "set-env" => set_env(bed, way, "MAX_CONNECTION_AGE-").await,
+        "replace" => replace(bed, &without).await,
+        "undo" => undo(bed, way).await,
+        _ => apply(bed, way, &without).await,
+    }
+}
+
+/// Without pods: what they would show other tests do.
+fn manifests_of(way: &str) -> (Value, Value) {
+    let without = manifests::server(way, 0);
+    let mut with = without.clone();
+    add_variable(container(&mut with), &json!({"name": AGE, "value": "45s"}));
+    (without, with)
+}
+
+fn chart<'a>(bed: &'a Bed, way: &str) -> Result<Chart<'a>> {
+    let server_side = if way == "helm-apply" { "true" } else { "false" };
+    Chart::new(bed, way, server_side)
+}
+
+async fn apply(bed: &Bed, way: &str, manifest: &Value) -> Result<()> {
+    match way {
+        "server-side-apply" => bed.server_side_apply("pipeline", false, manifest).await,
+        "forced-apply" => bed.server_side_apply("pipeline", true, manifest).await,
+        _ => bed.apply(manifest).await.map(drop),
+    }
+}
+
+async fn set_env(bed: &Bed, name: &str, variable: &str) -> Result<()> {
+    bed.kubectl(&["set", "env", "deployment", name, variable])
+        .await
+        .map(drop)
+}
+
+async fn undo(bed: &Bed, name: &str) -> Result<()> {
+    bed.kubectl(&["rollout", "undo", "deployment", name])
+        .await
+        .map(drop)
+}
