@@ -1,7 +1,8 @@
 //! Every rule, as data: what the code asks, the command line prints and docs/findings/ shows.
 
 use super::{
-    Need, Rule, Severity, age, dns, gitops, mesh, pair, pods, rollout, scale, services, watch,
+    Need, Rule, Severity, age, dns, gitops, mesh, pair, pods, ports, rollout, scale, services,
+    watch,
 };
 
 /// Every rule, by id.
@@ -68,6 +69,15 @@ pub const CATALOGUE: &[Rule] = &[
         remedy: "apiVersion: evenkeel.dev/v1alpha1\nkind: GrpcBackend\nspec:\n  services:\n    headless: {name: a-grpc-headless}   # a name that is free",
         needs: &[],
         check: pair::name_is_taken,
+    },
+    Rule {
+        id: "GB009",
+        severity: Severity::Error,
+        title: "no port of the GrpcBackend leads to the servers",
+        why: "The pair's ports lead to spec.ports[].targetPort, or to port where that is not said. Where the pods name another port grpc, or are asked by gRPC on another, nobody listens there, and every call is refused.",
+        remedy: "kind: GrpcBackend\nspec:\n  ports: [{port: 80, targetPort: 8080}]",
+        needs: &[],
+        check: ports::miss_the_servers,
     },
     Rule {
         id: "GB010",

@@ -11,6 +11,7 @@ mod gitops;
 mod mesh;
 mod pair;
 mod pods;
+mod ports;
 mod rollout;
 mod scale;
 mod seen;
@@ -18,6 +19,7 @@ mod services;
 mod watch;
 
 pub use catalogue::CATALOGUE;
+pub use ports::asks_by_grpc;
 pub use seen::{Place, Seen};
 pub use services::{is_grpc, named, says_grpc};
 
@@ -177,6 +179,8 @@ impl Answers {
 
 #[cfg(test)]
 mod age_tests;
+#[cfg(test)]
+mod ports_tests;
 #[cfg(test)]
 mod services_tests;
 #[cfg(test)]

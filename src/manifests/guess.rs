@@ -13,13 +13,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use k8s_openapi::api::core::v1::{Container, Probe, Service, ServicePort};
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
 use super::objects::{Objects, Placed};
 use crate::api::{GrpcBackend, GrpcBackendSpec, Port, ServiceOptions, ServicePolicy, Services};
-use crate::findings::{is_grpc, says_grpc};
+use crate::findings::{asks_by_grpc, is_grpc, says_grpc};
 use crate::observed::{Kind, Workload, labels, selects};
 
 /// A port by which a server is known.
@@ -302,7 +302,7 @@ fn told(workload: &Workload, services: &[&Service]) -> BTreeMap<i32, How> {
                 "container port {number} is named {}",
                 port.name.as_deref().unwrap_or_default()
             )
-        } else if probed(container, number) {
+        } else if asks_by_grpc(container).contains(&number) {
             format!("a probe asks port {number} by gRPC")
         } else if number == WELL_KNOWN {
             format!("port {number} is gRPC's usual one")
@@ -342,16 +342,6 @@ fn entry(number: i32, port: &ServicePort) -> Port {
 
 fn port_says(port: &ServicePort) -> bool {
     is_grpc(port.app_protocol.as_deref()) || says_grpc(port.name.as_deref())
-}
-
-fn probed(container: &Container, number: i32) -> bool {
-    let asks = |probe: &&Probe| probe.grpc.as_ref().is_some_and(|grpc| grpc.port == number);
-    let probes = [
-        &container.readiness_probe,
-        &container.liveness_probe,
-        &container.startup_probe,
-    ];
-    probes.into_iter().flatten().any(|probe| asks(&probe))
 }
 
 fn target(workload: &Workload, port: &ServicePort) -> Option<i32> {

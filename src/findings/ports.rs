@@ -1,0 +1,87 @@
+//! The backend's ports, against those on which its servers say that they listen.
+
+use k8s_openapi::api::core::v1::{Container, Probe};
+
+use crate::observed::{Observed, Workload};
+
+use super::{Seen, says_grpc};
+
+/// GB009: nobody listens where the pair leads.
+pub(super) fn miss_the_servers(observed: &Observed) -> Option<Seen> {
+    let ports = &observed.backend.spec.ports;
+    let targets: Vec<i32> = ports.iter().map(crate::api::Port::target).collect();
+    let (&asked, false) = (targets.first()?, observed.guessed) else {
+        return None;
+    };
+    observed.serving_workloads().find_map(|workload| {
+        let (container, number, how) = listens(workload).next()?;
+        let missed = !targets.iter().any(|target| may_serve(workload, *target));
+        missed.then(|| {
+            Seen::in_backend("spec.ports[0]", format!(
+                "spec.ports leads to port {asked} of the pods, and container {} of {workload} {how}: nobody listens where clients connect. \
+                 Set targetPort: {number}; if the server does listen on {asked}, declare that among the container's ports",
+                container.name
+            ))
+        })
+    })
+}
+
+/// The ports on which containers say that they listen for gRPC, and how.
+fn listens(workload: &Workload) -> impl Iterator<Item = (&Container, i32, String)> {
+    workload.containers().iter().flat_map(|container| {
+        let named = container.ports.iter().flatten().filter_map(move |port| {
+            let name = port.name.as_deref().filter(|name| says_grpc(Some(name)))?;
+            let number = port.container_port;
+            Some((container, number, format!("names port {number} {name}")))
+        });
+        let asked = asks_by_grpc(container).into_iter().map(move |number| {
+            let how = format!("is probed by gRPC on port {number}");
+            (container, number, how)
+        });
+        named.chain(asked)
+    })
+}
+
+/// Whether clients of a port may find a server there, as far as the manifests tell.
+fn may_serve(workload: &Workload, target: i32) -> bool {
+    let containers = workload.containers();
+    let mut declared = containers
+        .iter()
+        .flat_map(|own| own.ports.iter().flatten())
+        .filter(|port| port.container_port == target);
+    // Ports need not be declared: one container that says nothing of any may listen anywhere.
+    let silent = |own: &Container| {
+        own.ports.as_ref().is_none_or(Vec::is_empty) && asks_by_grpc(own).is_empty()
+    };
+    listens(workload).any(|(_, number, _)| number == target)
+        || declared.any(|port| !port.name.as_deref().is_some_and(says_other))
+        || containers.len() > 1 && containers.iter().any(silent)
+}
+
+/// Whether a port's name says that it is for something else than gRPC.
+fn says_other(name: &str) -> bool {
+    const OTHERS: [&str; 9] = [
+        "http",
+        "https",
+        "web",
+        "rest",
+        "metrics",
+        "prometheus",
+        "health",
+        "debug",
+        "pprof",
+    ];
+    let mut words = name.split('-');
+    words.any(|word| OTHERS.contains(&word.to_ascii_lowercase().as_str()))
+}
+
+/// The ports that a container's probes ask by gRPC.
+pub fn asks_by_grpc(container: &Container) -> Vec<i32> {
+    let probes = [
+        &container.readiness_probe,
+        &container.liveness_probe,
+        &container.startup_probe,
+    ];
+    let port = |probe: &Probe| Some(probe.grpc.as_ref()?.port);
+    probes.into_iter().flatten().filter_map(port).collect()
+}

@@ -1,0 +1,87 @@
+use serde_json::{Value, json};
+
+use super::tests::{age, deployment, ids, observed};
+
+/// A backend with these ports before pods of these containers.
+fn found(ports: &Value, containers: &Value) -> bool {
+    let mut spec = age("5m");
+    spec["ports"] = ports.clone();
+    let mut workload = deployment(3, true);
+    workload["spec"]["template"]["spec"]["containers"] = containers.clone();
+    ids(&observed(&spec, &workload)).contains(&"GB009".to_owned())
+}
+
+#[test]
+fn ports_that_lead_nowhere() {
+    let named = |name: &str, number: i32| json!({"name": name, "containerPort": number});
+    let server = |ports: Value| json!({"name": "server", "ports": ports});
+    let probed = |ports: Value| json!({"name": "server", "ports": ports, "readinessProbe": {"grpc": {"port": 8080}}});
+    let one = |container: Value| json!([container]);
+    for (containers, target, expected) in [
+        (one(server(json!([named("grpc", 8080)]))), 80, true),
+        (one(server(json!([named("grpc", 8080)]))), 8080, false),
+        // By the probe alone, and where the port is declared without a name.
+        (one(probed(json!([]))), 80, true),
+        (one(probed(json!([]))), 8080, false),
+        (one(probed(json!([{"containerPort": 9000}]))), 9000, false),
+        (one(probed(json!([{"containerPort": 8080}]))), 9000, true),
+        // Nothing says which port is for gRPC.
+        (one(server(json!([named("main", 8080)]))), 80, false),
+        (one(server(json!([]))), 80, false),
+        // Another port that is declared may serve too, unless its name says for what it is.
+        (
+            one(server(json!([named("grpc", 8080), named("main", 9000)]))),
+            9000,
+            false,
+        ),
+        (
+            one(server(json!([named("grpc", 8080), named("http", 80)]))),
+            80,
+            true,
+        ),
+        (
+            one(server(json!([named("grpc", 8080), named("http2", 80)]))),
+            80,
+            false,
+        ),
+        (
+            one(server(json!([
+                named("grpc", 8080),
+                named("http-metrics", 80)
+            ]))),
+            80,
+            true,
+        ),
+        // A collector beside a server that declares nothing says nothing of the server.
+        (
+            json!([server(json!([])), {"name": "otel", "ports": [named("otlp-grpc", 4317)]}]),
+            80,
+            false,
+        ),
+        (
+            json!([server(json!([named("main", 9000)])), {"name": "otel", "ports": [named("otlp-grpc", 4317)]}]),
+            80,
+            true,
+        ),
+        (
+            json!([server(json!([named("main", 9000)])), {"name": "otel", "ports": [named("otlp-grpc", 4317)]}]),
+            9000,
+            false,
+        ),
+    ] {
+        let ports = json!([{"port": target}]);
+        assert_eq!(
+            found(&ports, &containers),
+            expected,
+            "{target} {containers}"
+        );
+        let by_target = json!([{"port": 443, "targetPort": target}]);
+        assert_eq!(
+            found(&by_target, &containers),
+            expected,
+            "{target} {containers}"
+        );
+    }
+    let two = json!([{"name": "a", "port": 80}, {"name": "grpc", "port": 8080}]);
+    assert!(!found(&two, &one(server(json!([named("grpc", 8080)])))));
+}
