@@ -54,8 +54,8 @@ pub const RUST: Example = Example {
 /// @grpc/grpc-js.
 pub const NODE: Example = Example {
     name: "node",
-    server: &["/usr/bin/node", "/app/examples/node/server.js"],
-    client: &["/usr/bin/node", "/app/examples/node/client.js"],
+    server: &["/usr/bin/node", "/app/server.js"],
+    client: &["/usr/bin/node", "/app/client.js"],
     packages: &["nodejs"],
     tools: &[Package {
         name: "npm",
@@ -108,13 +108,11 @@ impl Example {
     /// Builds what is missing, and returns the image's archive.
     pub fn build(&self) -> Result<PathBuf> {
         let directory = source_dir().join("../../examples").join(self.name);
-        let proto = source_dir().join("workloads/proto/echo.proto");
         let sources = sources(&directory)?;
         let mut key = Key::new()
             .text(&self.image())
             .text(&self.packages.join(" "))
-            .text(include_str!("examples.rs"))
-            .file(&proto)?;
+            .text(include_str!("examples.rs"));
         for path in &sources {
             key = key
                 .text(&path.display().to_string())
@@ -124,18 +122,16 @@ impl Example {
             eprintln!("building examples/{}", self.name);
             let begun = Instant::now();
             install(self.tools)?;
-            // The same places as in the repository, since builds read the proto file.
-            let copy = built.join("work/examples").join(self.name);
+            // Alone, as whoever copies it has it.
+            let copy = built.join("work");
             for path in &sources {
                 copy_to(&directory.join(path), &copy.join(path))?;
             }
-            let proto_copy = built.join("work/tests/cluster/workloads/proto/echo.proto");
-            copy_to(&proto, &proto_copy)?;
             let root = built.join("root");
             self.base(&root)?;
             (self.assemble)(&copy, &root)?;
             images::tree(&self.image(), &root, self.server, &built.join("image.tar"))?;
-            fs::remove_dir_all(built.join("work"))?;
+            fs::remove_dir_all(&copy)?;
             fs::remove_dir_all(&root).context("remove the build's leftovers")?;
             eprintln!("  took {} s", begun.elapsed().as_secs());
             Ok(())
@@ -232,17 +228,13 @@ fn rust(source: &Path, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// As in the repository, since the programs read the .proto file when they start.
 fn node(source: &Path, root: &Path) -> Result<()> {
     let app = root.join("app");
-    let programs = app.join("examples/node");
-    fs::create_dir_all(&programs)?;
-    copy_all(source, &programs)?;
-    let proto = "tests/cluster/workloads/proto/echo.proto";
-    copy_to(&source.join("../..").join(proto), &app.join(proto))?;
+    fs::create_dir(&app)?;
+    copy_all(source, &app)?;
     let mut npm = Command::new("npm");
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-        .current_dir(&programs);
+        .current_dir(&app);
     cache::run(&mut npm)
 }
 
@@ -279,4 +271,31 @@ fn python_version(root: &Path) -> Result<String> {
         .strip_prefix("python")
         .context("python3 names no version")?;
     Ok(version.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_directory_stands_alone() -> Result<()> {
+        let contract = fs::read(source_dir().join("workloads/proto/echo.proto"))?;
+        for example in ALL {
+            let directory = source_dir().join("../../examples").join(example.name);
+            let mut copies = 0;
+            for path in sources(&directory)? {
+                let content = fs::read(directory.join(&path))?;
+                if path.ends_with("echo.proto") {
+                    copies += 1;
+                    let same = content == contract;
+                    ensure!(same, "{}: {} is another", example.name, path.display());
+                }
+                let page = path.extension().is_some_and(|extension| extension == "md");
+                let outside = String::from_utf8_lossy(&content).contains("../..");
+                ensure!(page || !outside, "{}: {}", example.name, path.display());
+            }
+            ensure!(copies == 1, "{}: {copies} of echo.proto", example.name);
+        }
+        Ok(())
+    }
 }
