@@ -82,11 +82,12 @@ impl Client {
         Self::run(bed, name, program, target, account, further).await
     }
 
-    /// Starts the client of an example and waits for its process.
+    /// Starts the client of an example under a ServiceAccount and waits for its process.
     pub async fn example(
         bed: &Bed,
         example: Example,
         target: &str,
+        account: &str,
         further: &[&str],
     ) -> Result<Self> {
         let program = json!({
@@ -95,7 +96,7 @@ impl Client {
             "resources": {"requests": {"cpu": "50m"}},
         });
         let name = format!("client-{}", example.name);
-        Self::run(bed, &name, program, target, "default", further).await
+        Self::run(bed, &name, program, target, account, further).await
     }
 
     /// `program` is what its container has of image, command and resources.

@@ -61,7 +61,7 @@ async fn servers_are_judged_and_end_connections(world: Arc<World>) -> Result<()>
     Ok(())
 }
 
-/// The client of every language, all beside each other, while pods of the Go server come and go.
+/// The client of every language, all beside each other, while pods of the workloads' server come and go.
 async fn clients_find_new_pods_and_survive_a_rollout(world: Arc<World>) -> Result<()> {
     world.prepare().await?;
     let bed = bed(&world, "clients").await?;
@@ -74,9 +74,8 @@ async fn clients_find_new_pods_and_survive_a_rollout(world: Arc<World>) -> Resul
         .await?;
     left(&bed, 2).await?;
     let target = target(&bed, "echo").await?;
-    let mut clients =
-        try_join_all(ALL.map(|example| Client::example(&bed, example, &target, &PATIENT))).await?;
-    clients.push(Client::launch(&bed, "client-go", &target, "default", &PATIENT).await?);
+    let started = ALL.map(|example| Client::example(&bed, example, &target, "default", &PATIENT));
+    let clients = try_join_all(started).await?;
     for client in &clients {
         // Five libraries start at once, one of them with a machine of its own.
         until("its first reply", ROLLOUT * 2, async || {
@@ -220,7 +219,7 @@ async fn shows_open_metrics(bed: &Bed, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The Go client, since it sees the frames that end a connection.
+/// The workloads' client, since it sees the frames that end a connection.
 async fn observer(bed: &Bed, client: &str, server: &str, flags: &[&str]) -> Result<Client> {
     bed.client(client, &target(bed, server).await?, flags).await
 }
@@ -255,19 +254,19 @@ async fn cycles(bed: &Bed, example: Example) -> Result<()> {
 
 /// `spec.connectionAge` with the variables that the example's README names.
 fn age(example: Example) -> Value {
-    let unit = match example.name {
-        "rust" | "java" => "Seconds",
-        _ => "Milliseconds",
+    let (format, suffix) = match example.name {
+        "go" => ("GoDuration", ""),
+        "rust" | "java" => ("Seconds", "_SECONDS"),
+        _ => ("Milliseconds", "_MILLISECONDS"),
     };
-    let suffix = unit.to_uppercase();
     let mut age = json!({"maxAge": "10s", "knob": {"env": {
-        "maxAge": format!("MAX_CONNECTION_AGE_{suffix}"),
-        "format": unit,
+        "maxAge": format!("MAX_CONNECTION_AGE{suffix}"),
+        "format": format,
     }}});
     // With a grace, tonic sends no GOAWAY at all.
     if example.name != "rust" {
         age["grace"] = "5s".into();
-        age["knob"]["env"]["grace"] = format!("MAX_CONNECTION_AGE_GRACE_{suffix}").into();
+        age["knob"]["env"]["grace"] = format!("MAX_CONNECTION_AGE_GRACE{suffix}").into();
     }
     age
 }

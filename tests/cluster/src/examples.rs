@@ -29,6 +29,15 @@ pub struct Example {
     assemble: fn(&Path, &Path) -> Result<()>,
 }
 
+/// grpc-go, and kuberesolver.
+pub const GO: Example = Example {
+    name: "go",
+    server: &["/app/server"],
+    client: &["/app/client"],
+    packages: &[],
+    tools: &[],
+    assemble: go,
+};
 /// grpcio, with asyncio.
 pub const PYTHON: Example = Example {
     name: "python",
@@ -85,7 +94,7 @@ pub const JAVA: Example = Example {
     assemble: java,
 };
 /// All of them.
-pub const ALL: [Example; 4] = [PYTHON, RUST, NODE, JAVA];
+pub const ALL: [Example; 5] = [GO, PYTHON, RUST, NODE, JAVA];
 
 const JAVA_SERVER: [&str; 6] = java_command("dev.evenkeel.examples.Server");
 const JAVA_CLIENT: [&str; 6] = java_command("dev.evenkeel.examples.Client");
@@ -182,6 +191,25 @@ fn copy_all(from: &Path, to: &Path) -> Result<()> {
     cache::run(Command::new("cp").arg("-a").arg(from.join(".")).arg(to))
 }
 
+/// Static programs need nothing else in the image.
+fn go(source: &Path, root: &Path) -> Result<()> {
+    let app = root.join("app");
+    let mut build = Command::new("go");
+    build
+        .args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"])
+        .args(["-ldflags=-s -w", "-o"])
+        .arg(format!("{}/", app.display()))
+        .args(["./server", "./client"])
+        .current_dir(source)
+        .envs([
+            ("CGO_ENABLED", "0"),
+            ("GOWORK", "off"),
+            ("GOTOOLCHAIN", "local"),
+            ("GOFLAGS", ""),
+        ]);
+    cache::run(&mut build)
+}
+
 /// Libraries beside the programs, which is where Python looks first.
 fn python(source: &Path, root: &Path) -> Result<()> {
     let app = root.join("app");
@@ -208,7 +236,7 @@ fn python(source: &Path, root: &Path) -> Result<()> {
     cache::run(&mut try_out)
 }
 
-/// Static programs need nothing else in the image.
+/// Static programs, as in Go.
 fn rust(source: &Path, root: &Path) -> Result<()> {
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     // Kept, since most of it are dependencies, which a change of ours leaves as they are.

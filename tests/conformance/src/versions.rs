@@ -9,13 +9,13 @@ use anyhow::{Context as _, Result};
 const PINS: [(&str, &str, &str, &str); 7] = [
     (
         "grpc-go",
-        "tests/cluster/workloads/go.mod",
+        "examples/go/go.mod",
         "google.golang.org/grpc v",
         "\n",
     ),
     (
         "kuberesolver",
-        "tests/cluster/workloads/go.mod",
+        "examples/go/go.mod",
         "github.com/sercand/kuberesolver/v6 v",
         "\n",
     ),
@@ -66,8 +66,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_server_and_the_client_in_go_are_of_one_version() {
+        let pin = |file: &str| {
+            let text = std::fs::read_to_string(root().join(file)).unwrap();
+            let found = text
+                .lines()
+                .map(str::trim)
+                .find(|line| line.starts_with(PINS[0].2));
+            found.unwrap().to_owned()
+        };
+        assert_eq!(pin("tests/cluster/workloads/go.mod"), pin(PINS[0].1));
+    }
+
+    fn root() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    #[test]
     fn every_pin_is_found() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = root();
         let versions = read(&root).unwrap();
         assert_eq!(versions.len(), PINS.len());
         for (name, version) in versions {

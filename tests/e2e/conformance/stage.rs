@@ -216,10 +216,8 @@ impl Actor {
             _ => "default",
         };
         let example = ALL.into_iter().find(|example| example.name == client.id);
-        let load = match example {
-            Some(example) => Client::example(bed, example, target, flags).await?,
-            None => Client::launch(bed, "client-go", target, account, flags).await?,
-        };
+        let example = example.with_context(|| format!("no example in {}", client.id))?;
+        let load = Client::example(bed, example, target, account, flags).await?;
         // All start at once, one of them with a machine of its own.
         until("its first reply", ROLLOUT * 3, async || {
             load.serves().await.map(Some)

@@ -41,6 +41,7 @@ enum Phase {
 
 /// Where the Go programs are that the tests run against.
 const GO_WORKLOADS: &str = "tests/cluster/workloads";
+const GO_EXAMPLE: &str = "examples/go";
 
 /// Runs the phases one after the other, all of them even if one fails.
 pub fn run(root: &Path, options: &Options) -> ExitCode {
@@ -154,7 +155,7 @@ fn lint(root: &Path) -> Result<Tally> {
     check(
         "gofmt",
         Command::new("gofmt")
-            .args(["-l", "tests/cluster"])
+            .args(["-l", "tests/cluster", GO_EXAMPLE])
             .current_dir(root),
         true,
     )?;
@@ -236,10 +237,10 @@ fn go_command(module: &Path) -> Command {
     command
 }
 
-/// The modules of the workloads. The cluster's components are other people's code, and are built, not tested.
+/// The modules of the workloads and of the example. The cluster's components are other people's code, and are built, not tested.
 fn go_modules(root: &Path) -> Result<Vec<PathBuf>> {
     let workloads = root.join(GO_WORKLOADS);
-    let mut modules: Vec<PathBuf> = [workloads.clone()]
+    let mut modules: Vec<PathBuf> = [workloads.clone(), root.join(GO_EXAMPLE)]
         .into_iter()
         .chain(
             std::fs::read_dir(&workloads)
