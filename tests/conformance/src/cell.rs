@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Event, Mode};
 
 /// Where the files are, in the repository.
-const CELLS: &str = "tests/conformance/cells";
+pub(crate) const CELLS: &str = "tests/conformance/cells";
 
 /// A mode and an event, with what each client saw.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -1,15 +1,15 @@
 //! What gRPC clients of each language do when pods come and go, measured on a real cluster and kept.
 //!
 //! `plan` is the matrix of modes and events, `measure` makes figures of what was watched, `cell` keeps them as JSON, and
-//! `page` (with `figures`, `promises` and `recipe`) makes docs/clients.md of them. The cluster, its clients and its faults
-//! are in tests/e2e/conformance.
+//! `page` (with `figures`, `promises` and `recipe`) makes docs/clients.md of them. `promises` also says
+//! which were broken. The cluster, its clients and its faults are in tests/e2e/conformance.
 
 pub mod cell;
 mod figures;
 pub mod measure;
 pub mod page;
 pub mod plan;
-mod promises;
+pub mod promises;
 mod recipe;
 pub mod versions;
 

@@ -2,9 +2,54 @@
 
 use std::fmt::Write as _;
 
+use crate::cell::{Run, Seen};
 use crate::figures::{median, seconds};
 use crate::page::Measured;
 use crate::plan::{Action, CLIENTS, Client, MODES, Mode};
+
+/// A run that broke a promise, and why that may be.
+struct Excuse {
+    /// Of its mode and its event.
+    cell: &'static str,
+    /// When the run began.
+    at: &'static str,
+    client: &'static str,
+    reason: &'static str,
+}
+
+/// What a test finds broken in the cells and not here fails it: give the reason, or mend what was wrong and measure anew.
+const EXCUSES: [Excuse; 0] = [];
+
+/// What this run saw and should not have: new pods found later than is promised to this kind of client, and calls that
+/// failed in spite of the recipe.
+pub fn broken(mode: &Mode, run: &Run) -> Vec<String> {
+    let seen = |client: Client| Some((client, run.clients.get(client.id)?));
+    let broken =
+        |(client, seen)| broken_to(mode, client, seen).map(|what| format!("{}: {what}", client.id));
+    CLIENTS
+        .into_iter()
+        .filter_map(seen)
+        .filter_map(broken)
+        .collect()
+}
+
+fn broken_to(mode: &Mode, client: Client, seen: &Seen) -> Option<String> {
+    let lost = seen.failures();
+    if mode.recipe && lost > 0 {
+        return Some(format!(
+            "{lost} calls failed in spite of the recipe: {:?}",
+            seen.failed
+        ));
+    }
+    let promise = mode.promise(client)?;
+    let late = |took: &Option<f64>| took.is_none_or(|took| took > promise.as_secs_f64());
+    seen.first_reply.iter().any(late).then(|| {
+        format!(
+            "first replies after {:?} s, {promise:?} are promised",
+            seen.first_reply
+        )
+    })
+}
 
 const HEAD: &str = "## Promised and seen\n\n\
     The [promise](discovery.md) is a bound for the worst case. With three pods or more, whose connections end one after the other,\n\
@@ -19,6 +64,25 @@ pub(crate) fn section(all: &[Measured]) -> String {
         for client in CLIENTS {
             text += &row(all, mode, client).unwrap_or_default();
         }
+    }
+    text + "\n" + &excuses()
+}
+
+/// The runs of which a promise does not speak.
+fn excuses() -> String {
+    let mut text = String::new();
+    for excuse in &EXCUSES {
+        let Excuse {
+            cell,
+            at,
+            client,
+            reason,
+        } = excuse;
+        let _ = writeln!(text, "* Not kept in {cell}, {at}, by {client}: {reason}.");
+    }
+    if text.is_empty() {
+        return "No run that was measured broke a promise or, by the recipe, lost a call.\n\n"
+            .into();
     }
     text + "\n"
 }
@@ -57,4 +121,97 @@ fn took(all: &[Measured], mode: &Mode, client: Client, pods: u32) -> Vec<f64> {
         .flat_map(|seen| &seen.first_reply)
         .map(|time| time.unwrap_or(f64::INFINITY))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::cell;
+    use crate::plan::{Event, cells};
+
+    fn root() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    fn name(mode: &Mode, event: &Event) -> String {
+        format!("{}.{}", mode.id, event.id)
+    }
+
+    #[test]
+    fn what_was_measured_keeps_every_promise() {
+        let mut used = 0;
+        for (mode, event) in cells() {
+            let Some(cell) = cell::read(&root(), mode, event).unwrap() else {
+                continue;
+            };
+            let name = name(mode, event);
+            assert_eq!(format!("{}.{}", cell.mode, cell.event), name);
+            for run in &cell.runs {
+                let at = run.at.to_string();
+                let excused = |what: &String| {
+                    EXCUSES.iter().any(|excuse| {
+                        (excuse.cell, excuse.at) == (&*name, &*at)
+                            && what.starts_with(&format!("{}: ", excuse.client))
+                    })
+                };
+                let (known, new): (Vec<_>, Vec<_>) =
+                    broken(mode, run).into_iter().partition(excused);
+                assert!(new.is_empty(), "{name}, {at}: {new:?}");
+                used += known.len();
+            }
+        }
+        assert_eq!(used, EXCUSES.len(), "an excuse for what is not there");
+    }
+
+    #[test]
+    fn every_file_is_a_cell_of_the_matrix() {
+        let known: Vec<String> = cells()
+            .map(|(mode, event)| name(mode, event) + ".json")
+            .collect();
+        for entry in std::fs::read_dir(root().join(cell::CELLS)).unwrap() {
+            let file = entry.unwrap().file_name().into_string().unwrap();
+            assert!(known.contains(&file), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_broken_promise_is_told() {
+        let run = |first_reply, failed| Run {
+            at: jiff::Timestamp::UNIX_EPOCH,
+            took: 60.0,
+            watched: 60.0,
+            rate: 50.0,
+            load: None,
+            dns_per_minute: None,
+            clients: BTreeMap::from([(
+                "go".to_owned(),
+                Seen {
+                    failed,
+                    first_reply,
+                    ..Seen::default()
+                },
+            )]),
+        };
+        let mode = |id: &str| MODES.iter().find(|mode| mode.id == id).unwrap();
+        let lost = || BTreeMap::from([("UNAVAILABLE".to_owned(), 1)]);
+        let told = |id: &str, run: &Run| !broken(mode(id), run).is_empty();
+        assert!(!told("headless-30s", &run(vec![Some(93.0)], lost())));
+        assert!(told(
+            "headless-30s",
+            &run(vec![Some(1.0), Some(93.1)], BTreeMap::new())
+        ));
+        assert!(told("headless-30s", &run(vec![None], BTreeMap::new())));
+        assert!(
+            !told("headless", &run(vec![None], BTreeMap::new())),
+            "nothing is promised"
+        );
+        assert!(told("recipe-headless-30s", &run(vec![], lost())));
+        assert!(!told(
+            "recipe-headless-30s",
+            &run(vec![Some(1.0)], BTreeMap::new())
+        ));
+    }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel_cluster::examples::ALL;
-use evenkeel_conformance::{CLIENTS, Event, Mode, Run, Seen, cell, cells, versions};
+use evenkeel_conformance::{Event, Mode, Run, Seen, cell, cells, promises, versions};
 use futures::{StreamExt as _, stream};
 
 use crate::runner::unless_interrupted;
@@ -183,7 +183,8 @@ async fn cell_of(world: &Arc<World>, cell: &Missing, alone: bool) -> Result<()> 
         }
         // Kept also where it breaks a promise: it is what was seen.
         cell::add(root(), mode, event, pinned()?, run.clone())?;
-        keeps_promises(mode, &run)?;
+        let broken = promises::broken(mode, &run);
+        ensure!(broken.is_empty(), "{}", broken.join("; "));
     }
     Ok(())
 }
@@ -199,35 +200,6 @@ fn pinned() -> Result<BTreeMap<String, String>> {
     let kubernetes = evenkeel_cluster::KUBERNETES_VERSION.trim_start_matches('v');
     versions.insert("Kubernetes".into(), kubernetes.into());
     Ok(versions)
-}
-
-/// Fails where a client found a new pod later than is promised to its kind, or lost a call in spite of the recipe.
-fn keeps_promises(mode: &Mode, run: &Run) -> Result<()> {
-    for client in CLIENTS {
-        let Some(seen) = run.clients.get(client.id) else {
-            continue;
-        };
-        if let Some(promise) = mode.promise(client) {
-            let late = seen
-                .first_reply
-                .iter()
-                .find(|took| took.is_none_or(|took| took > promise.as_secs_f64()));
-            ensure!(
-                late.is_none(),
-                "{}: first replies after {:?} s, {promise:?} are promised",
-                client.id,
-                seen.first_reply
-            );
-        }
-        let lost = seen.failures();
-        ensure!(
-            !mode.recipe || lost == 0,
-            "{}: {lost} calls failed in spite of the recipe: {:?}",
-            client.id,
-            seen.failed
-        );
-    }
-    Ok(())
 }
 
 /// What is left to do, and about how long it takes: a run is expected to take what others of its event took.
