@@ -20,6 +20,7 @@ mod watch;
 
 pub use catalogue::CATALOGUE;
 pub use ports::asks_by_grpc;
+pub use rollout::{PRE_STOP, STOP};
 pub use seen::{Place, Seen};
 pub use services::{is_grpc, named, says_grpc};
 

@@ -11,14 +11,18 @@ use super::Seen;
 
 /// Until every node has heard that a pod is going.
 const PROPAGATION: Duration = Duration::from_secs(5);
-/// A graceful stop takes some time after the hook; not less than this.
+/// How long a preStop hook should sleep: until then somebody may call the pod.
+pub const PRE_STOP: Duration = DNS_TTL.saturating_add(PROPAGATION);
+/// What a graceful stop should have after the hook.
+pub const STOP: Duration = Duration::from_secs(30);
+/// It takes some time; not less than this.
 const DRAIN: i64 = 5;
 /// As Kubernetes has it where nothing is said.
 const DEFAULT_TERMINATION: i64 = 30;
 
 /// GB030: clients that look names up by their own clock keep the address of a pod that is gone until the answer expires.
 pub(super) fn pre_stop_is_short(observed: &Observed) -> Option<Seen> {
-    let wanted = (DNS_TTL + PROPAGATION).as_secs();
+    let wanted = PRE_STOP.as_secs();
     servers(observed).find_map(|(workload, _)| {
         let container = observed.server(workload)?;
         let seen = match pre_stop(container) {
@@ -30,7 +34,7 @@ pub(super) fn pre_stop_is_short(observed: &Observed) -> Option<Seen> {
             "container {} of {workload} {seen}: clients that look names up by their own clock (Envoy STRICT_DNS, ginepro) call a pod that is gone for up to {wanted} s. \
              Add lifecycle: {{preStop: {{sleep: {{seconds: {wanted}}}}}}} and terminationGracePeriodSeconds: {}, unless all clients balance by gRPC itself, which a graceful stop tells",
             container.name,
-            wanted + 30,
+            wanted + STOP.as_secs(),
         )))
     })
 }
@@ -42,12 +46,13 @@ pub(super) fn termination_is_short(observed: &Observed) -> Option<Seen> {
         let Hook::Sleeps(sleep) = pre_stop(container) else {
             return None;
         };
+        let stop = i64::try_from(STOP.as_secs()).ok()?;
         let period = pod.termination_grace_period_seconds.unwrap_or(DEFAULT_TERMINATION);
         (period < sleep.saturating_add(DRAIN)).then(|| {
             Seen::in_workload(workload, "spec.template.spec.terminationGracePeriodSeconds", format!(
                 "{workload} gives its pods {period} s to end, of which the preStop hook of container {} sleeps {sleep}: running requests are cut off. Set terminationGracePeriodSeconds to {} or more",
                 container.name,
-                sleep.saturating_add(30),
+                sleep.saturating_add(stop),
             ))
         })
     })

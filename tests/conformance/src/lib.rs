@@ -10,7 +10,7 @@ pub mod measure;
 pub mod page;
 pub mod plan;
 pub mod promises;
-mod recipe;
+pub mod recipe;
 pub mod versions;
 
 pub use cell::{Cell, Run, Seen};

@@ -83,7 +83,7 @@ const fn mode(id: &'static str, title: &'static str, via: Via, age: Option<u64>)
 }
 
 /// All ways, the most telling first.
-pub const MODES: [Mode; 10] = [
+pub const MODES: [Mode; 12] = [
     mode(
         "headless-30s",
         "headless Service, age 30 s",
@@ -125,6 +125,24 @@ pub const MODES: [Mode; 10] = [
     ),
     mode("envoy", "through Envoy, no age", Via::Proxy("envoy"), None),
     mode("nginx", "through nginx, no age", Via::Proxy("nginx"), None),
+    Mode {
+        recipe: true,
+        ..mode(
+            "recipe-envoy",
+            "through Envoy, by the recipe",
+            Via::Proxy("envoy"),
+            None,
+        )
+    },
+    Mode {
+        recipe: true,
+        ..mode(
+            "recipe-nginx",
+            "through nginx, by the recipe",
+            Via::Proxy("nginx"),
+            None,
+        )
+    },
 ];
 
 /// What happens to the pods.
@@ -308,7 +326,7 @@ mod tests {
 
     #[test]
     fn the_matrix_is_whole() {
-        assert_eq!(cells().count(), 8 * 10 + 2 * 2);
+        assert_eq!(cells().count(), 8 * 10 + 4 * 2);
         let first = cells().next().unwrap();
         assert_eq!((first.0.id, first.1.id), ("headless-30s", "scale-up-2-4"));
     }

@@ -10,6 +10,7 @@ use evenkeel::api::ConditionType::{ConnectionAgeApplied, EndpointWatchReady, Ser
 use evenkeel_cluster::examples::ALL;
 use evenkeel_cluster::until;
 use evenkeel_conformance::measure::hundredths;
+use evenkeel_conformance::recipe::Recipe;
 use evenkeel_conformance::{Action, Event, Mode, Run, Seen, Via};
 use futures::future::try_join_all;
 use jiff::Timestamp;
@@ -25,7 +26,7 @@ use crate::manifests;
 use crate::proxies;
 use crate::world::World;
 
-/// Calls a second of each client, and of all together where the recipe is tried.
+/// Calls a second of each client, and where the recipe is tried.
 const RATE: f64 = 50.0;
 const RECIPE_RATE: f64 = 200.0;
 /// Channels of a client that is idle, used in turn, so that there are enough calls.
@@ -72,8 +73,7 @@ impl Stage {
         }
         settled(&bed, usize::try_from(event.pods)?).await?;
         let target = target(&bed, mode).await?;
-        let clients = mode.clients().count();
-        let rate = rate(mode, event, clients);
+        let rate = rate(mode, event);
         let flags = flags(mode, event, rate);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let started = mode.clients().map(|client| {
@@ -233,16 +233,11 @@ impl Actor {
     }
 }
 
-/// The usual one: it serves on for 5 s at SIGTERM. The recipe is what the findings GB030 to GB032 ask for.
+/// The usual one: it serves on for 5 s at SIGTERM.
 fn server(mode: &Mode, event: &Event) -> Value {
     let mut server = manifests::server("echo", event.pods);
     if mode.recipe {
-        let spec = &mut server["spec"];
-        spec["minReadySeconds"] = json!(60_u32.div_ceil(event.pods));
-        spec["strategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
-        spec["template"]["spec"]["terminationGracePeriodSeconds"] = json!(65);
-        manifests::container(&mut server)["lifecycle"] =
-            json!({"preStop": {"sleep": {"seconds": 35}}});
+        Recipe::of(event.pods).set(&mut server);
     }
     server
 }
@@ -285,11 +280,11 @@ async fn proxy(bed: &Bed, name: &str) -> Result<String> {
     Ok(target.replace("passthrough:///", "dns:///"))
 }
 
-fn rate(mode: &Mode, event: &Event, clients: usize) -> f64 {
+fn rate(mode: &Mode, event: &Event) -> f64 {
     if event.action == Action::Idle {
         f64::from(IDLE_CHANNELS) / between_calls(mode).as_secs_f64()
     } else if mode.recipe {
-        RECIPE_RATE / count(clients as u64)
+        RECIPE_RATE
     } else {
         RATE
     }
