@@ -1,10 +1,11 @@
 //! What gRPC clients of each language do when pods come and go, measured on a real cluster and kept.
 //!
 //! `plan` is the matrix of modes and events, `measure` makes figures of what was watched, `cell` keeps them as JSON, and
-//! `page` (with `figures`, `promises` and `recipe`) makes docs/clients.md of them. `promises` also says
+//! `page` (with `figures`, `promises`, `recipe` and `earlier`) makes docs/clients.md of them. `promises` also says
 //! which were broken. The cluster, its clients and its faults are in tests/e2e/conformance.
 
 pub mod cell;
+mod earlier;
 mod figures;
 pub mod measure;
 pub mod page;
