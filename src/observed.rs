@@ -33,6 +33,8 @@ pub struct Observed {
     pub role: Option<Role>,
     /// What stands under the name of the RoleBinding, whoever made it.
     pub role_binding: Option<RoleBinding>,
+    /// Where clients watch endpoints: how many EndpointSlices one of the two Services has, the larger number; none: not known.
+    pub endpoint_slices: Option<usize>,
     /// Workloads of the namespace that match the selector, or that carry a record of this backend. Sorted by name, then kind.
     pub workloads: Vec<Workload>,
     /// How many more match the selector, which are too many to look at.

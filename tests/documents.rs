@@ -77,7 +77,7 @@ fn tests_in(directory: &Path, module: &str) -> BTreeSet<String> {
         let text = fs::read_to_string(&path).unwrap();
         let listed = text.lines().filter_map(|line| {
             let line = line.trim().trim_start_matches("tests![");
-            let kinds = ["shared ", "alone ", "installs "];
+            let kinds = ["shared ", "alone ", "installs ", "small_slices "];
             let rest = kinds.iter().find_map(|kind| line.strip_prefix(kind))?;
             Some(format!("{module}{name}::{}", rest.split_once('(')?.0))
         });

@@ -186,3 +186,5 @@ mod ports_tests;
 mod services_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watch_tests;

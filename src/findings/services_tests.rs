@@ -4,7 +4,7 @@ use super::tests::{age, deployment, ids, observed};
 use super::*;
 
 /// A healthy backend with its two Services, and changes to them.
-fn world(cluster_ip: &Value, headless: &Value) -> Observed {
+pub(super) fn world(cluster_ip: &Value, headless: &Value) -> Observed {
     let mut world = observed(&age("5m"), &deployment(3, true));
     let service = |name: &str, changes: &Value| {
         let ports = json!([{"name": "grpc", "port": 80}]);
@@ -269,59 +269,6 @@ fn scaler(min: i32, max: i32) -> crate::observed::Autoscaler {
         target_name: "a".into(),
         min,
         max,
-    }
-}
-
-#[test]
-fn clients_that_watch() {
-    let mut world = world(&json!({}), &json!({}));
-    world.backend.spec.endpoint_watch = Some(crate::api::EndpointWatch::default());
-    world.workloads[0].min_ready_seconds = 60;
-    world.backend.metadata.namespace = Some("shop".into());
-    let slices = |world: &Observed| ids(world).contains(&"GB050".to_owned());
-    world.workloads[0].replicas = 100;
-    assert!(!slices(&world));
-    world.workloads[0].replicas = 101;
-    assert!(slices(&world));
-    // It neither comes nor goes while an autoscaler crosses the border.
-    let findings = ask(&world).told();
-    world.backend.status = Some(crate::api::GrpcBackendStatus {
-        observed_generation: world.backend.metadata.generation,
-        findings,
-        ..Default::default()
-    });
-    for (replicas, said) in [(100, true), (91, true), (90, false)] {
-        world.workloads[0].replicas = replicas;
-        assert_eq!(slices(&world), said, "{replicas}");
-    }
-    world.workloads[0].replicas = 3;
-    world
-        .cluster_ip
-        .as_mut()
-        .unwrap()
-        .spec
-        .as_mut()
-        .unwrap()
-        .ip_family_policy = Some("RequireDualStack".into());
-    assert_eq!(ids(&world), ["GB050"]);
-    world.backend.spec.endpoint_watch = None;
-    assert!(ids(&world).is_empty());
-}
-
-#[test]
-fn the_token_of_clients_that_watch() {
-    for (mounts, found) in [
-        (None, vec![]),
-        (Some(true), vec![]),
-        (Some(false), vec!["GB052"]),
-    ] {
-        let mut world = world(&json!({}), &json!({}));
-        world.backend.spec.endpoint_watch = Some(crate::api::EndpointWatch::default());
-        world.service_account = Some(k8s_openapi::api::core::v1::ServiceAccount {
-            automount_service_account_token: mounts,
-            ..Default::default()
-        });
-        assert_eq!(ids(&world), found, "{mounts:?}");
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) fn several_slices(observed: &Observed) -> Option<Seen> {
         format!("up to {pods} pods make more than one EndpointSlice (one holds {SLICE})")
     } else if dns::any_dual(observed) {
         "a Service with addresses of two families has more than one EndpointSlice".into()
+    } else if observed.endpoint_slices.is_some_and(|slices| slices > 1) {
+        "a Service of this backend has more than one EndpointSlice".into()
     } else if pods > SLICE / 10 * 9 {
         // What is said holds until there are a tenth fewer: an autoscaler goes to and fro.
         let said = said_before(observed, "GB050");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::try_join;
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::runtime::reflector::store::WriterDropped;
 use kube::{Api, Client, ResourceExt as _};
@@ -21,6 +22,8 @@ use crate::observed::{Kind, Observed, Observer, Unreadable, selects};
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// More labelled objects than any spec can ask for.
 const LIST_LIMIT: u32 = 50;
+/// The label by which a slice says whose it is.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Reads children and workloads live: a decision to write is never made from a copy that may be old. Pods come from the watch.
 ///
@@ -54,6 +57,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
             list(client, &namespace, &labels),
             get(client, &namespace, &role),
             get(client, &namespace, &role),
+            endpoint_slices(client, backend, [&cluster_ip, &headless]),
             servers::read(scope, backend, refused),
             get::<GrpcBackend>(client, &namespace, &name),
             namespace_terminating(client, backend),
@@ -68,6 +72,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         labelled_service_accounts,
         role,
         role_binding,
+        endpoint_slices,
         found,
         live,
         namespace_terminating,
@@ -88,6 +93,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         labelled_service_accounts,
         role,
         role_binding,
+        endpoint_slices,
         workloads: found.workloads,
         workloads_left_out: found.left_out,
         unreadable: found.unreadable,
@@ -174,6 +180,39 @@ async fn list<K: Namespaced>(
                 &error,
             )
         })
+}
+
+/// What clients see that watch: of which Service is theirs to choose, and both have the same pods.
+async fn endpoint_slices(
+    client: &Client,
+    backend: &GrpcBackend,
+    services: [&str; 2],
+) -> Result<Option<usize>, Error> {
+    if backend.spec.endpoint_watch.is_none() {
+        return Ok(None);
+    }
+    let namespace = backend.namespace().unwrap_or_default();
+    let params = ListParams::default()
+        .labels(&format!("{SERVICE_NAME} in ({})", services.join(",")))
+        .limit(LIST_LIMIT);
+    let slices = Api::<EndpointSlice>::namespaced(client.clone(), &namespace);
+    match slices.list_metadata(&params).await {
+        Ok(list) => {
+            let of = |service: &str| {
+                let owners = list
+                    .items
+                    .iter()
+                    .map(|slice| slice.labels().get(SERVICE_NAME));
+                owners
+                    .filter(|owner| owner.is_some_and(|owner| owner == service))
+                    .count()
+            };
+            Ok(services.map(of).into_iter().max())
+        }
+        // Without the right it is the number of pods that tells.
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
+        Err(error) => Err(Error::from_api("listing EndpointSlices", &error)),
+    }
 }
 
 fn pods(scope: &Scope, backend: &GrpcBackend) -> Vec<Pod> {

@@ -170,7 +170,7 @@ async fn only_declared_ports_of_pods_are_asked(world: Arc<World>) -> Result<()> 
     let forge = [&["patch", "pod", &pod][..], &status].concat();
     refused(by(&tenant, &bed, &forge, &Value::Null).await, "Forbidden")?;
 
-    // EndpointSlices may say what they like: the operator does not read them.
+    // EndpointSlices may say what they like: the operator does not read them. (Where clients watch, it counts them.)
     let operator = bed.operator.as_ref().context("no operator")?;
     let audit = world.cluster.audit();
     let requests = audit.requests_by(&operator.user, Timestamp::UNIX_EPOCH)?;

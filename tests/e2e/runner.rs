@@ -29,6 +29,8 @@ pub struct Test {
     pub alone: bool,
     /// Whether it installs the operator: its image is built before.
     pub installs: bool,
+    /// Whether its cluster puts two endpoints at the most into an EndpointSlice.
+    pub small_slices: bool,
     /// Whether it runs only when the proof is asked for: it takes minutes, or what it needs takes minutes to build.
     pub proof: bool,
     /// How long it may take.
@@ -38,18 +40,19 @@ pub struct Test {
 }
 
 /// Lists the tests of a file: `tests![kind name(limit in seconds), …]`, the kind being `shared`, `alone`, `installs` (alone,
-/// and with the operator's image) or `proof`.
+/// and with the operator's image), `small_slices` (alone, on a cluster that has more than one EndpointSlice soon) or `proof`.
 #[macro_export]
 macro_rules! tests {
     (@alone alone) => { true };
     (@alone installs) => { true };
+    (@alone small_slices) => { true };
     (@alone $other:ident) => { false };
     (@proof proof) => { true };
-    (@proof shared) => { false };
-    (@proof alone) => { false };
-    (@proof installs) => { false };
+    (@proof $other:ident) => { false };
     (@installs installs) => { true };
     (@installs $other:ident) => { false };
+    (@small_slices small_slices) => { true };
+    (@small_slices $other:ident) => { false };
     ($($kind:ident $name:ident($seconds:literal)),+ $(,)?) => {
         pub const TESTS: &[$crate::runner::Test] = &[$($crate::runner::Test {
             name: {
@@ -59,6 +62,7 @@ macro_rules! tests {
             },
             alone: tests!(@alone $kind),
             installs: tests!(@installs $kind),
+            small_slices: tests!(@small_slices $kind),
             proof: tests!(@proof $kind),
             limit: std::time::Duration::from_secs($seconds),
             run: |world| Box::pin($name(world)),
@@ -250,7 +254,12 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
 
 /// A test on a cluster of its own.
 async fn by_itself(test: Test, progress: &mut Progress) -> Result<()> {
-    match World::start("e2e-alone", !test.alone).await {
+    let started = if test.small_slices {
+        World::with_small_slices("e2e-alone").await
+    } else {
+        World::start("e2e-alone", !test.alone).await
+    };
+    match started {
         Ok(world) => {
             let world = Arc::new(world);
             let ended = one(test, world.clone()).await;

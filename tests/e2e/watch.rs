@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{EndpointWatchReady, Ready};
+use evenkeel_cluster::until;
 use serde_json::{Value, json};
 
 use crate::access::asked;
@@ -19,6 +20,7 @@ tests![
     shared a_watching_client_finds_pods_at_once(180),
     shared a_client_of_another_namespace(120),
     shared a_namespace_that_is_not_admitted(60),
+    small_slices more_than_one_slice_loses_pods(150),
 ];
 
 /// Clients that watch need no age: the endpoints follow Ready by a moment. The machine may be busy.
@@ -174,5 +176,60 @@ async fn a_namespace_that_is_not_admitted(world: Arc<World>) -> Result<()> {
     .await?;
     bed.reason("echo", EndpointWatchReady, "Bound", SOON)
         .await?;
+    Ok(())
+}
+
+/// As with more than a hundred pods on most clusters. It is told before a client is there.
+async fn more_than_one_slice_loses_pods(world: Arc<World>) -> Result<()> {
+    world.prepare().await?;
+    let bed = Bed::new(&world, "slices").await?;
+    bed.echo(5).await?;
+    bed.apply(&with_account()).await?;
+    bed.reason("echo", EndpointWatchReady, "Bound", SOON)
+        .await?;
+    until("GB050 is said", SOON, async || {
+        let findings = bed
+            .backend("echo")
+            .await?
+            .status
+            .unwrap_or_default()
+            .findings;
+        Ok(findings
+            .iter()
+            .any(|found| found.id == "GB050")
+            .then_some(()))
+    })
+    .await?;
+    let span = Duration::from_secs(3);
+    for service in ["echo-headless", "echo"] {
+        let target = format!("kubernetes:///{service}.{}:grpc", bed.name());
+        let client = Client::start(
+            &bed,
+            &format!("watches-{service}"),
+            &target,
+            "echo-client",
+            &["--rate=50"],
+        )
+        .await?;
+        let counts = client.during(span).await?;
+        counts.no_errors()?;
+        println!(
+            "    through {service}: calls to {} of 5 pods",
+            counts.replies.len()
+        );
+        // Those of one slice.
+        ensure!(
+            (1..=2).contains(&counts.replies.len()),
+            "{:?}",
+            counts.replies
+        );
+        client.stop().await?;
+    }
+    // What the finding says to do.
+    let target = format!("dns:///echo-headless.{}.svc:8080", bed.name());
+    let client = Client::start(&bed, "looks", &target, "default", &["--rate=50"]).await?;
+    let counts = client.during(span).await?;
+    counts.no_errors()?;
+    ensure!(counts.replies.len() == 5, "{:?}", counts.replies);
     Ok(())
 }

@@ -24,22 +24,35 @@ pub struct World {
 impl World {
     /// Starts a cluster; with `prepared`, the definition and the operators' namespace are there too.
     pub async fn start(name: &str, prepared: bool) -> Result<Self> {
-        let cluster = Cluster::start(Options::named(name)).await?;
+        let world = Self::on(Options::named(name)).await?;
+        if prepared {
+            world.prepare().await?;
+        }
+        Ok(world)
+    }
+
+    /// Starts one that puts two endpoints at the most into an EndpointSlice, so that a few pods have several.
+    pub async fn with_small_slices(name: &str) -> Result<Self> {
+        Self::on(Options {
+            max_endpoints_per_slice: Some(2),
+            ..Options::named(name)
+        })
+        .await
+    }
+
+    async fn on(options: Options) -> Result<Self> {
+        let cluster = Cluster::start(options).await?;
         let archives = tokio::task::spawn_blocking(images::workloads)
             .await?
             .context("building the gRPC workloads")?;
         for archive in archives {
             cluster.import_image(&archive).await?;
         }
-        let world = Self {
+        Ok(Self {
             cluster,
             evidence: Evidence::default(),
             ports: AtomicU16::new(20_000),
-        };
-        if prepared {
-            world.prepare().await?;
-        }
-        Ok(world)
+        })
     }
 
     /// The definition and the operators' namespace.

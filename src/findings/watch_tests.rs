@@ -1,0 +1,72 @@
+use serde_json::json;
+
+use super::services_tests::world;
+use super::tests::ids;
+use super::*;
+use crate::api::{EndpointWatch, GrpcBackendStatus};
+
+#[test]
+fn clients_that_watch() {
+    let mut world = world(&json!({}), &json!({}));
+    world.backend.spec.endpoint_watch = Some(EndpointWatch::default());
+    world.workloads[0].min_ready_seconds = 60;
+    world.backend.metadata.namespace = Some("shop".into());
+    let slices_said = |world: &Observed| ids(world).contains(&"GB050".to_owned());
+    world.workloads[0].replicas = 100;
+    assert!(!slices_said(&world));
+    world.workloads[0].replicas = 101;
+    assert!(slices_said(&world));
+    // It neither comes nor goes while an autoscaler crosses the border.
+    let findings = ask(&world).told();
+    world.backend.status = Some(GrpcBackendStatus {
+        observed_generation: world.backend.metadata.generation,
+        findings,
+        ..Default::default()
+    });
+    for (replicas, said) in [(100, true), (91, true), (90, false)] {
+        world.workloads[0].replicas = replicas;
+        assert_eq!(slices_said(&world), said, "{replicas}");
+    }
+    world.workloads[0].replicas = 3;
+    world
+        .cluster_ip
+        .as_mut()
+        .unwrap()
+        .spec
+        .as_mut()
+        .unwrap()
+        .ip_family_policy = Some("RequireDualStack".into());
+    assert_eq!(ids(&world), ["GB050"]);
+    world
+        .cluster_ip
+        .as_mut()
+        .unwrap()
+        .spec
+        .as_mut()
+        .unwrap()
+        .ip_family_policy = None;
+    // Where slices can be seen, few pods can have more than one: a cluster may put fewer endpoints into each.
+    for (slices, said) in [(None, false), (Some(1), false), (Some(2), true)] {
+        world.endpoint_slices = slices;
+        assert_eq!(slices_said(&world), said, "{slices:?}");
+    }
+    world.backend.spec.endpoint_watch = None;
+    assert!(ids(&world).is_empty());
+}
+
+#[test]
+fn the_token_of_clients_that_watch() {
+    for (mounts, found) in [
+        (None, vec![]),
+        (Some(true), vec![]),
+        (Some(false), vec!["GB052"]),
+    ] {
+        let mut world = world(&json!({}), &json!({}));
+        world.backend.spec.endpoint_watch = Some(EndpointWatch::default());
+        world.service_account = Some(k8s_openapi::api::core::v1::ServiceAccount {
+            automount_service_account_token: mounts,
+            ..Default::default()
+        });
+        assert_eq!(ids(&world), found, "{mounts:?}");
+    }
+}
