@@ -17,8 +17,6 @@ const REMEMBERED: Duration = Duration::from_hours(1);
 pub struct Left {
     /// When it was missed.
     pub at: Timestamp,
-    /// Restarts of its containers until then.
-    pub restarts: u32,
     /// Since when it was ready.
     pub ready_since: Timestamp,
 }
@@ -46,6 +44,12 @@ impl Departed {
     }
 }
 
+/// Whether a pod that nothing is known of may have been ready and left: it was there before pods were followed, `since` then, or for longer
+/// than one that left is remembered. Of those that are there when it begins nothing is told in any case.
+pub fn may_have_left(created: Timestamp, since: Timestamp, now: Timestamp) -> bool {
+    now > since && (created < since || elapsed(created, now) > REMEMBERED)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,7 +61,6 @@ mod tests {
     fn leave(departed: &mut Departed, second: i64, pods: usize) {
         let left = Left {
             at: at(second),
-            restarts: 0,
             ready_since: at(0),
         };
         let pods = (0..pods).map(|pod| (format!("{second}-{pod}"), left));

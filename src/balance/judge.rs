@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::arrivals::Arrivals;
-use super::departed::Departed;
+use super::departed::{self, Departed};
 use super::detector::{Detector, Outlook, SPAN, Seen};
 use super::evidence::Observation;
 use super::exposition::{Counters, Family};
@@ -38,6 +38,8 @@ pub struct Judge {
     detector: Detector,
     arrivals: Arrivals,
     last: Option<Timestamp>,
+    /// The first round since pods are followed.
+    since: Option<Timestamp>,
     restored: String,
     obstacle: Option<MetricsState>,
     report: Report,
@@ -79,6 +81,7 @@ impl Judge {
             detector: Detector::restored(restored.map(|restored| restored.verdict)),
             arrivals: discovered.unwrap_or_default(),
             last: None,
+            since: None,
             restored: restored.map_or_else(String::new, |restored| restored.message.clone()),
             obstacle: None,
             report: Report::default(),
@@ -107,6 +110,7 @@ impl Judge {
         if self.settings.mode == Mode::Off {
             self.pods.clear();
             self.departed = Departed::default();
+            self.since = None;
             self.detector.weigh(
                 Observation::Circumstance(Verdict::Off),
                 round.now,
@@ -144,13 +148,17 @@ impl Judge {
         let gone = self.pods.extract_if(.., is_gone);
         let left = gone.map(|(uid, pod)| (uid, pod.left(round.now)));
         self.departed.remember(left, round.now);
+        let since = *self.since.get_or_insert(round.now);
         for (uid, target) in targets {
             if let Some(pod) = self.pods.get_mut(uid) {
                 pod.update(target, busy);
                 continue;
             }
             let pod = match self.departed.come_back(uid) {
-                Some(left) => Pod::returned(target, busy, left),
+                Some(left) => Pod::returned(target, busy && target.ready_since != left.ready_since),
+                None if departed::may_have_left(target.created, since, round.now) => {
+                    Pod::returned(target, false)
+                }
                 None => Pod::new(target, busy),
             };
             self.pods.insert(uid.to_owned(), pod);

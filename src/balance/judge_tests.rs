@@ -127,6 +127,7 @@ fn streams_that_cannot_be_seen_are_said_to_be_so() {
             .map(|pod| Target {
                 uid: pod.into(),
                 name: pod.into(),
+                created: begin - jiff::SignedDuration::from_hours(1),
                 ready_since: begin - jiff::SignedDuration::from_hours(1),
                 restarts: 0,
                 capacity: None,

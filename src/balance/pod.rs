@@ -95,13 +95,12 @@ impl Pod {
         }
     }
 
-    /// A pod that comes back: it is new only if it was not ready meanwhile. What it has served by then is learnt from its next scrape,
-    /// also where containers were restarted: it may be a sidecar that was.
-    pub fn returned(target: &Target, busy: bool, left: Left) -> Self {
-        let again = Self::new(target, busy && target.ready_since != left.ready_since);
+    /// A pod that was there before. What it has served by then is learnt from its next scrape, also where containers were restarted: it may
+    /// be a sidecar that was. `is_new`: it was not ready meanwhile, and the time to the first request means something.
+    pub fn returned(target: &Target, is_new: bool) -> Self {
         Self {
             baseline: None,
-            ..again
+            ..Self::new(target, is_new)
         }
     }
 
@@ -109,7 +108,6 @@ impl Pod {
     pub fn left(&self, at: Timestamp) -> Left {
         Left {
             at,
-            restarts: self.restarts,
             ready_since: self.ready_since,
         }
     }

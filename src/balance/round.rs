@@ -69,6 +69,8 @@ pub struct Target {
     pub uid: String,
     /// As people know it.
     pub name: String,
+    /// Since when it exists.
+    pub created: Timestamp,
     /// Since when it is ready.
     pub ready_since: Timestamp,
     /// Restarts of its containers.

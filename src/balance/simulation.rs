@@ -117,6 +117,7 @@ impl World {
             let target = Target {
                 uid: format!("uid-{}", self.born),
                 name: format!("pod-{}", self.born),
+                created: self.now,
                 ready_since: self.now,
                 restarts: 0,
                 capacity: None,

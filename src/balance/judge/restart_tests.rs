@@ -70,6 +70,48 @@ fn a_restart_of_the_operator_changes_nothing_that_is_shown() {
 }
 
 #[test]
+fn a_pod_that_was_not_ready_when_the_operator_restarted_is_not_found_as_new() {
+    let even = |_| 100.0;
+    for away in [1, 3, 1000] {
+        let mut world = World::new(brisk(), 3);
+        world.rounds(5, even);
+        let mut pod = world.pods.pop().unwrap();
+        world.rounds(1, even);
+        world.restart();
+        world.rounds(away, even);
+        pod.count += 70.0;
+        pod.target.ready_since = world.now;
+        world.pods.push(pod);
+        world.rounds(8, even);
+        let report = world.judge.report();
+        assert_eq!((report.verdict, report.judged), (Verdict::Balanced, 3));
+        assert_eq!(report.discovery, None, "after {away} rounds");
+        // One that is made after the restart is.
+        world.scale(4);
+        world.rounds(8, even);
+        assert_eq!(world.judge.report().discovery.unwrap().pods, 1);
+    }
+}
+
+#[test]
+fn a_pod_that_was_away_for_longer_than_it_is_remembered_is_not_found_as_new() {
+    let mut world = World::new(brisk(), 3);
+    world.rounds(5, |_| 100.0);
+    world.scale(4);
+    world.rounds(8, |_| 100.0);
+    let found = world.judge.report().discovery.unwrap();
+    let mut pod = world.pods.pop().unwrap();
+    world.rounds(800, |_| 100.0);
+    pod.target.ready_since = world.now;
+    world.pods.push(pod);
+    world.rounds(8, |_| 100.0);
+    assert_eq!(
+        world.judge.report().discovery.unwrap().histogram,
+        found.histogram
+    );
+}
+
+#[test]
 fn a_restart_of_the_operator_keeps_how_long_the_last_new_pods_took() {
     let mut world = World::new(brisk(), 2);
     world.rounds(8, |_| 100.0);

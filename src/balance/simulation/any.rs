@@ -41,6 +41,7 @@ fn round(event: &Event, now: i64) -> Round {
     let target = |(pod, ready, restarts): &(u8, i64, u32)| Target {
         uid: pod.to_string(),
         name: format!("pod-{pod}"),
+        created: at(now + ready),
         ready_since: at(now + ready),
         restarts: *restarts,
         capacity: (*restarts > 0).then_some(u32::from(*pod) + 1),

@@ -42,6 +42,7 @@ fn scrapes_that_jitter_and_get_lost_change_nothing() {
             .map(|pod| Target {
                 uid: pod.to_string(),
                 name: format!("pod-{pod}"),
+                created: begin - jiff::SignedDuration::from_hours(1),
                 ready_since: begin - jiff::SignedDuration::from_hours(1),
                 restarts: 0,
                 capacity: None,

@@ -61,6 +61,7 @@ pub fn endpoint(pod: &Pod, place: &Place) -> Option<Endpoint> {
         target: Target {
             uid: pod.uid()?,
             name: pod.name_any(),
+            created: pod.creation_timestamp()?.0,
             ready_since: ready.last_transition_time.as_ref()?.0,
             restarts: status
                 .container_statuses
@@ -204,7 +205,7 @@ mod tests {
     /// As the watch keeps it.
     fn pod(change: impl FnOnce(&mut Value)) -> Pod {
         let mut pod = json!({
-            "metadata": {"name": "a", "uid": "u", "namespace": "n"},
+            "metadata": {"name": "a", "uid": "u", "namespace": "n", "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 8080}, {"name": "metrics", "containerPort": 9090}]}]},
             "status": {
                 "podIP": "10.0.0.1",

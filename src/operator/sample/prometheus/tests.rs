@@ -19,6 +19,7 @@ pub(super) fn endpoint(ready_since: Timestamp) -> Endpoint {
         target: Target {
             uid: "u".into(),
             name: "a".into(),
+            created: ready_since,
             ready_since,
             restarts: 0,
             capacity: None,
