@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::model::{Backend, From, Key, Pods, Snapshot, State};
 use super::source::Source;
@@ -17,10 +17,11 @@ pub async fn take(mut source: Source, open: Option<&Key>) -> anyhow::Result<Snap
     loop {
         let snapshot = source.look(open).await?;
         let unsettled = |pods: &Pods| pods.source == From::Pods && pods.note.is_some();
-        if !snapshot.pods.as_ref().is_some_and(unsettled) || Instant::now() >= end {
+        let next = source.due().filter(|due| *due < end);
+        let Some(next) = next.filter(|_| snapshot.pods.as_ref().is_some_and(unsettled)) else {
             return Ok(snapshot);
-        }
-        sleep(Duration::from_millis(500)).await;
+        };
+        sleep_until(next).await;
     }
 }
 

@@ -129,6 +129,11 @@ impl Source {
         })
     }
 
+    /// When another look can show anything new of an opened backend's pods.
+    pub fn due(&self) -> Option<Instant> {
+        self.opened.as_ref().map(|opened| opened.due)
+    }
+
     /// How long to look until an opened backend's pods have figures.
     pub fn settles_in(&self) -> Duration {
         self.window + self.interval() + READ_IN
