@@ -338,6 +338,8 @@ impl Reader {
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod family_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 #[path = "exposition_tests.rs"]

@@ -309,5 +309,7 @@ impl Judge {
 #[cfg(test)]
 mod restart_tests;
 #[cfg(test)]
+mod return_tests;
+#[cfg(test)]
 #[path = "judge_tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@ use super::super::simulation::{World, brisk};
 use super::super::verdict::Verdict;
 use super::*;
 
-fn even(_: usize) -> f64 {
+pub(super) fn even(_: usize) -> f64 {
     100.0
 }
 
@@ -246,114 +246,6 @@ fn a_pod_that_does_not_show_the_family_yet_counts_as_idle() {
         "{}",
         report.metrics.message
     );
-}
-
-#[test]
-fn a_restarted_container_is_not_judged_for_a_window() {
-    let mut world = World::new(brisk(), 3);
-    world.rounds(5, even);
-    world.pods[0].count = 0.0;
-    world.pods[0].target.restarts = 1;
-    for judged in [2, 2, 3] {
-        assert_eq!(world.round(even).judged, judged);
-    }
-    // The counter alone tells it too.
-    world.pods[1].count = 0.0;
-    assert_eq!(world.round(even).judged, 2);
-    assert_eq!(world.judge.report().verdict, Verdict::Balanced);
-}
-
-#[test]
-fn a_pod_that_becomes_ready_again_is_new() {
-    let mut world = World::new(brisk(), 3);
-    world.rounds(5, even);
-    world.pods[2].target.ready_since = world.now;
-    let rounds = world.rounds_until(
-        Verdict::NewPodsStarved,
-        |pod| if pod < 2 { 100.0 } else { 0.0 },
-    );
-    assert!(rounds <= 6, "{rounds}");
-    // One that only stopped being used is not.
-    let mut world = World::new(brisk(), 3);
-    world.rounds(5, even);
-    world.rounds_until(Verdict::FewClients, |pod| if pod < 2 { 100.0 } else { 0.0 });
-}
-
-/// Not ready for some rounds, in which clients still send what they have under way.
-fn flap(world: &mut World, rounds: usize, meanwhile: f64) {
-    let mut pod = world.pods.pop().unwrap();
-    world.rounds(rounds, even);
-    pod.count += meanwhile;
-    pod.target.ready_since = world.now;
-    world.pods.push(pod);
-}
-
-#[test]
-fn a_pod_that_was_not_ready_for_a_while_is_new_and_counts_on() {
-    for meanwhile in [0.0, 70.0] {
-        let mut world = World::new(brisk(), 3);
-        world.rounds(5, even);
-        flap(&mut world, 1, meanwhile);
-        let missed = |pod| if pod < 2 { 100.0 } else { 0.0 };
-        let rounds = world.rounds_until(Verdict::NewPodsStarved, missed);
-        assert!(rounds <= 7, "{rounds}");
-        assert_eq!(world.judge.report().discovery, None);
-        // Found in the end: 20 seconds after the verdict, and not before it was ready.
-        world.rounds(4, missed);
-        world.rounds(4, even);
-        let found = world.judge.report().discovery.unwrap();
-        let waited = 5 * (rounds as u64 + 4);
-        assert_eq!(found.max.as_secs(), waited);
-        assert_eq!(found.histogram.first_request.iter().sum::<u32>(), 1);
-    }
-}
-
-#[test]
-fn a_pod_that_clients_find_at_once_after_a_flap_took_an_interval_at_most() {
-    let mut world = World::new(brisk(), 3);
-    world.rounds(5, even);
-    flap(&mut world, 3, 70.0);
-    world.rounds(8, even);
-    let report = world.judge.report();
-    assert_eq!((report.verdict, report.judged), (Verdict::Balanced, 3));
-    let found = report.discovery.unwrap().max;
-    assert!(found <= world.settings.interval, "{found:?}");
-}
-
-#[test]
-fn a_restart_while_it_is_not_ready_counts_from_zero() {
-    let mut world = World::new(brisk(), 3);
-    world.rounds(5, even);
-    flap(&mut world, 2, 0.0);
-    (world.pods[2].count, world.pods[2].target.restarts) = (0.0, 1);
-    world.rounds(2, |pod| if pod < 2 { 100.0 } else { 0.0 });
-    world.rounds(3, even);
-    let found = world.judge.report().discovery.unwrap().max;
-    assert_eq!(found.as_secs(), 10);
-}
-
-#[test]
-fn a_sidecar_that_restarts_does_not_have_a_pod_found() {
-    let mut world = World::new(brisk(), 3);
-    world.rounds(5, even);
-    flap(&mut world, 2, 0.0);
-    world.pods[2].target.restarts = 1;
-    world.rounds(3, |pod| if pod < 2 { 100.0 } else { 0.0 });
-    assert_eq!(world.judge.report().discovery, None);
-    world.pods[2].target.restarts = 2;
-    world.rounds(3, |pod| if pod < 2 { 100.0 } else { 0.0 });
-    assert_eq!(world.judge.report().discovery, None);
-}
-
-#[test]
-fn a_pod_that_is_out_of_the_selector_for_a_while_is_not_new() {
-    let mut world = World::new(brisk(), 3);
-    world.rounds(5, even);
-    let pod = world.pods.pop().unwrap();
-    world.rounds(2, even);
-    world.pods.push(pod);
-    world.rounds(5, even);
-    assert_eq!(world.judge.report().discovery, None);
 }
 
 #[test]

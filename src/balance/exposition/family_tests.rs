@@ -1,0 +1,120 @@
+//! What each family counts, and what it leaves out.
+
+use super::tests::{page, read_by, requests};
+use super::*;
+
+#[test]
+fn every_family_leaves_out_what_is_no_load() {
+    for (family, text, expected) in [
+        (
+            "GrpcOpenTelemetry",
+            "grpc_server_call_started_total{grpc_method=\"a.B/C\"} 5\n\
+             grpc_server_call_started_total{grpc_method=\"grpc.reflection.v1.ServerReflection/ServerReflectionInfo\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "OtelRpc",
+            "rpc_server_call_duration_seconds_count{rpc_method=\"/grpc.health.v1.Health/Check\"} 9\n\
+             rpc_server_call_duration_seconds_count{rpc_method=\"a.B/C\"} 5\n",
+            Some(5.0),
+        ),
+        (
+            "OtelRpcOld",
+            "rpc_server_duration_milliseconds_count{rpc_service=\"grpc.health.v1.Health\",rpc_method=\"Check\"} 9\n\
+             rpc_server_duration_milliseconds_count{rpc_service=\"a.B\",rpc_method=\"C\"} 5\n",
+            Some(5.0),
+        ),
+        (
+            "Dskit",
+            "cortex_request_duration_seconds_count{method=\"gRPC\",route=\"/cortex.Ingester/Push\"} 5\n\
+             cortex_request_duration_seconds_count{method=\"gRPC\",route=\"/grpc.health.v1.Health/Check\"} 9\n\
+             cortex_request_duration_seconds_count{method=\"GET\",route=\"metrics\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "Dskit",
+            "# TYPE loki_request_duration_seconds histogram\n\
+             loki_request_duration_seconds_count{method=\"GET\",route=\"metrics\"} 9\n",
+            None,
+        ),
+        (
+            "AspNetCore",
+            "http_server_request_duration_seconds_count{http_route=\"/a.B/C\",network_protocol_version=\"2\"} 5\n\
+             http_server_request_duration_seconds_count{http_route=\"/metrics\",network_protocol_version=\"1.1\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "Linkerd",
+            "request_total{direction=\"inbound\",target_addr=\"10.0.0.1:8080\"} 5\n\
+             request_total{direction=\"inbound\",target_addr=\"0.0.0.0:4191\"} 9\n\
+             request_total{direction=\"outbound\",target_addr=\"10.0.0.2:8080\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "Istio",
+            "istio_requests_total{reporter=\"destination\",request_protocol=\"grpc\"} 5\n\
+             istio_requests_total{reporter=\"destination\",request_protocol=\"http\"} 9\n\
+             istio_requests_total{reporter=\"source\",request_protocol=\"grpc\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "Envoy",
+            "envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix=\"inbound_0.0.0.0_8080\"} 5\n\
+             envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix=\"admin\"} 9\n",
+            Some(5.0),
+        ),
+    ] {
+        assert_eq!(requests(family, text), expected, "{family}: {text}");
+    }
+}
+
+#[test]
+fn requests_under_way_are_told_by_a_gauge_where_there_is_one() {
+    let text = "cortex_request_duration_seconds_count{method=\"gRPC\",route=\"/a.B/C\"} 5\n\
+                cortex_inflight_requests{method=\"gRPC\",route=\"/a.B/C\"} 3\n\
+                cortex_inflight_requests{method=\"gRPC\",route=\"/a.B/D\"} -1\n\
+                cortex_inflight_requests{method=\"gRPC\",route=\"/grpc.health.v1.Health/Watch\"} 7\n";
+    let counters = read_by(text, &Wanted::default(), "Dskit").unwrap();
+    assert_eq!(counters.in_flight(), Some(3.0));
+}
+
+#[test]
+fn kestrel_counts_the_connections_that_ended() {
+    let text = "kestrel_connection_duration_seconds_count{server_port=\"80\"} 5\n\
+                kestrel_active_connections{server_port=\"80\"} 3\n";
+    assert_eq!(page(text).unwrap().connections(), Some((8.0, 3.0)));
+}
+
+#[test]
+fn the_user_s_labels_tell_one_server_from_another() {
+    let wanted = Wanted {
+        labels: [Condition::equals("grpc_service", "a.B")].into(),
+        ..Wanted::default()
+    };
+    let read = |text: &str| read_by(text, &wanted, "GrpcMiddleware").unwrap().started;
+    assert_eq!(
+        read(
+            "grpc_server_started_total{grpc_service=\"a.B\"} 5\ngrpc_server_started_total{grpc_service=\"a.C\"} 9\n"
+        ),
+        Some(5.0)
+    );
+    // Not there yet is not the same as zero.
+    assert_eq!(
+        read(
+            "# TYPE grpc_server_started_total counter\ngrpc_server_started_total{grpc_service=\"a.C\"} 9\n"
+        ),
+        None
+    );
+}
+
+#[test]
+fn the_user_s_labels_are_not_asked_of_connections() {
+    let wanted = Wanted {
+        labels: [Condition::equals("grpc_service", "a.B")].into(),
+        ..Wanted::default()
+    };
+    let text = "# TYPE grpc_tcp_connections_created counter\n\
+                grpc_tcp_connections_created_total{server=\"x\"} 5\ngrpc_tcp_connection_count 3\n";
+    let counters = read_by(text, &wanted, "GrpcMiddleware").unwrap();
+    assert_eq!(counters.connections(), Some((5.0, 3.0)));
+}

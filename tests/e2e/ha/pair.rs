@@ -1,0 +1,240 @@
+//! Two operators in one namespace, and what is known of who acts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use evenkeel::api::ConditionType::ServicesReady;
+use evenkeel::api::GrpcBackend;
+use evenkeel_cluster::{AuditEvent, From, Identity, Proxy, until};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use crate::bed::{Bed, Operator, SOON, start_operator_by};
+use crate::manifests;
+use crate::world::{OPERATORS, World};
+
+/// What the Lease says of itself.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// How often one that waits looks at it.
+const LOOK: Duration = Duration::from_secs(1);
+/// Seen unchanged for so long, it is taken: by then all that its holder sent has arrived or is dead.
+const SAFE: Duration = Duration::from_secs(13);
+/// Half a lease duration, for machines that are slow.
+const MARGIN: Duration = Duration::from_millis(7500);
+/// As many as have passes under way at once.
+const BUSY: usize = 8;
+
+/// A namespace with two operators.
+pub struct Pair {
+    pub bed: Bed,
+    replicas: Vec<Replica>,
+}
+
+pub struct Replica {
+    pub name: String,
+    pub operator: Operator,
+    pub proxy: Proxy,
+}
+
+/// One replica took over from another.
+pub struct Takeover {
+    /// When the last renewal of the one before reached the API server.
+    pub renewed: Timestamp,
+    /// When the other took the Lease.
+    pub taken: Timestamp,
+    /// For how long the one that waited was kept from looking, by a machine that is slow.
+    starved: Duration,
+}
+
+impl Takeover {
+    /// Not before the one before is surely silent, and within one lease duration, but for the time that nothing ran in.
+    pub fn in_time(&self, fault: Timestamp) -> Result<()> {
+        let (idle, waited) = (self.taken - self.renewed, self.taken - fault);
+        let (idle, waited) = (Duration::try_from(idle)?, Duration::try_from(waited)?);
+        let starved = self.starved;
+        println!(
+            "    taken {idle:.1?} after the last renewal, {waited:.1?} after the fault; {starved:.1?} of it starved"
+        );
+        ensure!(idle >= SAFE, "taken {idle:?} after the last renewal");
+        ensure!(
+            idle <= LEASE + starved,
+            "taken {idle:?}, {starved:?} of it starved"
+        );
+        ensure!(starved <= MARGIN, "starved for {starved:?}");
+        Ok(())
+    }
+}
+
+/// By how much the looks since then were further apart than they are meant to be.
+fn starved(looks: &[Timestamp], since: Timestamp) -> Result<Duration> {
+    let pairs = looks.windows(2).filter(|pair| pair[1] > since);
+    let late = pairs.map(|pair| Ok(Duration::try_from(pair[1] - pair[0])?.saturating_sub(LOOK)));
+    late.sum()
+}
+
+impl Pair {
+    /// Both run, and one of them leads.
+    pub async fn new(world: &Arc<World>, prefix: &str) -> Result<Self> {
+        world.prepare().await?;
+        let bed = Bed::without_operator(world, prefix).await?;
+        let mut pair = Self {
+            bed,
+            replicas: Vec::new(),
+        };
+        for suffix in ["a", "b"] {
+            let replica = pair.replica(suffix).await?;
+            pair.replicas.push(replica);
+        }
+        until("a leader", SOON, async || pair.holder().await).await?;
+        Ok(pair)
+    }
+
+    async fn replica(&self, suffix: &str) -> Result<Replica> {
+        let (cluster, namespace) = (&self.bed.world.cluster, self.bed.name());
+        let name = format!("{namespace}-{suffix}");
+        self.bed.grant_to(&name, &name, namespace).await?;
+        let proxy = cluster
+            .proxy(&Identity::service_account(OPERATORS, &name))
+            .await?;
+        let kubeconfig = cluster.kubeconfig_via(&proxy, namespace, From::Inside)?;
+        let lease = format!("--lease-namespace={namespace}");
+        let turns = ["--leader-election", &lease];
+        let world = &self.bed.world;
+        let operator = start_operator_by(world, &name, &[namespace], &turns, &kubeconfig).await?;
+        Ok(Replica {
+            name,
+            operator,
+            proxy,
+        })
+    }
+
+    async fn holder(&self) -> Result<Option<String>> {
+        let leases: Api<Lease> = self.bed.namespace.api();
+        let lease = leases.get_opt("evenkeel").await?;
+        let holder = lease.and_then(|lease| lease.spec?.holder_identity);
+        Ok(holder.filter(|holder| !holder.is_empty()))
+    }
+
+    /// The one that leads, and the one that waits.
+    pub async fn turns(&self) -> Result<(&Replica, &Replica)> {
+        let holder = self.holder().await?;
+        match self.replicas.as_slice() {
+            [one, other] if holder.as_ref() == Some(&one.name) => Ok((one, other)),
+            [one, other] if holder.as_ref() == Some(&other.name) => Ok((other, one)),
+            _ => bail!("the Lease is held by {holder:?}"),
+        }
+    }
+
+    /// Waits until the Lease is that replica's, and reads from the audit log when it came to it.
+    pub async fn taken_over(&self, before: &Replica, after: &Replica) -> Result<Takeover> {
+        until("the other takes over", 3 * LEASE, async || {
+            let holder = self.holder().await?;
+            Ok((holder.as_ref() == Some(&after.name)).then_some(()))
+        })
+        .await?;
+        let leases = |replica: &Replica| -> Result<Vec<AuditEvent>> {
+            let mut writes = self.writes(replica)?;
+            writes.retain(|write| write.resource == "leases" && write.code < 300);
+            Ok(writes)
+        };
+        let taken = leases(after)?.first().context("no write of it")?.time;
+        let mut renewals = leases(before)?;
+        renewals.retain(|renewal| renewal.time < taken);
+        let renewed = renewals.last().context("no renewal")?.time;
+        let audit = self.bed.world.cluster.audit();
+        let asked = audit.requests_by(&after.operator.user, Timestamp::UNIX_EPOCH)?;
+        let looks = asked.iter().filter(|request| {
+            request.resource == "leases" && request.verb == "get" && request.time < taken
+        });
+        let mut looks: Vec<Timestamp> = looks.map(|look| look.time).collect();
+        looks.push(taken);
+        looks.sort_unstable();
+        Ok(Takeover {
+            renewed,
+            taken,
+            starved: starved(&looks, renewed)?,
+        })
+    }
+
+    fn writes(&self, replica: &Replica) -> Result<Vec<AuditEvent>> {
+        let audit = self.bed.world.cluster.audit();
+        audit.writes_by(&replica.operator.user, Timestamp::UNIX_EPOCH)
+    }
+
+    /// Never two writers: whatever one wrote, also what was refused, came before the other took the Lease; and the other's
+    /// came after it. Events count too.
+    pub fn one_at_a_time(&self, before: &Replica, after: &Replica, taken: Timestamp) -> Result<()> {
+        let work = |replica: &Replica| -> Result<Vec<AuditEvent>> {
+            let mut writes = self.writes(replica)?;
+            writes.retain(|write| write.resource != "leases");
+            Ok(writes)
+        };
+        let (old, new) = (work(before)?, work(after)?);
+        println!("    {} writes before, {} after", old.len(), new.len());
+        ensure!(!old.is_empty() && !new.is_empty(), "one wrote nothing");
+        let late: Vec<_> = old.iter().filter(|write| write.time >= taken).collect();
+        ensure!(late.is_empty(), "written after {taken}: {late:#?}");
+        let early: Vec<_> = new.iter().filter(|write| write.time < taken).collect();
+        ensure!(early.is_empty(), "written before {taken}: {early:#?}");
+        Ok(())
+    }
+
+    /// Backends to be kept busy with; without pods, which would only take time.
+    pub async fn busy_backends(&self) -> Result<()> {
+        for index in 0..BUSY {
+            let name = format!("busy-{index}");
+            self.bed.apply(&manifests::backend(&name)).await?;
+        }
+        for index in 0..BUSY {
+            let name = format!("busy-{index}");
+            self.bed
+                .reason(&name, ServicesReady, "Created", SOON)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Changes what they ask for, over and over: the leader is always in the middle of something.
+    async fn keep_busy(&self) -> Result<()> {
+        let backends: Api<GrpcBackend> = self.bed.namespace.api();
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        for round in 0_usize.. {
+            for index in 0..BUSY {
+                ticks.tick().await;
+                let label = json!({"round": round.to_string()});
+                let spec = json!({"services": {"headless": {"labels": label}}});
+                let patch = Patch::Merge(json!({ "spec": spec }));
+                let name = format!("busy-{index}");
+                backends
+                    .patch(&name, &PatchParams::default(), &patch)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something while the backends change.
+    pub async fn while_busy<T>(&self, task: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            done = task => done,
+            ended = self.keep_busy() => Err(ended.err().context("it ended")?),
+        }
+    }
+
+    /// Waits until a replica has carried out something new.
+    pub async fn works(&self, replica: &Replica) -> Result<()> {
+        let begun = Timestamp::now();
+        until(&format!("{} works", replica.name), SOON, async || {
+            let writes = self.writes(replica)?;
+            let new = |write: &AuditEvent| {
+                write.time > begun && write.resource == "services" && write.code < 300
+            };
+            Ok(writes.iter().any(new).then_some(()))
+        })
+        .await
+    }
+}
