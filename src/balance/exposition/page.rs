@@ -92,6 +92,11 @@ impl Page {
         }
     }
 
+    /// Whether the page tells how many connections the server has.
+    pub fn counts_connections(&self) -> bool {
+        self.connections().is_some()
+    }
+
     /// Connections made and open, by the first who counts both.
     fn connections(&self) -> Option<(f64, f64)> {
         (0..families::catalogue().connections.len()).find_map(|owner| {

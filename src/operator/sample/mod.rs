@@ -3,9 +3,13 @@
 //! One task a backend, started by its first pass and ended with it. What it has found is asked for by the next pass,
 //! which it calls for when something worth writing has happened.
 
+mod connection;
 mod credentials;
+mod http1;
+mod idle;
 mod lanes;
 mod prometheus;
+mod reading;
 mod scrape;
 mod scrapes;
 mod targets;
@@ -14,7 +18,7 @@ mod tls_server;
 mod turns;
 mod worker;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::channel::mpsc;
@@ -22,8 +26,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt as _};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::api::{BalanceSource, GrpcBackend, MetricsHttps};
 use crate::balance::{
@@ -31,8 +36,10 @@ use crate::balance::{
     families::Condition,
 };
 use crate::names;
+use crate::observed::is_serving;
 use crate::operator::telemetry::Backends;
 use credentials::Credentials;
+use idle::Idle;
 use lanes::Lanes;
 use prometheus::Prometheus;
 use targets::Place;
@@ -104,6 +111,7 @@ struct Entry {
     uid: Option<String>,
     plan: watch::Sender<(GrpcBackend, Plan)>,
     found: Arc<Mutex<Option<Published>>>,
+    idle: Arc<Idle>,
     task: AbortHandle,
     key: String,
     told: Arc<Backends>,
@@ -122,6 +130,8 @@ pub struct Sampler {
     prometheus: Option<Arc<Prometheus>>,
     entries: Mutex<HashMap<String, Entry>>,
     lanes: Arc<Lanes>,
+    room: Arc<Semaphore>,
+    origin: Instant,
     calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
     told: Arc<Backends>,
 }
@@ -139,6 +149,8 @@ impl Sampler {
             prometheus,
             entries: Mutex::default(),
             lanes: Arc::new(Lanes::new(CONCURRENT)),
+            room: Arc::new(Semaphore::new(idle::room())),
+            origin: Instant::now(),
             calls,
             told,
         };
@@ -165,10 +177,13 @@ impl Sampler {
         let entry = entries.entry(key.clone()).or_insert_with(|| {
             let (sender, receiver) = watch::channel((backend.clone(), plan.clone()));
             let found = Arc::new(Mutex::new(restored.clone()));
+            let idle = Arc::new(Idle::new(self.room.clone()));
             let worker = Worker {
                 plan: receiver,
                 pods: pods.clone(),
                 lanes: self.lanes.clone(),
+                origin: self.origin,
+                idle: idle.clone(),
                 calls: self.calls.clone(),
                 found: found.clone(),
                 told: self.told.clone(),
@@ -183,6 +198,7 @@ impl Sampler {
                 uid: backend.uid(),
                 plan: sender,
                 found,
+                idle,
                 task,
                 key,
                 told: self.told.clone(),
@@ -195,6 +211,12 @@ impl Sampler {
             }
             changed
         });
+        // A pass comes with each change of a pod: one that ends must not wait for a connection that nobody uses.
+        let namespace = &backend.metadata.namespace;
+        let serving =
+            pods.state_filter(|pod| pod.metadata.namespace == *namespace && is_serving(pod));
+        let serving: HashSet<_> = serving.iter().filter_map(|pod| pod.uid()).collect();
+        entry.idle.only(|uid| serving.contains(uid));
         entry
             .found
             .lock()

@@ -3,21 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Response, header};
+use http_body_util::BodyExt as _;
 use hyper::body::{self as http_body, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{self, CertificateError};
 
+use super::connection::{Broken, Connection};
 use super::credentials::Secured;
-use super::targets::{Failure, Page, meaning};
-use crate::balance::exposition::{self, Body, Encoding, Format, Wanted};
+use super::reading::Reading;
+use super::targets::Page;
+use crate::balance::exposition;
 use crate::balance::{ScrapeError, families::Condition};
 use crate::names;
-use crate::operator::exchange;
 
 /// For the connection, the request and the whole answer.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,13 +23,14 @@ pub const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=un
                       application/openmetrics-text;version=0.0.1;q=0.5,\
                       text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
 
-/// Asks and reads.
+/// Asks and reads, over the connection that was `kept` where that is still good; what can be kept of it is there afterwards.
 pub async fn scrape(
     page: &Page,
     labels: Arc<[Condition]>,
-    secured: Option<&Secured>,
+    secured: Option<&Arc<Secured>>,
+    kept: &mut Option<Connection>,
 ) -> Result<exposition::Page, ScrapeError> {
-    tokio::time::timeout(TIMEOUT, ask(page, labels, secured))
+    tokio::time::timeout(TIMEOUT, ask(page, labels, secured, kept))
         .await
         .unwrap_or(Err(ScrapeError::Timeout))
 }
@@ -40,55 +38,55 @@ pub async fn scrape(
 async fn ask(
     page: &Page,
     labels: Arc<[Condition]>,
-    secured: Option<&Secured>,
+    secured: Option<&Arc<Secured>>,
+    kept: &mut Option<Connection>,
 ) -> Result<exposition::Page, ScrapeError> {
-    let stream = TcpStream::connect(page.address)
-        .await
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => ScrapeError::Refused,
-            _ => ScrapeError::Unreachable,
-        })?;
-    let Some(secured) = secured else {
-        return page_of(stream, page, labels, None).await;
-    };
-    let own = || ServerName::IpAddress(page.address.ip().into());
-    let name = secured.name.clone().unwrap_or_else(own);
-    let stream = TlsConnector::from(secured.tls.clone())
-        .connect(name, stream)
-        .await
-        .map_err(|error| no_trust(&error, page.is_meshed))?;
-    page_of(stream, page, labels, secured.token.clone()).await
-}
-
-async fn page_of<S>(
-    stream: S,
-    page: &Page,
-    labels: Arc<[Condition]>,
-    token: Option<HeaderValue>,
-) -> Result<exposition::Page, ScrapeError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let failed = |error: hyper::Error| meaning(failure(&error), page.is_meshed);
-    let request = request(page, token).map_err(|_| ScrapeError::Malformed)?;
-    let read = |response| read(response, labels, page.is_meshed);
-    exchange(stream, request, read, failed).await
-}
-
-fn request(page: &Page, token: Option<HeaderValue>) -> http::Result<Request<Empty<Bytes>>> {
-    let mut request = Request::get(&*page.path)
-        .header(header::HOST, page.address.to_string())
-        .header(header::ACCEPT, ACCEPT)
-        .header(header::ACCEPT_ENCODING, "gzip")
-        .header(header::USER_AGENT, names::USER_AGENT)
-        .header(header::CONNECTION, "close");
-    if let Some(token) = token {
-        request = request.header(header::AUTHORIZATION, token);
+    let token = secured.and_then(|secured| secured.token.as_ref());
+    if let Some(mut connection) = kept.take()
+        && connection.is_good_for(page, secured)
+    {
+        let request = request(page, connection.encoding(), token)?;
+        match connection.ask(&request, page, labels.clone()).await {
+            Ok((said, goes_on)) => {
+                *kept = goes_on.then_some(connection);
+                return Ok(said);
+            }
+            // The server had just given it up. A new one tells what is the matter.
+            Err(Broken {
+                before_all: true, ..
+            }) => {}
+            Err(broken) => return Err(broken.error),
+        }
     }
-    request.body(Empty::new())
+    let mut connection = Connection::new(page, secured).await?;
+    let request = request(page, connection.encoding(), token)?;
+    let answer = connection.ask(&request, page, labels).await;
+    let (said, goes_on) = answer.map_err(|broken| broken.error)?;
+    *kept = goes_on.then_some(connection);
+    Ok(said)
 }
 
-/// Reads a pod's answer, however it came.
+fn request(
+    page: &Page,
+    encoding: &str,
+    token: Option<&HeaderValue>,
+) -> Result<Vec<u8>, ScrapeError> {
+    let path = PathAndQuery::try_from(&*page.path).map_err(|_| ScrapeError::Malformed)?;
+    let mut request = format!(
+        "GET {path} HTTP/1.1\r\nhost: {}\r\naccept: {ACCEPT}\r\naccept-encoding: {encoding}\r\nuser-agent: {}\r\n",
+        page.address,
+        names::USER_AGENT
+    )
+    .into_bytes();
+    if let Some(token) = token {
+        let line = [b"authorization: ", token.as_bytes(), b"\r\n"];
+        request.extend(line.concat());
+    }
+    request.extend(b"\r\n");
+    Ok(request)
+}
+
+/// Reads a pod's answer that came through somebody else's client.
 pub async fn read<B>(
     response: Response<B>,
     labels: Arc<[Condition]>,
@@ -98,106 +96,20 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
     let (head, mut body) = response.into_parts();
-    match head.status {
-        StatusCode::OK => {}
-        status if status.is_redirection() => return Err(ScrapeError::Redirected(status.as_u16())),
-        StatusCode::BAD_REQUEST if says_https(&mut body).await => {
-            return Err(meaning(Failure::AsksForTls, is_meshed));
-        }
-        status => return Err(ScrapeError::HttpStatus(status.as_u16())),
-    }
-    let (format, encoding) = form(&head.headers)?;
-    let mut page = Body::new(
-        encoding,
-        Wanted {
-            format,
-            labels,
-            ..Wanted::default()
-        },
-    );
+    let said = |name| {
+        head.headers
+            .get(name)
+            .map_or(&[][..], HeaderValue::as_bytes)
+    };
+    let (kind, encoding) = (said(header::CONTENT_TYPE), said(header::CONTENT_ENCODING));
+    let mut reading = Reading::begin(head.status, kind, encoding, labels, is_meshed)?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ScrapeError::Unreachable)?;
         if let Some(chunk) = frame.data_ref() {
-            page.feed(chunk).map_err(ScrapeError::from)?;
+            reading.feed(chunk)?;
         }
     }
-    page.finish().map_err(ScrapeError::from)
-}
-
-/// What the head says of the body.
-fn form(headers: &HeaderMap) -> Result<(Format, Encoding), ScrapeError> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let format = match text(header::CONTENT_TYPE) {
-        Some(kind) if kind.starts_with("application/openmetrics-text") => Format::OpenMetrics,
-        _ => Format::Text,
-    };
-    let encoding = match text(header::CONTENT_ENCODING).map(str::trim) {
-        None | Some("" | "identity") => Encoding::Identity,
-        Some(name) if name.eq_ignore_ascii_case("gzip") => Encoding::Gzip,
-        Some(_) => return Err(ScrapeError::Malformed),
-    };
-    Ok((format, encoding))
-}
-
-/// How Go's and others' servers answer a request that is not encrypted: in plain text, with a status that says nothing.
-async fn says_https<B>(body: &mut B) -> bool
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-{
-    let first = body.frame().await.and_then(Result::ok);
-    first
-        .and_then(|frame| frame.into_data().ok())
-        .is_some_and(|said| said.windows(5).any(|word| word == b"HTTPS"))
-}
-
-fn failure(error: &hyper::Error) -> Failure {
-    let io = std::error::Error::source(error).and_then(|source| source.downcast_ref());
-    let by_tls = io.is_some_and(|io| of_tls(io).is_some());
-    let by_peer = io.is_some_and(|io: &std::io::Error| has_ended(io));
-    if error.is_parse() {
-        Failure::NotHttp
-    } else if by_tls {
-        Failure::Tls
-    } else if error.is_incomplete_message() || error.is_closed() || by_peer {
-        Failure::Ended
-    } else {
-        Failure::Other
-    }
-}
-
-fn has_ended(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        std::io::ErrorKind::ConnectionReset
-            | std::io::ErrorKind::BrokenPipe
-            | std::io::ErrorKind::ConnectionAborted
-            | std::io::ErrorKind::UnexpectedEof
-    )
-}
-
-fn of_tls(error: &std::io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
-}
-
-/// Why no request was made: the handshake failed.
-fn no_trust(error: &std::io::Error, is_meshed: bool) -> ScrapeError {
-    use CertificateError::{
-        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
-        NotValidYetContext,
-    };
-    match of_tls(error) {
-        Some(rustls::Error::InvalidCertificate(wrong)) => match wrong {
-            NotValidForName | NotValidForNameContext { .. } => ScrapeError::OtherServerName,
-            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
-                ScrapeError::Expired
-            }
-            _ => ScrapeError::Untrusted,
-        },
-        Some(rustls::Error::InvalidMessage(_)) => ScrapeError::NoTls,
-        Some(_) => ScrapeError::TlsFailed,
-        None if has_ended(error) => meaning(Failure::Ended, is_meshed),
-        None => meaning(Failure::Other, is_meshed),
-    }
+    reading.finish()
 }
 
 #[cfg(test)]
@@ -228,7 +140,8 @@ mod tests {
             asked.truncate(length);
             String::from_utf8(asked).unwrap()
         };
-        let (said, asked) = tokio::join!(scrape(&page, Arc::default(), None), serve);
+        let mut kept = None;
+        let (said, asked) = tokio::join!(scrape(&page, Arc::default(), None, &mut kept), serve);
         let started = said.map(|page| page.counters(MeterId::default()).started.unwrap_or(-1.0));
         (started, asked)
     }
@@ -332,7 +245,7 @@ mod tests {
         };
         drop(listener);
         assert_eq!(
-            scrape(&page, Arc::default(), None).await,
+            scrape(&page, Arc::default(), None, &mut None).await,
             Err(ScrapeError::Refused)
         );
     }

@@ -13,18 +13,18 @@ use crate::operator::sample::tls_server::acceptor;
 
 const NAME: &str = "metrics.demo.svc";
 
-fn secured(authority: &str, name: Option<&'static str>) -> Secured {
-    Secured {
+fn secured(authority: &str, name: Option<&'static str>) -> Arc<Secured> {
+    Arc::new(Secured {
         tls: Arc::new(tls(authority.as_bytes()).unwrap()),
         name: name.map(|name| name.try_into().unwrap()),
         token: Some(bearer(b"s3cret").unwrap()),
-    }
+    })
 }
 
 /// One scrape of a server on this machine, and all that the server could read of it.
 async fn asked(
     acceptor: Option<TlsAcceptor>,
-    with: &Secured,
+    with: &Arc<Secured>,
     status: &str,
 ) -> (Result<f64, ScrapeError>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -60,7 +60,9 @@ async fn asked(
         read.truncate(length);
         String::from_utf8_lossy(&read).to_lowercase()
     };
-    let both = async { tokio::join!(scrape(&page, Arc::default(), Some(with)), serve) };
+    let mut kept = None;
+    let scrape = scrape(&page, Arc::default(), Some(with), &mut kept);
+    let both = async { tokio::join!(scrape, serve) };
     let (said, read) = tokio::time::timeout(Duration::from_secs(20), both)
         .await
         .unwrap();

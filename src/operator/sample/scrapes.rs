@@ -14,13 +14,14 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::time::Instant;
 
 use super::credentials::Secured;
+use super::idle::Idle;
 use super::lanes::Lanes;
 use super::scrape::{TIMEOUT, scrape};
 use super::targets::{Endpoint, Page, endpoint};
-use super::turns::{turn, window};
+use super::turns::{TOGETHER, together, turn, window};
 use super::{Answer, Asked};
 use crate::api::GrpcBackend;
-use crate::balance::ScrapeError;
+use crate::balance::{ScrapeError, exposition};
 use crate::observed::selects;
 
 /// Scrapes under way at once for one backend.
@@ -41,6 +42,9 @@ pub struct Scrapes {
     pods: Store<Pod>,
     shared: Arc<Lanes>,
     own: Arc<Lanes>,
+    idle: Arc<Idle>,
+    /// What turns are reckoned from, in all backends.
+    origin: Instant,
     under_way: FuturesUnordered<BoxFuture<'static, (String, Option<Answer>)>>,
     /// By uid: nobody is asked twice at once.
     waited_for: HashSet<String>,
@@ -51,10 +55,12 @@ pub struct Scrapes {
 
 impl Scrapes {
     /// Of the pods in this store; the places are `shared` with other backends.
-    pub fn new(pods: Store<Pod>, shared: Arc<Lanes>) -> Self {
+    pub fn new(pods: Store<Pod>, shared: Arc<Lanes>, idle: Arc<Idle>, origin: Instant) -> Self {
         Self {
             pods,
             shared,
+            idle,
+            origin,
             own: Arc::new(Lanes::new(PLACES)),
             under_way: FuturesUnordered::new(),
             waited_for: HashSet::new(),
@@ -65,12 +71,14 @@ impl Scrapes {
 
     /// Has each pod asked at its turn in the interval that begins now.
     pub fn begin(&mut self, endpoints: &[Endpoint], way: &Arc<Way>, interval: Duration) {
-        let begun = Instant::now();
+        let begun = self.origin.elapsed();
+        let window = window(interval, TIMEOUT + TOGETHER);
         let known: HashSet<&str> = endpoints
             .iter()
             .map(|endpoint| endpoint.target.uid.as_str())
             .collect();
         self.hung.retain(|uid| known.contains(uid.as_str()));
+        self.idle.only(|uid| known.contains(uid));
         for endpoint in endpoints {
             let uid = &endpoint.target.uid;
             if !self.waited_for.insert(uid.clone()) {
@@ -79,10 +87,12 @@ impl Scrapes {
             let ask = Ask {
                 uid: uid.clone(),
                 name: endpoint.target.name.clone(),
-                turn: begun + turn(uid, window(interval, TIMEOUT)),
+                turn: self.origin + together(begun + turn(uid, window)),
                 has_hung: self.hung.contains(uid),
                 pods: self.pods.clone(),
                 way: way.clone(),
+                interval,
+                idle: self.idle.clone(),
                 lanes: [self.own.clone(), self.shared.clone()],
             };
             self.under_way.push(Box::pin(ask.answer()));
@@ -130,6 +140,8 @@ struct Ask {
     has_hung: bool,
     pods: Store<Pod>,
     way: Arc<Way>,
+    interval: Duration,
+    idle: Arc<Idle>,
     /// The backend's own first, so that what waits there holds no place that others could have.
     lanes: [Arc<Lanes>; 2],
 }
@@ -143,9 +155,8 @@ impl Ask {
         let Some(page) = self.page() else {
             return (self.uid, None);
         };
-        let labels = self.way.asked.labels.clone();
         let page = match page {
-            Ok(page) => scrape(&page, labels, self.way.secured.as_deref()).await,
+            Ok(page) => self.scrape(&page).await,
             Err(error) => Err(error),
         };
         let answer = Answer {
@@ -154,6 +165,21 @@ impl Ask {
             page,
         };
         (self.uid, Some(answer))
+    }
+
+    async fn scrape(&self, page: &Page) -> Result<exposition::Page, ScrapeError> {
+        let mut kept = self.idle.take(&self.uid);
+        let labels = self.way.asked.labels.clone();
+        let said = scrape(page, labels, self.way.secured.as_ref(), &mut kept).await;
+        // One that never ends would stand among those whose end is waited for: servers of ASP.NET count it as any other.
+        let counts = |page: &exposition::Page| page.counts_connections();
+        if let Some(connection) = kept
+            && !said.as_ref().is_ok_and(counts)
+            && self.page().is_some()
+        {
+            self.idle.keep(&self.uid, connection, self.interval);
+        }
+        said
     }
 
     /// The pod may have gone since the interval began, and its address may be another's.
@@ -172,13 +198,15 @@ impl Ask {
 #[cfg(test)]
 mod tests {
     use kube::runtime::reflector::store;
+    use tokio::sync::Semaphore;
 
     use super::*;
 
     #[tokio::test]
     async fn scrapes_go_on_beside_other_work() {
         let (pods, _) = store();
-        let mut scrapes = Scrapes::new(pods, Arc::new(Lanes::new(1)));
+        let idle = Arc::new(Idle::new(Arc::new(Semaphore::new(1))));
+        let mut scrapes = Scrapes::new(pods, Arc::new(Lanes::new(1)), idle, Instant::now());
         let (sender, receiver) = futures::channel::oneshot::channel();
         scrapes.waited_for.insert("u".into());
         scrapes.under_way.push(Box::pin(async {

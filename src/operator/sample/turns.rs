@@ -16,6 +16,15 @@ pub fn window(interval: Duration, longest: Duration) -> Duration {
     interval.saturating_sub(longest).max(interval / 2)
 }
 
+/// Pods whose turns are nearer than this are asked together: to wake up for each costs more than to ask it.
+pub const TOGETHER: Duration = Duration::from_millis(100);
+
+/// The next time at which pods are asked, of all backends; both since the same moment.
+pub fn together(at: Duration) -> Duration {
+    let steps = at.as_nanos().div_ceil(TOGETHER.as_nanos());
+    TOGETHER.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))
+}
+
 /// FNV-1a, and a last stir, since names of pods differ in their last letters.
 fn hash(text: &str) -> u64 {
     let mut hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
@@ -61,6 +70,20 @@ mod tests {
             window(Duration::from_secs(3), longest),
             Duration::from_millis(1500)
         );
+    }
+
+    #[test]
+    fn turns_that_are_near_are_one() {
+        for (at, next) in [
+            (0, 0),
+            (1, 100),
+            (99, 100),
+            (100, 100),
+            (86_400_001, 86_400_100),
+        ] {
+            let milliseconds = Duration::from_millis;
+            assert_eq!(together(milliseconds(at)), milliseconds(next));
+        }
     }
 
     /// Neighbours differ in one letter, and are spread all the same: no tenth of the interval has twice its share, or half.

@@ -9,8 +9,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::credentials::Credentials;
+use super::idle::Idle;
 use super::lanes::Lanes;
 use super::prometheus::{self, Prometheus};
 use super::scrapes::{Scrapes, Way};
@@ -32,6 +34,10 @@ pub struct Worker {
     pub pods: Store<Pod>,
     /// Places that all backends share.
     pub lanes: Arc<Lanes>,
+    /// What turns are reckoned from.
+    pub origin: Instant,
+    /// The backend's connections.
+    pub idle: Arc<Idle>,
     /// Where to call a pass for the backend.
     pub calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
     /// What passes are told.
@@ -76,7 +82,12 @@ impl Worker {
         let mut state = State {
             judge: Judge::new(settings, restored.as_ref()),
             choice: Choice::default(),
-            scrapes: Scrapes::new(self.pods.clone(), self.lanes.clone()),
+            scrapes: Scrapes::new(
+                self.pods.clone(),
+                self.lanes.clone(),
+                self.idle.clone(),
+                self.origin,
+            ),
             has_asked: false,
             asked: None,
             intervals: 0,
@@ -106,6 +117,7 @@ impl Worker {
             BalanceSource::Prometheus => {
                 // What pods said before is too old once they are asked again.
                 state.has_asked = false;
+                self.idle.only(|_| false);
                 let asked = self.ask_prometheus(backend, plan, &endpoints);
                 state.scrapes.beside(asked).await
             }
@@ -144,7 +156,7 @@ impl Worker {
         self.look_for_refusals(&answers);
         let way = state.scrapes.beside(self.way(backend, plan)).await;
         let had_asked = std::mem::replace(&mut state.has_asked, way.is_ok());
-        let way = Arc::new(way?);
+        let way = Arc::new(way.inspect_err(|_| self.idle.only(|_| false))?);
         state.scrapes.begin(endpoints, &way, plan.settings.interval);
         Ok(had_asked.then_some(answers))
     }
