@@ -383,10 +383,8 @@ mod tests {
             Apply(guarded("d", known)),
             Delete(guarded("e", unknown)),
         ];
-        let events: Vec<Event<GrpcBackend>> = readable(stream::iter(events).map(Ok))
-            .try_collect()
-            .await
-            .unwrap();
+        let read = readable(stream::iter(events).map(Ok)).try_collect();
+        let events: Vec<Event<GrpcBackend>> = Box::pin(read).await.unwrap();
         let told: Vec<String> = events
             .iter()
             .map(|event| match event {
