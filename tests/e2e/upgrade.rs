@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use evenkeel::api::ConditionType::{Balanced, ConnectionAgeApplied, Ready};
 use evenkeel::api::GrpcBackend;
 use evenkeel_cluster::until;
@@ -97,6 +97,14 @@ async fn settled(bed: &Bed, stored: usize) -> Result<BTreeMap<String, Said>> {
             looked_at == stored,
             "{looked_at} of {stored} were looked at"
         );
+        // What the last rollout was about is said a round of scrapes after its end.
+        let rolls = |(_, said): &(&String, &Said)| {
+            let mut says = said.conditions.values();
+            says.any(|says| says.contains(" RollingOut "))
+        };
+        if let Some((name, _)) = now.iter().find(rolls) {
+            bail!("{name} is said to roll out");
+        }
         let flapped = tokio::time::timeout(quiet, flaps(bed, &now)).await;
         Ok(flapped.is_err().then_some(now))
     })
