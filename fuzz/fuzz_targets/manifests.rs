@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
         objects.add(&file, node, "default");
     });
     for backend in backends(&objects) {
-        for (_, seen) in ask(&backend.observed).found {
+        for seen in ask(&backend.observed).found.into_iter().flat_map(|(_, seen)| seen) {
             let (_, line) = backend.locate(&seen.place);
             assert!(line <= bytes.len() + 1);
         }

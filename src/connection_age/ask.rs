@@ -13,6 +13,19 @@ pub fn asked(age: &ConnectionAge) -> Result<(), Statement> {
     Wanted::of(age).map(|_| ())
 }
 
+/// The arguments by which an age is given; none where that is done otherwise, or cannot be done.
+pub fn arguments(age: &ConnectionAge) -> Vec<String> {
+    let entries = Wanted::of(age).map_or_else(|_| Vec::new(), |wanted| wanted.entries);
+    let words = |entry| match entry {
+        Entry::Variable { .. } => Vec::new(),
+        Entry::Arguments(group) => group,
+        Entry::Pair {
+            flag, key, value, ..
+        } => vec![format!("{flag}={key}={value}")],
+    };
+    entries.into_iter().flat_map(words).collect()
+}
+
 /// A knob, and how a person would call it.
 struct Asked<'a> {
     age: &'a ConnectionAge,

@@ -50,7 +50,7 @@ use crate::api::{Reason, Server};
 use crate::names;
 use crate::observed::Kind;
 
-pub use ask::asked;
+pub use ask::{arguments, asked};
 pub use confirm::confirmed;
 pub use owner::{owns_fields, release};
 pub use reverts::remembers;

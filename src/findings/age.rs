@@ -7,8 +7,10 @@ use crate::balance::{Turnover, bearable_age};
 use crate::observed::{Observed, Workload};
 use crate::presets;
 
-use super::{Seen, said_before, services};
+use super::{Seen, said_before, services, snippet};
 
+/// An age as most servers bear it, by the knob that most examples have.
+pub(super) const USUAL: &str = "connectionAge: {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE, grace: MAX_CONNECTION_AGE_GRACE}}}";
 /// The longest age that is worth having.
 const LONG: Duration = Duration::from_mins(15);
 
@@ -24,9 +26,10 @@ pub(super) fn absent(observed: &Observed) -> Option<Seen> {
         return absent_from_guess(observed);
     }
     (spec.connection_age.is_none() && spec.endpoint_watch.is_none()).then(|| {
-        Seen::in_backend("spec", "spec.connectionAge is not set: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
+        Seen::in_backend(observed, "spec", "spec.connectionAge is not set: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
          Set spec.connectionAge with the knob of your server, such as {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE}}} or, for a well-known one, knob: {preset: Thanos}, or let clients watch endpoints (spec.endpointWatch). If your server has an age by itself, or takes it from a file only, put GB021 into spec.ignoreFindings with that as the reason"
             .into())
+        .instead(&snippet::spec(USUAL))
     })
 }
 
@@ -43,6 +46,7 @@ fn absent_from_guess(observed: &Observed) -> Option<Seen> {
              Write a GrpcBackend with spec.connectionAge and the knob of your server (evenkeel check --fix begins one, evenkeel presets lists known servers), unless the program sets an age by itself or a proxy balances"
         );
         Seen::in_workload(server, "spec.template.spec.containers", message)
+            .write(&snippet::backend(observed, USUAL))
     })
 }
 
@@ -54,30 +58,40 @@ fn speaks_of_an_age(name: &str) -> bool {
         || has(&["maxage"]) && has(&["grpc", "conn", "keepalive", "server"])
 }
 
+const GRACE: &str = "connectionAge: {grace: 30s}";
+
+fn max_age(age: &str) -> String {
+    snippet::spec(&format!("connectionAge: {{maxAge: {age}}}"))
+}
+
 /// GB022: the resolvers of most languages wait 30 seconds between two look-ups, that of .NET 15.
 pub(super) fn short(observed: &Observed) -> Option<Seen> {
     let (text, age) = asked(observed)?;
     (age < Duration::from_secs(30)).then(|| {
-        Seen::in_backend("spec.connectionAge.maxAge", format!("spec.connectionAge.maxAge is {text}: most clients wait 30 s between two look-ups (15 s in .NET), so an age under 30s costs connections and finds new pods hardly sooner. Set it to 30s or more"))
+        Seen::in_backend(observed, "spec.connectionAge.maxAge", format!("spec.connectionAge.maxAge is {text}: most clients wait 30 s between two look-ups (15 s in .NET), so an age under 30s costs connections and finds new pods hardly sooner. Set it to 30s or more"))
+            .instead(&max_age("30s"))
     })
 }
 
 /// GB023: what ends comes back, and that costs both sides.
 pub(super) fn hurried(observed: &Observed) -> Option<Seen> {
     let (text, age) = asked(observed)?;
-    let seen = |message| Seen::in_backend("spec.connectionAge.maxAge", message);
+    let seen = |message| Seen::in_backend(observed, "spec.connectionAge.maxAge", message);
     let Some(often) = observed.published.as_ref()?.reconnects else {
         // After a restart of the operator what was said stands until it has been counted anew.
         return said_before(observed, "GB023").map(seen);
     };
     let better = bearable_age(age, often).as_secs().max(1);
-    let longer = if better <= LONG.as_secs() {
-        format!("Set it to {better}s or more, or have")
+    let (longer, remedy) = if better <= LONG.as_secs() {
+        let age = max_age(&format!("{better}s"));
+        (format!("Set it to {better}s or more, or have"), age)
     } else {
-        "Have".into()
+        let shared = "# in each client: one channel for all of its calls\n";
+        ("Have".into(), max_age("15m") + shared)
     };
     (often > 0).then(|| {
         seen(format!("spec.connectionAge.maxAge is {text}, and a pod has so many connections that {often} or more end each second: every one comes back as a new one, with TLS by a handshake, and costs servers and clients CPU. {longer} the clients share connections"))
+            .instead(&remedy)
     })
 }
 
@@ -85,7 +99,8 @@ pub(super) fn hurried(observed: &Observed) -> Option<Seen> {
 pub(super) fn long(observed: &Observed) -> Option<Seen> {
     let (text, age) = asked(observed)?;
     (age > LONG).then(|| {
-        Seen::in_backend("spec.connectionAge.maxAge", format!("spec.connectionAge.maxAge is {text}: a pod that is added may idle for that long. Set it to 15m or less; 5m suits most"))
+        Seen::in_backend(observed, "spec.connectionAge.maxAge", format!("spec.connectionAge.maxAge is {text}: a pod that is added may idle for that long. Set it to 15m or less; 5m suits most"))
+            .instead(&max_age("5m"))
     })
 }
 
@@ -99,7 +114,8 @@ pub(super) fn short_grace(observed: &Observed) -> Option<Seen> {
         .grace
         .as_ref()?;
     (grace.get().ok()? < Duration::from_secs(5)).then(|| {
-        Seen::in_backend("spec.connectionAge.grace", format!("spec.connectionAge.grace is {}: a request that takes longer is cut off whenever its connection comes of age, and clients see UNAVAILABLE. Set it above the longest deadline of your clients; 30s suits most", grace.as_str()))
+        Seen::in_backend(observed, "spec.connectionAge.grace", format!("spec.connectionAge.grace is {}: a request that takes longer is cut off whenever its connection comes of age, and clients see UNAVAILABLE. Set it above the longest deadline of your clients; 30s suits most", grace.as_str()))
+            .instead(&snippet::spec(GRACE))
     })
 }
 
@@ -108,9 +124,10 @@ pub(super) fn streams_without_grace(observed: &Observed) -> Option<Seen> {
     let age = observed.backend.spec.connection_age.as_ref()?;
     let streams = observed.published.as_ref()?.streams;
     (streams && age.grace.is_none()).then(|| {
-        Seen::in_backend("spec.connectionAge", "the servers have streaming methods and spec.connectionAge.grace is not set: in most servers a connection with an open stream then stays for as long as the stream, and its pod keeps the load. \
+        Seen::in_backend(observed, "spec.connectionAge", "the servers have streaming methods and spec.connectionAge.grace is not set: in most servers a connection with an open stream then stays for as long as the stream, and its pod keeps the load. \
          Set spec.connectionAge.grace to the longest time that a stream may go on, if your server has a name for it; clients must open streams anew after that. If it has none, end streams in the program, or put GB025 into spec.ignoreFindings"
             .into())
+        .instead(&snippet::spec(GRACE))
     })
 }
 
@@ -119,14 +136,18 @@ pub(super) fn known_to_lose_calls(observed: &Observed) -> Option<Seen> {
     let age = observed.backend.spec.connection_age.as_ref()?;
     let server = presets::find(age.knob.preset.as_ref()?.as_str())?;
     let note = server.note.as_ref().filter(|_| server.loses_calls)?;
-    Some(Seen::in_backend(
+    let seen = Seen::in_backend(
+        observed,
         "spec.connectionAge.knob.preset",
         format!(
             "preset {} ({}): {note}. Each connection that comes of age then takes calls with it, and clients see UNAVAILABLE. \
          Run a release without that fault and put GB035 into spec.ignoreFindings with the release as the reason, or remove spec.connectionAge and let clients watch endpoints (spec.endpointWatch)",
             server.name, server.what
         ),
-    ))
+    );
+    Some(seen.instead(&snippet::spec(
+        "ignoreFindings: [{id: GB035, reason: runs a release without that fault}]",
+    )))
 }
 
 /// GB034: it is set, and the connections do not follow.
@@ -140,16 +161,20 @@ pub(super) fn outlived(observed: &Observed) -> Option<Seen> {
         let mut servers = status.servers.iter();
         let stands = servers.any(|server| server.observed == Some(ObservedAge::Later));
         let said = said_before(observed, "GB034").filter(|_| stands)?;
-        return Some(Seen::in_backend("spec.connectionAge", said));
+        return Some(Seen::in_backend(observed, "spec.connectionAge", said));
     };
     let of = owner(observed, pod);
-    Some(Seen::in_backend(
+    let seen = Seen::in_backend(
+        observed,
         "spec.connectionAge",
         format!(
             "connections of pod {pod}{of} outlive the age that it is set to by the server's own count: the server does not take the value, or takes it for another unit, or open streams hold its connections. \
          Check the name and spec.connectionAge.knob's format against the server's documentation; where it serves streams, set spec.connectionAge.grace"
         ),
-    ))
+    );
+    Some(seen.instead(&snippet::spec(
+        "connectionAge:\n  grace: 30s\n  knob: {env: {maxAge: NAME_OF_YOUR_SERVER, format: Seconds}}",
+    )))
 }
 
 /// ` of Deployment a`, if it is known whose pod it is.

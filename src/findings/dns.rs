@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use crate::names;
 use crate::observed::Observed;
 
-use super::{Seen, said_before, services};
+use super::{Seen, said_before, services, snippet};
 
 /// What a UDP answer may have where nothing larger is agreed on.
 const PLAIN: usize = 512;
@@ -21,6 +21,7 @@ pub(super) fn answer_is_cut(observed: &Observed) -> Option<Seen> {
             "up to {pods} pods, of which an answer of {PLAIN} bytes holds {most}: clients on musl before 1.2.4 (Alpine before 3.18) read no further, and each sees a random part of the pods. Build such clients on Alpine 3.18 or later, or let them watch endpoints (spec.endpointWatch)"
         )
     })
+    .map(|seen| seen.write("# in the clients' Dockerfile\nFROM alpine:3.22"))
 }
 
 /// GB041: each look-up is made twice.
@@ -30,6 +31,7 @@ pub(super) fn answer_needs_tcp(observed: &Observed) -> Option<Seen> {
             "up to {pods} pods, of which a datagram as Go asks for it (1232 bytes) holds {most}: each look-up is made again over TCP, and each client keeps {pods} connections. See that NetworkPolicies allow TCP 53; far above a hundred pods consider subsetting or xDS"
         )
     })
+    .map(|seen| seen.write("# of the clients\nkind: NetworkPolicy\nspec:\n  egress: [{ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]}]"))
 }
 
 /// GB042: no answer holds them all.
@@ -38,6 +40,11 @@ pub(super) fn answer_is_impossible(observed: &Observed) -> Option<Seen> {
         format!(
             "up to {pods} pods, of which the largest DNS answer (64 KiB) holds {most}: clients never learn of the others. Split the backend, or use xDS"
         )
+    })
+    .map(|seen| {
+        let selector = snippet::map(&observed.backend.spec.selector);
+        let head = snippet::head("GrpcBackend", &observed.name());
+        seen.write(&format!("{head}spec:\n  selector: {selector}   # and a label that half of the pods have; the others in a second GrpcBackend"))
     })
 }
 
@@ -50,6 +57,7 @@ pub(super) fn two_families(observed: &Observed) -> Option<Seen> {
             "headless Service {name} has addresses of two families: resolvers take each pod's two for two pods, and clients keep two connections to each. Set ipFamilyPolicy: SingleStack"
         );
         Seen::in_service(&name, "spec.ipFamilyPolicy", message)
+            .instead("spec:\n  ipFamilyPolicy: SingleStack")
     })
 }
 
@@ -104,12 +112,16 @@ fn in_workload(observed: &Observed, message: String) -> Seen {
     let mut workloads = observed.serving_workloads();
     let scaled = workloads.find_map(|workload| observed.autoscaler(workload));
     if let Some(scaler) = scaled {
-        let name = Some(scaler.name.as_str());
-        return Seen::at(scaler.kind, name, scaler.max_field().into(), message);
+        return Seen::at(
+            scaler.kind,
+            &scaler.name,
+            scaler.max_field().into(),
+            message,
+        );
     }
     match observed.serving_workloads().next() {
         Some(workload) => Seen::in_workload(workload, "spec.replicas", message),
-        None => Seen::in_backend("spec", message),
+        None => Seen::in_backend(observed, "spec", message),
     }
 }
 

@@ -3,10 +3,11 @@
 use k8s_openapi::api::core::v1::Container;
 
 use crate::api::{AgeMode, Knob};
+use crate::connection_age;
 use crate::observed::{Observed, Observer, Workload};
 use crate::presets;
 
-use super::Seen;
+use super::{Seen, snippet};
 
 /// What Argo CD and Flux mark what they apply with.
 const MARKS: [&str; 4] = [
@@ -17,24 +18,37 @@ const MARKS: [&str; 4] = [
 ];
 
 /// GB090: `args` is one value, and whoever applies it takes ours out.
-pub(super) fn args_are_applied(observed: &Observed) -> Option<Seen> {
-    let age = observed.backend.spec.connection_age.as_ref()?;
-    if age.mode == Some(AgeMode::Advise) {
-        return None;
-    }
-    let flag = flag(&age.knob)?;
-    let (workload, container) = observed
+pub(super) fn args_are_applied(observed: &Observed) -> Vec<Seen> {
+    let age = observed.backend.spec.connection_age.as_ref();
+    let Some(age) = age.filter(|own| own.mode != Some(AgeMode::Advise)) else {
+        return Vec::new();
+    };
+    let Some(flag) = flag(&age.knob) else {
+        return Vec::new();
+    };
+    let words = connection_age::arguments(age);
+    observed
         .serving_workloads()
         .filter(|workload| observed.observer == Observer::Manifests || is_marked(workload))
-        .find_map(|workload| {
-            let server = observed.server(workload);
-            Some((workload, server.filter(|own| lacks(own, flag))?))
-        })?;
+        .filter_map(|workload| {
+            let server = observed.server(workload)?;
+            lacks(server, flag).then(|| missing(workload, server, flag, &words))
+        })
+        .collect()
+}
+
+fn missing(workload: &Workload, container: &Container, flag: &str, words: &[String]) -> Seen {
     let name = &container.name;
     let message = format!(
         "spec.connectionAge sets {flag} in the args of container {name} of {workload}, which are in what you apply: each apply takes the flag out, which replaces the pods, and after three times in an hour the operator stops. Write {flag} into the args yourself, or set mode: Advise"
     );
-    Some(Seen::in_container(workload, name, "args", message))
+    let (field, written) = match (&container.args, &container.command) {
+        (None, Some(command)) => ("command", command.as_slice()),
+        (args, _) => ("args", args.as_deref().unwrap_or_default()),
+    };
+    let all = snippet::list(&[written, words].concat());
+    let fields = snippet::container(name, &format!("{field}: {all}"));
+    Seen::in_container(workload, name, field, message).instead(&snippet::pods(&fields))
 }
 
 /// The flag that a knob sets.

@@ -7,6 +7,7 @@ use crate::observed::{Observed, Workload, mesh_proxy};
 
 use super::Seen;
 use super::services::both;
+use super::snippet;
 
 /// GB028: a proxy beside the server balances requests already.
 pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
@@ -26,13 +27,15 @@ pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
             "{workload} asks {mesh} to put a proxy before its server"
         ))
     })?;
-    Some(Seen::in_backend(
+    let seen = Seen::in_backend(
+        observed,
         "spec.connectionAge",
         format!(
             "{seen} and spec.connectionAge is set: the mesh balances requests of meshed clients already, and the age then ends the connections between proxy and server only. \
          Remove spec.connectionAge, unless clients outside the mesh call these pods"
         ),
-    ))
+    );
+    Some(seen.instead(&snippet::spec("connectionAge: null   # or no such field")))
 }
 
 /// The mesh that a template asks for a proxy that balances requests. What a namespace asks for is not known here.

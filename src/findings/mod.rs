@@ -16,6 +16,7 @@ mod rollout;
 mod scale;
 mod seen;
 mod services;
+mod snippet;
 mod watch;
 
 pub use catalogue::CATALOGUE;
@@ -60,15 +61,34 @@ pub struct Rule {
     pub title: &'static str,
     /// Why it matters.
     pub why: &'static str,
-    /// What to write instead, as YAML.
-    pub remedy: &'static str,
     /// What has to be known for an answer besides Services and workloads.
     pub needs: &'static [Need],
-    /// What was seen, why it matters and what to do; nothing where all is well.
-    pub check: fn(&Observed) -> Option<Seen>,
+    /// How it is asked.
+    pub check: Check,
 }
 
+/// How a rule is asked: what was seen, why it matters and what to do; nothing where all is well.
+pub enum Check {
+    /// There is one thing to say.
+    One(fn(&Observed) -> Option<Seen>),
+    /// Each place is told by itself.
+    Each(fn(&Observed) -> Vec<Seen>),
+}
+
+/// Places of a backend that a rule tells of: nobody needs more to see what is wrong.
+const PLACES: usize = 20;
+
 impl Rule {
+    /// Where it holds.
+    fn seen(&self, observed: &Observed) -> Vec<Seen> {
+        let mut seen = match self.check {
+            Check::One(ask) => ask(observed).into_iter().collect(),
+            Check::Each(ask) => ask(observed),
+        };
+        seen.truncate(PLACES);
+        seen
+    }
+
     /// Its page, in the repository.
     pub fn page(&self) -> String {
         format!("docs/findings/{}.md", self.id)
@@ -108,8 +128,8 @@ impl Need {
 
 /// The answers of all rules.
 pub struct Answers {
-    /// What is worth changing, worst first, without what the user ignores.
-    pub found: Vec<(&'static Rule, Seen)>,
+    /// What is worth changing, worst first, without what the user ignores: each rule with all places.
+    pub found: Vec<(&'static Rule, Vec<Seen>)>,
     /// How many more the user ignores.
     pub ignored: usize,
     /// The rules that had no answer for want of what they need.
@@ -127,12 +147,13 @@ pub fn ask(observed: &Observed) -> Answers {
         .partition(|rule| observed.autoscalers_missed && rule.needs == [Need::Autoscalers]);
     let held = held.into_iter().filter_map(|rule| {
         let said = said_before(observed, rule.id)?;
-        Some((rule, Seen::in_backend("spec", said)))
+        Some((rule, vec![Seen::in_backend(observed, "spec", said)]))
     });
     let is_ignored = |rule: &Rule| ignored.iter().any(|ignored| ignored.id == rule.id);
     let (kept, mut found): (Vec<_>, Vec<_>) = able
         .into_iter()
-        .filter_map(|rule| Some((rule, (rule.check)(observed)?)))
+        .map(|rule| (rule, rule.seen(observed)))
+        .filter(|(_, seen)| !seen.is_empty())
         .chain(held)
         .partition(|(rule, _)| is_ignored(rule));
     found.sort_by_key(|(rule, _)| (rule.severity, rule.id));
@@ -172,14 +193,30 @@ impl Answers {
             .map(|(rule, seen)| Finding {
                 id: rule.id.into(),
                 severity: rule.severity.as_str().into(),
-                message: plain(&seen.message),
+                message: plain(&in_short(seen)),
             })
             .collect()
     }
 }
 
+/// The first place, and how many more there are.
+fn in_short(seen: &[Seen]) -> String {
+    match seen {
+        [] => String::new(),
+        [first] => first.message.clone(),
+        [first, second, ..] => format!(
+            "{}. The same holds in {} more, the next of which is {}",
+            first.message,
+            seen.len() - 1,
+            second.place
+        ),
+    }
+}
+
 #[cfg(test)]
 mod age_tests;
+#[cfg(test)]
+mod places_tests;
 #[cfg(test)]
 mod ports_tests;
 #[cfg(test)]

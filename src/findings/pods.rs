@@ -5,20 +5,24 @@ use kube::ResourceExt as _;
 
 use crate::observed::{Kind, Observed};
 
-use super::{Seen, said_before};
+use super::{Seen, said_before, snippet};
 
 /// GB010: without a probe a pod is published from the moment that its process starts.
-pub(super) fn no_readiness_probe(observed: &Observed) -> Option<Seen> {
-    observed.serving_workloads().find_map(|workload| {
+pub(super) fn no_readiness_probe(observed: &Observed) -> Vec<Seen> {
+    let probeless = observed.serving_workloads().filter_map(|workload| {
         let container = observed.server(workload)?;
+        let port = observed.backend.spec.ports.first()?.target();
+        let probe = format!("readinessProbe: {{grpc: {{port: {port}}}}}");
         container.readiness_probe.is_none().then(|| {
+            let fields = snippet::container(&container.name, &probe);
             Seen::in_container(workload, &container.name, "readinessProbe", format!(
-                "container {} of {workload} has no readinessProbe: a pod gets requests before its server listens, and keeps getting them when it can no longer serve. Add readinessProbe: {{grpc: {{port: {}}}}}, or tcpSocket in place of grpc if the server has TLS or no grpc.health.v1.Health",
+                "container {} of {workload} has no readinessProbe: a pod gets requests before its server listens, and keeps getting them when it can no longer serve. Add {probe}, or tcpSocket in place of grpc if the server has TLS or no grpc.health.v1.Health",
                 container.name,
-                observed.backend.spec.ports[0].target(),
             ))
+            .instead(&snippet::pods(&fields))
         })
-    })
+    });
+    probeless.collect()
 }
 
 /// GB033: with one pod there is nothing to balance.
@@ -34,9 +38,15 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
     let is_its = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none() && workload.owns(pod);
     let pod = observed.pods.iter().find(is_its);
     let pod = pod.map_or_else(String::new, |pod| format!(" ({})", pod.name_any()));
-    let remedy = match workload.kind {
-        Kind::DaemonSet => "Have it run on 2 nodes or more",
-        Kind::Deployment | Kind::StatefulSet => "Set its replicas to 2 or more",
+    let (remedy, fields) = match workload.kind {
+        Kind::DaemonSet => (
+            "Have it run on 2 nodes or more",
+            snippet::pods("nodeSelector: {}   # of 2 nodes or more"),
+        ),
+        Kind::Deployment | Kind::StatefulSet => (
+            "Set its replicas to 2 or more",
+            snippet::spec("replicas: 2"),
+        ),
     };
     // One that has not set any yet.
     let unless = match observed.autoscalers {
@@ -50,23 +60,30 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
     };
     (workload.replicas == 1 && !scales).then(|| {
         Seen::in_workload(workload, "spec.replicas", format!("{workload} has one pod{pod}, and no other serves: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. {remedy}{unless}"))
+            .instead(&fields)
     })
 }
 
 /// GB054: pods of a Job carry the selector's labels.
 pub(super) fn owned_by_job(observed: &Observed) -> Option<Seen> {
-    let pod = observed.pods.iter().find(|pod| {
-        pod.owner_references()
-            .iter()
-            .any(|owner| owner.kind == "Job")
+    let (pod, job) = observed.pods.iter().find_map(|pod| {
+        let mut owners = pod.owner_references().iter();
+        Some((pod, owners.find(|owner| owner.kind == "Job")?))
     })?;
     let name = pod.name_any();
-    Some(Seen::at(
+    let (key, _) = observed.backend.spec.selector.first_key_value()?;
+    let label = format!("{}: {}", snippet::word(key), snippet::word(&job.name));
+    let remedy = format!(
+        "{}spec:\n  template:\n    metadata: {{labels: {{{label}}}}}",
+        snippet::head("Job", &job.name)
+    );
+    let seen = Seen::at(
         "Pod",
-        Some(&name),
+        &name,
         "metadata.labels".into(),
         format!(
             "pod {name} belongs to a Job and carries the labels of spec.selector: it is an endpoint of the Services, but is left out of the balance. Give the Job's pods other labels"
         ),
-    ))
+    );
+    Some(seen.write(&remedy))
 }

@@ -4,26 +4,30 @@ use k8s_openapi::api::core::v1::{Container, Probe};
 
 use crate::observed::{Observed, Workload};
 
-use super::{Seen, says_grpc};
+use super::{Seen, says_grpc, snippet};
 
 /// GB009: nobody listens where the pair leads.
-pub(super) fn miss_the_servers(observed: &Observed) -> Option<Seen> {
+pub(super) fn miss_the_servers(observed: &Observed) -> Vec<Seen> {
     let ports = &observed.backend.spec.ports;
     let targets: Vec<i32> = ports.iter().map(crate::api::Port::target).collect();
-    let (&asked, false) = (targets.first()?, observed.guessed) else {
-        return None;
+    let (Some(first), false) = (ports.first(), observed.guessed) else {
+        return Vec::new();
     };
-    observed.serving_workloads().find_map(|workload| {
+    let asked = first.target();
+    let missed = observed.serving_workloads().filter_map(|workload| {
         let (container, number, how) = listens(workload).next()?;
         let missed = !targets.iter().any(|target| may_serve(workload, *target));
         missed.then(|| {
-            Seen::in_backend("spec.ports[0]", format!(
+            let mended = format!("ports: [{{port: {}, targetPort: {number}}}]", first.port);
+            Seen::in_backend(observed, "spec.ports[0]", format!(
                 "spec.ports leads to port {asked} of the pods, and container {} of {workload} {how}: nobody listens where clients connect. \
                  Set targetPort: {number}; if the server does listen on {asked}, declare that among the container's ports",
                 container.name
             ))
+            .instead(&snippet::spec(&mended))
         })
-    })
+    });
+    missed.collect()
 }
 
 /// The ports on which containers say that they listen for gRPC, and how.

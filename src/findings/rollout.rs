@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use crate::connection_age::timing::{DNS_TTL, LOOK_UP};
 use crate::observed::{Observed, Update, Workload};
 
-use super::Seen;
+use super::{Seen, snippet};
 
 /// Until every node has heard that a pod is going.
 const PROPAGATION: Duration = Duration::from_secs(5);
@@ -21,59 +21,71 @@ const DRAIN: i64 = 5;
 const DEFAULT_TERMINATION: i64 = 30;
 
 /// GB030: clients that look names up by their own clock keep the address of a pod that is gone until the answer expires.
-pub(super) fn pre_stop_is_short(observed: &Observed) -> Option<Seen> {
+pub(super) fn pre_stop_is_short(observed: &Observed) -> Vec<Seen> {
     let wanted = PRE_STOP.as_secs();
-    servers(observed).find_map(|(workload, _)| {
+    let short = servers(observed).filter_map(|(workload, pod)| {
         let container = observed.server(workload)?;
         let seen = match pre_stop(container) {
             Hook::Sleeps(seconds) if seconds < i64::try_from(wanted).ok()? => format!("sleeps {seconds} s in its preStop hook"),
             Hook::Absent => "has no preStop hook".into(),
             Hook::Sleeps(_) | Hook::Unknown => return None,
         };
-        Some(Seen::in_container(workload, &container.name, "lifecycle", format!(
+        let lifecycle = format!("lifecycle: {{preStop: {{sleep: {{seconds: {wanted}}}}}}}");
+        let period = pod.termination_grace_period_seconds.unwrap_or(DEFAULT_TERMINATION);
+        let period = period.max(i64::try_from((PRE_STOP + STOP).as_secs()).ok()?);
+        let fields = format!(
+            "terminationGracePeriodSeconds: {period}\n{}",
+            snippet::container(&container.name, &lifecycle)
+        );
+        let seen = Seen::in_container(workload, &container.name, "lifecycle", format!(
             "container {} of {workload} {seen}: clients that look names up by their own clock (Envoy STRICT_DNS, ginepro) call a pod that is gone for up to {wanted} s. \
-             Add lifecycle: {{preStop: {{sleep: {{seconds: {wanted}}}}}}} and terminationGracePeriodSeconds: {}, unless all clients balance by gRPC itself, which a graceful stop tells",
+             Add {lifecycle} and terminationGracePeriodSeconds: {period}, unless all clients balance by gRPC itself, which a graceful stop tells",
             container.name,
-            wanted + STOP.as_secs(),
-        )))
-    })
+        ));
+        Some(seen.instead(&snippet::pods(&fields)))
+    });
+    short.collect()
 }
 
 /// GB031: the kubelet kills a pod in the middle of its graceful stop.
-pub(super) fn termination_is_short(observed: &Observed) -> Option<Seen> {
-    servers(observed).find_map(|(workload, pod)| {
+pub(super) fn termination_is_short(observed: &Observed) -> Vec<Seen> {
+    let short = servers(observed).filter_map(|(workload, pod)| {
         let container = observed.server(workload)?;
         let Hook::Sleeps(sleep) = pre_stop(container) else {
             return None;
         };
         let stop = i64::try_from(STOP.as_secs()).ok()?;
         let period = pod.termination_grace_period_seconds.unwrap_or(DEFAULT_TERMINATION);
+        let wanted = sleep.saturating_add(stop);
         (period < sleep.saturating_add(DRAIN)).then(|| {
             Seen::in_workload(workload, "spec.template.spec.terminationGracePeriodSeconds", format!(
-                "{workload} gives its pods {period} s to end, of which the preStop hook of container {} sleeps {sleep}: running requests are cut off. Set terminationGracePeriodSeconds to {} or more",
+                "{workload} gives its pods {period} s to end, of which the preStop hook of container {} sleeps {sleep}: running requests are cut off. Set terminationGracePeriodSeconds to {wanted} or more",
                 container.name,
-                sleep.saturating_add(stop),
             ))
+            .instead(&snippet::pods(&format!("terminationGracePeriodSeconds: {wanted}")))
         })
-    })
+    });
+    short.collect()
 }
 
 /// GB032: all pods are others before a client may look again.
-pub(super) fn rollout_is_fast(observed: &Observed) -> Option<Seen> {
-    let wanted = i64::try_from(LOOK_UP.as_secs()).ok()?;
-    servers(observed).find_map(|(workload, _)| {
+pub(super) fn rollout_is_fast(observed: &Observed) -> Vec<Seen> {
+    let wanted = i64::try_from(LOOK_UP.as_secs()).unwrap_or(i64::MAX);
+    let fast = servers(observed).filter_map(|(workload, _)| {
         let replicas = i64::from(workload.replicas);
         let at_once = workload.at_once.max(1);
         let batches = replicas.saturating_add(at_once - 1) / at_once;
         let pace = batches.saturating_mul(i64::from(workload.min_ready_seconds));
         let by_itself = replicas > 1 && workload.update != Update::OnDelete;
         (by_itself && pace < wanted).then(|| {
+            let seconds = wanted.saturating_add(batches - 1) / batches.max(1);
             Seen::in_workload(workload, "spec.minReadySeconds", format!(
-                "a rollout of {workload} may replace all {replicas} pods within {pace} s and their start, while DNS clients may look again only after {wanted} s: for a moment one may know no pod that lives. Set minReadySeconds to {}",
-                wanted.saturating_add(batches - 1) / batches.max(1),
+                "a rollout of {workload} may replace all {replicas} pods within {pace} s and their start, while DNS clients may look again only after {wanted} s: for a moment one may know no pod that lives. Set minReadySeconds to {seconds}"
             ))
+            .instead(&snippet::spec(&format!("minReadySeconds: {seconds}")))
         })
-    })
+    });
+    fast.collect()
 }
 
 /// The workloads that serve for the backend.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::observed::Workload;
+use super::snippet;
+use crate::observed::{Observed, Workload};
 
 /// What was seen, why it matters and what to do, with the place that it speaks of.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,8 @@ pub struct Seen {
     pub message: String,
     /// The object and field.
     pub place: Place,
+    /// What to write, as YAML to copy.
+    pub remedy: String,
 }
 
 /// An object, and a field in it such as `spec.template.spec.containers[0]`.
@@ -26,23 +29,21 @@ pub struct Place {
 
 impl Seen {
     /// Seen in the GrpcBackend.
-    pub fn in_backend(path: &str, message: String) -> Self {
-        Self::at("GrpcBackend", None, path.into(), message)
+    pub fn in_backend(observed: &Observed, path: &str, message: String) -> Self {
+        let mut seen = Self::at("GrpcBackend", &observed.name(), path.into(), message);
+        seen.place.name = None;
+        seen
     }
 
     /// Seen in a Service.
     pub fn in_service(name: &str, path: &str, message: String) -> Self {
-        Self::at("Service", Some(name), path.into(), message)
+        Self::at("Service", name, path.into(), message)
     }
 
     /// Seen in a workload.
     pub fn in_workload(workload: &Workload, path: impl Into<String>, message: String) -> Self {
-        Self::at(
-            workload.kind.as_str(),
-            Some(workload.name()),
-            path.into(),
-            message,
-        )
+        let kind = workload.kind.as_str();
+        Self::at(kind, workload.name(), path.into(), message)
     }
 
     /// Seen in a container of a workload's pods.
@@ -59,12 +60,30 @@ impl Seen {
     }
 
     /// Seen in an object of any kind.
-    pub fn at(kind: &'static str, name: Option<&str>, path: String, message: String) -> Self {
-        let name = name.map(str::to_owned);
+    pub fn at(kind: &'static str, name: &str, path: String, message: String) -> Self {
         Self {
             message,
-            place: Place { kind, name, path },
+            remedy: snippet::head(kind, name),
+            place: Place {
+                kind,
+                name: Some(name.to_owned()),
+                path,
+            },
         }
+    }
+
+    /// What to write into the object: fields, from its top level on.
+    #[must_use]
+    pub fn instead(mut self, fields: &str) -> Self {
+        self.remedy += fields.trim_end();
+        self
+    }
+
+    /// What to write, where that is not in this object.
+    #[must_use]
+    pub fn write(mut self, text: &str) -> Self {
+        text.trim_end().clone_into(&mut self.remedy);
+        self
     }
 }
 

@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 
 use crate::observed::{Kind, Observed, Workload, mesh_proxy};
 
-use super::{Seen, mesh};
+use super::{Seen, age, mesh, snippet};
 
 /// GB001: one connection, one pod.
 pub(super) fn only_cluster_ip(observed: &Observed) -> Option<Seen> {
@@ -18,7 +18,7 @@ pub(super) fn only_cluster_ip(observed: &Observed) -> Option<Seen> {
             "Service {name} is the only way to its gRPC servers and has one virtual address: a client keeps one connection, so one pod has all of its requests and others may have none. \
              Give it a headless twin (evenkeel check --fix prints the GrpcBackend that keeps one) and have clients dial that with dns:/// and round_robin, unless a mesh or a proxy balances"
         );
-        Seen::in_service(&name, "spec", message)
+        Seen::in_service(&name, "spec", message).write(&snippet::backend(observed, age::USUAL))
     })
 }
 
@@ -34,19 +34,46 @@ pub(super) fn wants_balance(observed: &Observed) -> bool {
 }
 
 /// GB003: a headless Service translates no ports.
-pub(super) fn headless_port_differs(observed: &Observed) -> Option<Seen> {
-    let service = observed.headless.as_ref()?;
-    let name = service.name_any();
-    ports(service).iter().enumerate().find_map(|(index, port)| {
+pub(super) fn headless_port_differs(observed: &Observed) -> Vec<Seen> {
+    let services = observed.headless.iter();
+    let all = services.flat_map(|service| {
+        ports(service)
+            .iter()
+            .enumerate()
+            .map(move |at| (service, at))
+    });
+    let differ = all.filter_map(|(service, (index, port))| {
+        let name = service.name_any();
         let target = target(observed, port)?;
         (target != port.port && serves(observed, target)).then(|| {
             let number = port.port;
             let message = format!(
                 "headless Service {name} has port {number} for the pods' port {target}: nothing translates on that way, clients get the pods' addresses and connect to {number}, where nobody listens. Set its port to {target}, and have clients dial that"
             );
-            Seen::in_service(&name, &format!("spec.ports[{index}].port"), message)
+            let mended = mended_port(port, target, port.app_protocol.as_deref());
+            Seen::in_service(&name, &format!("spec.ports[{index}].port"), message).instead(&mended)
         })
-    })
+    });
+    differ.collect()
+}
+
+/// A port of a Service as it should be, which leads to one of the same number.
+fn mended_port(port: &ServicePort, number: i32, protocol: Option<&str>) -> String {
+    let name = port.name.as_deref().unwrap_or("grpc");
+    let leads = port.target_port.as_ref().filter(|_| number == port.port);
+    let leads = leads.and_then(|target| match target {
+        IntOrString::Int(target) if *target == number => None,
+        IntOrString::Int(target) => Some(format!("targetPort: {target}")),
+        IntOrString::String(target) => Some(format!("targetPort: {}", snippet::word(target))),
+    });
+    let name = format!("name: {}, port: {number}", snippet::word(name));
+    let protocol = protocol.map(|own| format!("appProtocol: {}", snippet::word(own)));
+    let fields: Vec<String> = [Some(name), leads, protocol]
+        .into_iter()
+        .flatten()
+        .collect();
+    let fields = fields.join(", ");
+    format!("spec:\n  ports: [{{{fields}}}]")
 }
 
 /// GB004: meshes and SRV records go by declared ports.
@@ -58,84 +85,114 @@ pub(super) fn headless_without_ports(observed: &Observed) -> Option<Seen> {
         let message = format!(
             "headless Service {name} declares no ports: a mesh takes its traffic for plain bytes or drops it, and watching clients find no port. Add ports: [{{name: grpc, port: {target}, appProtocol: kubernetes.io/h2c}}]"
         );
-        Seen::in_service(&name, "spec", message)
+        let remedy = format!("spec:\n  ports: [{{name: grpc, port: {target}, appProtocol: kubernetes.io/h2c}}]");
+        Seen::in_service(&name, "spec", message).instead(&remedy)
     })
 }
 
 /// GB005: `ready` is then true for every pod, for those that are going too.
-pub(super) fn publishes_not_ready(observed: &Observed) -> Option<Seen> {
-    let service = both(observed).find(|service| {
+pub(super) fn publishes_not_ready(observed: &Observed) -> Vec<Seen> {
+    let early = both(observed).filter(|service| {
         service
             .spec
             .as_ref()
             .is_some_and(|spec| spec.publish_not_ready_addresses == Some(true))
-    })?;
-    let name = service.name_any();
-    let message = format!(
-        "Service {name} has publishNotReadyAddresses: true: clients are sent to pods that are not ready yet, or not any more. Set it to false; peers that must find each other before they are ready want a Service of their own"
-    );
-    Some(Seen::in_service(
-        &name,
-        "spec.publishNotReadyAddresses",
-        message,
-    ))
+    });
+    let seen = |service: &Service| {
+        let name = service.name_any();
+        let message = format!(
+            "Service {name} has publishNotReadyAddresses: true: clients are sent to pods that are not ready yet, or not any more. Set it to false; peers that must find each other before they are ready want a Service of their own"
+        );
+        Seen::in_service(&name, "spec.publishNotReadyAddresses", message)
+            .instead("spec:\n  publishNotReadyAddresses: false")
+    };
+    early.map(seen).collect()
 }
 
 /// GB006: what the one counts as a pod of the backend, the other does not.
-pub(super) fn selectors_differ(observed: &Observed) -> Option<Seen> {
+pub(super) fn selectors_differ(observed: &Observed) -> Vec<Seen> {
     let wanted = &observed.backend.spec.selector;
-    let service = both(observed).find(|service| {
+    let others = both(observed).filter(|service| {
         let selector = service
             .spec
             .as_ref()
             .and_then(|spec| spec.selector.as_ref());
         selector.is_none_or(|selector| selector != wanted)
-    })?;
-    let name = service.name_any();
+    });
     let than = match (&observed.cluster_ip, observed.guessed) {
         (Some(twin), true) => format!("its twin {}", twin.name_any()),
         _ => "spec.selector".into(),
     };
-    let message = format!(
-        "Service {name} selects other pods than {than}: clients of the one reach pods that those of the other do not. Give both the same selector: {}",
-        labels(wanted)
-    );
-    Some(Seen::in_service(&name, "spec.selector", message))
+    let labels = snippet::map(wanted);
+    let seen = |service: &Service| {
+        let name = service.name_any();
+        let message = format!(
+            "Service {name} selects other pods than {than}: clients of the one reach pods that those of the other do not. Give both the same selector: {labels}"
+        );
+        Seen::in_service(&name, "spec.selector", message)
+            .instead(&format!("spec:\n  selector: {labels}"))
+    };
+    others.map(seen).collect()
 }
 
 /// GB007: what ties clients to pods, or pods to nodes, skews the way through the virtual address.
-pub(super) fn ties_clients(observed: &Observed) -> Option<Seen> {
-    let service = observed.cluster_ip.as_ref()?;
-    let spec = service.spec.as_ref()?;
-    let (field, value) = if spec.session_affinity.as_deref() == Some("ClientIP") {
-        ("sessionAffinity", "ClientIP")
-    } else if spec.internal_traffic_policy.as_deref() == Some("Local") {
-        ("internalTrafficPolicy", "Local")
-    } else {
-        ("trafficDistribution", spec.traffic_distribution.as_deref()?)
+pub(super) fn ties_clients(observed: &Observed) -> Vec<Seen> {
+    let Some((service, spec)) = observed
+        .cluster_ip
+        .as_ref()
+        .and_then(|own| Some((own, own.spec.as_ref()?)))
+    else {
+        return Vec::new();
     };
     let name = service.name_any();
-    let message = format!(
-        "Service {name} has {field}: {value}: connections go to some of the pods by where the client is, not evenly, and clients of a headless Service do not notice it at all. Remove {field}, or accept the skew and put GB007 into spec.ignoreFindings"
-    );
-    Some(Seen::in_service(&name, &format!("spec.{field}"), message))
+    let tied = |value: &Option<String>, which: &str| value.clone().filter(|value| value == which);
+    let fields = [
+        (
+            "sessionAffinity",
+            tied(&spec.session_affinity, "ClientIP"),
+            "None",
+        ),
+        (
+            "internalTrafficPolicy",
+            tied(&spec.internal_traffic_policy, "Local"),
+            "Cluster",
+        ),
+        (
+            "trafficDistribution",
+            spec.traffic_distribution.clone(),
+            "null   # or no such field",
+        ),
+    ];
+    let seen = |(field, value, mended): (&str, Option<String>, &str)| {
+        let value = value?;
+        let message = format!(
+            "Service {name} has {field}: {value}: connections go to some of the pods by where the client is, not evenly, and clients of a headless Service do not notice it at all. Remove {field}, or accept the skew and put GB007 into spec.ignoreFindings"
+        );
+        let seen = Seen::in_service(&name, &format!("spec.{field}"), message);
+        Some(seen.instead(&format!("spec:\n  {field}: {mended}")))
+    };
+    fields.into_iter().filter_map(seen).collect()
 }
 
 /// GB082: meshes, gateways and dashboards tell gRPC by the port's name or its protocol.
-pub(super) fn protocol_unsaid(observed: &Observed) -> Option<Seen> {
-    both(observed).find_map(|service| {
+pub(super) fn protocol_unsaid(observed: &Observed) -> Vec<Seen> {
+    let unsaid = both(observed).flat_map(|service| {
         let serves =
             |port: &ServicePort| target(observed, port).is_some_and(|to| serves(observed, to));
         let unsaid = |port: &ServicePort| port.app_protocol.is_none() && !says_grpc(port.name.as_deref());
-        let mut all = ports(service).iter().enumerate();
-        let (index, port) = all.find(|(_, port)| serves(port) && unsaid(port))?;
+        let all = ports(service).iter().enumerate();
+        let unsaid = all.filter(move |(_, port)| serves(port) && unsaid(port));
         let name = service.name_any();
-        let message = format!(
-            "port {} of Service {name} does not say that it is gRPC: meshes and gateways take it for plain TCP and balance connections, not requests. Name it grpc, or add appProtocol: kubernetes.io/h2c (Gateway API) or grpc (Istio)",
-            port.port
-        );
-        Some(Seen::in_service(&name, &format!("spec.ports[{index}]"), message))
-    })
+        unsaid.map(move |(index, port)| {
+            let message = format!(
+                "port {} of Service {name} does not say that it is gRPC: meshes and gateways take it for plain TCP and balance connections, not requests. Name it grpc, or add appProtocol: kubernetes.io/h2c (Gateway API) or grpc (Istio)",
+                port.port
+            );
+            let mended = mended_port(port, port.port, Some("kubernetes.io/h2c"));
+            Seen::in_service(&name, &format!("spec.ports[{index}]"), message).instead(&mended)
+        })
+    });
+    unsaid.collect()
 }
 
 /// Whether a port's name says gRPC: as Istio reads it, and as people put it the other way round. gRPC-Web is HTTP/1.1 too, and what a
@@ -194,12 +251,4 @@ fn ports(service: &Service) -> &[ServicePort] {
     let spec = service.spec.as_ref();
     spec.and_then(|spec| spec.ports.as_deref())
         .unwrap_or_default()
-}
-
-fn labels(selector: &std::collections::BTreeMap<String, String>) -> String {
-    let pairs: Vec<_> = selector
-        .iter()
-        .map(|(key, value)| format!("{key}: {value}"))
-        .collect();
-    format!("{{{}}}", pairs.join(", "))
 }

@@ -4,7 +4,7 @@ use kube::ResourceExt as _;
 
 use crate::observed::Observed;
 
-use super::{Seen, dns, said_before};
+use super::{Seen, age, dns, said_before, snippet};
 
 /// As Kubernetes has it, unless its controller is told otherwise.
 const SLICE: i32 = 100;
@@ -13,7 +13,7 @@ const SLICE: i32 = 100;
 pub(super) fn several_slices(observed: &Observed) -> Option<Seen> {
     observed.backend.spec.endpoint_watch.as_ref()?;
     let pods = observed.most_pods();
-    let seen = |message| Seen::in_backend("spec.endpointWatch", message);
+    let seen = |message| Seen::in_backend(observed, "spec.endpointWatch", message);
     let why = if pods > SLICE {
         format!("up to {pods} pods make more than one EndpointSlice (one holds {SLICE})")
     } else if dns::any_dual(observed) {
@@ -29,7 +29,8 @@ pub(super) fn several_slices(observed: &Observed) -> Option<Seen> {
     };
     Some(seen(format!(
         "{why}, and kuberesolver for Go (6.0.1 too) keeps only the one that changed last: its clients then know a part of the pods, or such as are gone. Have Go clients use dns:/// with a connection age, or keep to 100 pods and ipFamilyPolicy: SingleStack; kuberesolver-java from 0.0.2 on and go-zero are not affected"
-    )))
+    ))
+    .instead(&snippet::spec(age::USUAL)))
 }
 
 /// GB052: a watching client reads its token from a file.
@@ -41,6 +42,7 @@ pub(super) fn token_not_mounted(observed: &Observed) -> Option<Seen> {
         let message = format!(
             "ServiceAccount {name} has automountServiceAccountToken: false: watching clients that run under it find no token, and the API server refuses them, unless their pods ask for the token. Set it to true, there or in the clients' pods"
         );
-        Seen::at("ServiceAccount", Some(&name), "automountServiceAccountToken".into(), message)
+        Seen::at("ServiceAccount", &name, "automountServiceAccountToken".into(), message)
+            .instead("automountServiceAccountToken: true")
     })
 }

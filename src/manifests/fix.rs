@@ -51,7 +51,10 @@ pub fn fix(backend: &Backend, is_given: bool) -> String {
         let _ = writeln!(text, "# {note}");
     }
     for (rule, seen) in findings::ask(observed).found {
-        if !MENDED.contains(&rule.id) && rule.severity < Severity::Info {
+        if MENDED.contains(&rule.id) || rule.severity >= Severity::Info {
+            continue;
+        }
+        for seen in seen {
             let (file, line) = backend.locate(&seen.place);
             let _ = writeln!(
                 text,

@@ -6,8 +6,13 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
-use evenkeel::findings::{CATALOGUE, Need, Rule, ask};
+use evenkeel::api::GoDuration;
+use evenkeel::balance::{Report, Turnover, publish};
+use evenkeel::findings::{CATALOGUE, Need, Rule, Seen, ask};
 use evenkeel::manifests::{Limits, Objects, backends, read};
+use evenkeel::observed::{Observed, Observer};
+use jiff::Timestamp;
+use serde_json::json;
 
 use crate::generate::Generated;
 
@@ -58,22 +63,28 @@ fn page(root: &Path, rule: &Rule) -> Result<String> {
             need.as_str()
         );
     }
-    let _ = writeln!(text, "## Instead\n\n```yaml\n{}\n```\n", rule.remedy);
     if !in_files(rule) {
-        return Ok(
-            text + "## Example\n\nFiles do not show it: the operator says it in `status.findings`.\n"
+        let seen = first(rule, &running(root)?)
+            .with_context(|| format!("the running example does not show {}", rule.id))?;
+        let _ = write!(
+            text,
+            "## Example\n\nFiles do not show it: the operator says it in `status.findings`, such as\n\n> {}\n\nTo write instead:\n\n```yaml\n{}\n```\n",
+            seen.message, seen.remedy
         );
+        return Ok(text);
     }
     let example = |ending: &str| {
         let path = root.join(format!("tests/corpus/rules/{}{ending}", rule.id));
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
     let shown = example(".yaml")?;
-    let (line, message) = said(rule, &shown)
+    let (line, seen) = said(rule, &shown)
         .with_context(|| format!("the example of {} does not show it", rule.id))?;
     let _ = write!(
         text,
-        "## Example\n\n```yaml\n{shown}```\n\nof which `evenkeel check` says in line {line}:\n\n> {message}\n\n{}",
+        "## Example\n\n```yaml\n{shown}```\n\nof which `evenkeel check` says in line {line}:\n\n> {}\n\nTo write instead:\n\n```yaml\n{}\n```\n\n{}",
+        seen.message,
+        seen.remedy,
         difference(&shown, &example(".mended.yaml")?)
     );
     Ok(text)
@@ -107,19 +118,58 @@ fn in_files(rule: &Rule) -> bool {
     !rule.needs.contains(&Need::Metrics)
 }
 
-/// Line and sentence of the rule's finding in an example.
-fn said(rule: &Rule, text: &str) -> Option<(usize, String)> {
+/// What a rule says of an example, and of which line.
+fn said(rule: &Rule, text: &str) -> Option<(usize, Seen)> {
+    backends(&objects(text)?).iter().find_map(|backend| {
+        let seen = first(rule, &backend.observed)?;
+        Some((backend.locate(&seen.place).1, seen))
+    })
+}
+
+/// Its first place.
+fn first(rule: &Rule, observed: &Observed) -> Option<Seen> {
+    let found = ask(observed).found;
+    let (_, seen) = found.into_iter().find(|(own, _)| own.id == rule.id)?;
+    seen.into_iter().next()
+}
+
+/// A backend that runs, of which all is said that only metrics show.
+fn running(root: &Path) -> Result<Observed> {
+    const EXAMPLE: &str = "tests/corpus/healthy-pair.yaml";
+    let text = fs::read_to_string(root.join(EXAMPLE)).context(EXAMPLE)?;
+    let read = objects(&text).context(EXAMPLE)?;
+    let backend = backends(&read).into_iter().next().context(EXAMPLE)?;
+    let mut observed = backend.observed;
+    observed.observer = Observer::Operator;
+    let age = observed.backend.spec.connection_age.as_mut();
+    let age = age.context(EXAMPLE)?;
+    (age.max_age, age.grace) = (GoDuration::new("30s"), None);
+    let pod = |number: usize| {
+        serde_json::from_value(json!({
+            "metadata": {"name": format!("rng-5d9c7b6f4-{number:05}")},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }))
+    };
+    observed.pods = (0..40).map(pod).collect::<Result<_, _>>()?;
+    let report = Report {
+        reconnects: Some(100),
+        crowd: Some(2_000),
+        streams: true,
+        turnover: [("rng-5d9c7b6f4-00007".to_owned(), Turnover::Later)].into(),
+        ..Report::default()
+    };
+    observed.published = Some(publish(None, &report, Timestamp::UNIX_EPOCH));
+    Ok(observed)
+}
+
+fn objects(text: &str) -> Option<Objects> {
     let mut objects = Objects::default();
     let file: Rc<str> = "example".into();
     read(text.as_bytes(), &Limits::default(), |node| {
         objects.add(&file, node, "default");
     })
     .ok()?;
-    backends(&objects).iter().find_map(|backend| {
-        let found = ask(&backend.observed).found;
-        let (_, seen) = found.into_iter().find(|(own, _)| own.id == rule.id)?;
-        Some((backend.locate(&seen.place).1, seen.message))
-    })
+    Some(objects)
 }
 
 const HEAD: &str = "# Findings\n\n\

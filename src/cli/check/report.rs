@@ -65,6 +65,8 @@ pub struct Found {
     pub line: usize,
     /// What was seen, why it matters and what to do.
     pub message: String,
+    /// What to write, as YAML to copy.
+    pub remedy: String,
 }
 
 /// A rule without an answer.
@@ -141,7 +143,9 @@ impl Report {
 impl Checked {
     fn new(backend: &Backend) -> Self {
         let answers = findings::ask(&backend.observed);
-        let found = answers.found.into_iter().map(|(rule, seen)| {
+        let places = answers.found.into_iter();
+        let places = places.flat_map(|(rule, seen)| seen.into_iter().map(move |own| (rule, own)));
+        let found = places.map(|(rule, seen)| {
             let (file, line) = backend.locate(&seen.place);
             Found {
                 rule,
@@ -150,6 +154,7 @@ impl Checked {
                 file: file.to_owned(),
                 line,
                 message: seen.message,
+                remedy: seen.remedy,
             }
         });
         Self {
@@ -215,7 +220,6 @@ fn id_and_more<S: Serializer>(rule: &Rule, serializer: S) -> Result<S::Ok, S::Er
         severity: &'static str,
         title: &'static str,
         why: &'static str,
-        remedy: &'static str,
         page: String,
     }
     let said = Said {
@@ -223,7 +227,6 @@ fn id_and_more<S: Serializer>(rule: &Rule, serializer: S) -> Result<S::Ok, S::Er
         severity: rule.severity.as_str(),
         title: rule.title,
         why: rule.why,
-        remedy: rule.remedy,
         page: rule.page(),
     };
     said.serialize(serializer)

@@ -16,7 +16,7 @@ pub fn log(report: &Report) -> Value {
                 "id": rule.id,
                 "shortDescription": {"text": rule.title},
                 "fullDescription": {"text": rule.why},
-                "help": {"text": format!("{}\n\nInstead:\n\n{}\n", rule.why, rule.remedy)},
+                "help": {"text": rule.why},
                 "defaultConfiguration": {"level": level(rule.severity)},
             })
         })
@@ -49,7 +49,10 @@ fn result(found: &Found) -> Value {
     json!({
         "ruleId": found.rule.id,
         "level": level(found.rule.severity),
-        "message": {"text": found.message},
+        "message": {
+            "text": format!("{}\n\nInstead:\n\n{}", found.message, found.remedy),
+            "markdown": format!("{}\n\n```yaml\n{}\n```", found.message, found.remedy),
+        },
         "locations": [place(found)],
     })
 }

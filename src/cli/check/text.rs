@@ -42,8 +42,8 @@ pub fn people(report: &Report) -> String {
                 continue;
             }
             wrap(&mut text, &printable(&found.message));
-            for line in rule.remedy.lines() {
-                let _ = writeln!(text, "        {line}");
+            for line in found.remedy.lines() {
+                let _ = writeln!(text, "        {}", printable(line));
             }
         }
         text.push('\n');

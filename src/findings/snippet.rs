@@ -1,0 +1,133 @@
+//! YAML to copy: what to write, in the object that it belongs to.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::api::Port;
+use crate::observed::Observed;
+
+/// The first lines of an object.
+pub(super) fn head(kind: &str, name: &str) -> String {
+    format!("kind: {kind}\nmetadata: {{name: {}}}\n", word(name))
+}
+
+/// The GrpcBackend as it is, or as one would begin it, with more fields of its spec.
+pub(super) fn backend(observed: &Observed, fields: &str) -> String {
+    let spec = &observed.backend.spec;
+    format!(
+        "apiVersion: evenkeel.dev/v1alpha1\n{}spec:\n  selector: {}\n  ports: [{}]\n{}",
+        head("GrpcBackend", &observed.name()),
+        map(&spec.selector),
+        spec.ports
+            .iter()
+            .map(|own| port(own, spec.ports.len() > 1))
+            .collect::<Vec<_>>()
+            .join(", "),
+        indented(fields, 2)
+    )
+}
+
+/// A port of a GrpcBackend, on one line.
+fn port(port: &Port, is_one_of_many: bool) -> String {
+    let mut fields = Vec::new();
+    if is_one_of_many {
+        fields.push(format!("name: {}", word(&port.name)));
+    }
+    fields.push(format!("port: {}", port.port));
+    if let Some(target) = port.target_port {
+        fields.push(format!("targetPort: {target}"));
+    }
+    format!("{{{}}}", fields.join(", "))
+}
+
+/// Fields of a spec.
+pub(super) fn spec(fields: &str) -> String {
+    format!("spec:\n{}", indented(fields, 2))
+}
+
+/// Fields of a workload's pods.
+pub(super) fn pods(fields: &str) -> String {
+    format!("spec:\n  template:\n    spec:\n{}", indented(fields, 6))
+}
+
+/// Fields of a container, among those of its pod.
+pub(super) fn container(name: &str, fields: &str) -> String {
+    let name = word(name);
+    format!("containers:\n  - name: {name}\n{}", indented(fields, 4))
+}
+
+fn indented(lines: &str, by: usize) -> String {
+    lines.lines().fold(String::new(), |text, line| {
+        text + &format!("{:by$}{line}\n", "")
+    })
+}
+
+/// A map of labels, on one line.
+pub(super) fn map(labels: &BTreeMap<String, String>) -> String {
+    let pair = |(key, value): (&String, &String)| format!("{}: {}", word(key), word(value));
+    let pairs: Vec<String> = labels.iter().map(pair).collect();
+    format!("{{{}}}", pairs.join(", "))
+}
+
+/// A list of texts, on one line.
+pub(super) fn list(words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|own| word(own)).collect();
+    format!("[{}]", words.join(", "))
+}
+
+/// A text as YAML reads it again: most need no quotes.
+pub(super) fn word(text: &str) -> String {
+    const OTHERWISE: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    let is_plain = text.bytes().all(|byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/' | b'=')
+    });
+    let starts = text.trim_start_matches('-');
+    let is_text =
+        starts.starts_with(|first: char| first.is_ascii_alphabetic()) || text.starts_with('/');
+    let is_other = OTHERWISE.contains(&text.to_ascii_lowercase().as_str());
+    if is_plain && is_text && !is_other {
+        text.to_owned()
+    } else {
+        json!(text).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for text in [
+            "rng",
+            "rng-headless",
+            "app.kubernetes.io/name",
+            "--max-connection-age=5m",
+            "/bin/x",
+            "1e3",
+            "no",
+            "Off",
+            "~",
+            "",
+            "-",
+            "-1",
+            "--- #",
+            "a b",
+            "a: b",
+            "s\n\u{1b}",
+            "{x}",
+            "'",
+            "\"",
+            "*a",
+            "2026-01-01",
+            ".inf",
+            "--5",
+        ] {
+            let read: Vec<String> = serde_yaml_ng::from_str(&list(&[text.to_owned()])).unwrap();
+            assert_eq!(read, [text]);
+        }
+        assert_eq!(word("rng-headless"), "rng-headless");
+        assert_eq!(word("no"), "\"no\"");
+    }
+}
