@@ -7,8 +7,8 @@
 //! 3. a probe asks it by gRPC;
 //! 4. it is 50051, which next to nothing but gRPC uses.
 //!
-//! Workloads that share a Service with a port to their gRPC servers are one backend, with the ports of the ClusterIP Service. A headless Service that publishes pods which are not ready, and governs a
-//! StatefulSet or stands beside another Service, is there for peers or for monitoring, not for clients.
+//! Workloads that share a Service with a port to their gRPC servers are one backend, with the ports of the ClusterIP Service. A headless Service that publishes pods which are not ready is there for
+//! peers or for monitoring, not for clients, if something says so (`peers`).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -18,9 +18,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
 use super::objects::{Objects, Placed};
+use super::peers::{self, publishes_early};
 use crate::api::{GrpcBackend, GrpcBackendSpec, Port, ServiceOptions, ServicePolicy, Services};
 use crate::findings::{asks_by_grpc, is_grpc, says_grpc};
-use crate::observed::{Kind, Workload, labels, selects};
+use crate::observed::{Workload, labels, selects};
 
 /// A port by which a server is known.
 const WELL_KNOWN: i32 = 50051;
@@ -118,7 +119,10 @@ impl<'a> Group<'a> {
             .filter(|own| !is_headless(&own.object))
             .min_by_key(|own| Reverse(count(own)));
         let for_clients = |own: &&Placed<Service>| {
-            is_headless(&own.object) && !self.is_for_peers(&own.object, cluster_ip.is_some())
+            let twin = cluster_ip.map(|twin| &twin.object);
+            let mut workloads = self.workloads.iter();
+            let for_peers = workloads.any(|one| peers::look_here(&own.object, &one.object, twin));
+            is_headless(&own.object) && !for_peers
         };
         let selects_alike = |own: &Placed<Service>| {
             cluster_ip.is_none_or(|twin| selector(&own.object) == selector(&twin.object))
@@ -168,12 +172,6 @@ impl<'a> Group<'a> {
             headless,
             how,
         })
-    }
-
-    fn is_for_peers(&self, service: &Service, clients_have_another: bool) -> bool {
-        let mut workloads = self.workloads.iter();
-        publishes_early(service)
-            && (clients_have_another || workloads.any(|own| own.object.kind == Kind::StatefulSet))
     }
 }
 
@@ -344,7 +342,7 @@ fn port_says(port: &ServicePort) -> bool {
     is_grpc(port.app_protocol.as_deref()) || says_grpc(port.name.as_deref())
 }
 
-fn target(workload: &Workload, port: &ServicePort) -> Option<i32> {
+pub(super) fn target(workload: &Workload, port: &ServicePort) -> Option<i32> {
     match &port.target_port {
         None => Some(port.port),
         Some(IntOrString::Int(number)) => Some(*number),
@@ -352,7 +350,7 @@ fn target(workload: &Workload, port: &ServicePort) -> Option<i32> {
     }
 }
 
-fn service_ports(service: &Service) -> &[ServicePort] {
+pub(super) fn service_ports(service: &Service) -> &[ServicePort] {
     let spec = service.spec.as_ref();
     spec.and_then(|spec| spec.ports.as_deref())
         .unwrap_or_default()
@@ -361,11 +359,6 @@ fn service_ports(service: &Service) -> &[ServicePort] {
 fn is_headless(service: &Service) -> bool {
     let spec = service.spec.as_ref();
     spec.and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
-}
-
-fn publishes_early(service: &Service) -> bool {
-    let spec = service.spec.as_ref();
-    spec.is_some_and(|spec| spec.publish_not_ready_addresses == Some(true))
 }
 
 fn selector(service: &Service) -> Option<&BTreeMap<String, String>> {

@@ -13,6 +13,7 @@ mod guess;
 mod items;
 mod node;
 mod objects;
+mod peers;
 mod refused;
 mod scalar;
 mod sets;
