@@ -29,6 +29,8 @@ pub struct Observed {
     pub labelled_service_accounts: Vec<ServiceAccount>,
     /// What stands under the name of the watching clients' ServiceAccount, whoever made it.
     pub service_account: Option<ServiceAccount>,
+    /// The ServiceAccounts of watching clients that the resource names, as far as they are seen: the operator may not look.
+    pub watching: Vec<Watching>,
     /// What stands under the name of the Role, whoever made it.
     pub role: Option<Role>,
     /// What stands under the name of the RoleBinding, whoever made it.
@@ -71,6 +73,19 @@ pub enum Observer {
     Visitor,
     /// A reader of files, to whom nothing runs.
     Manifests,
+}
+
+/// Clients that watch endpoints, by the ServiceAccount under which they run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Watching {
+    /// Their namespace, where it is not the backend's.
+    pub namespace: Option<String>,
+    /// The name of their ServiceAccount.
+    pub name: String,
+    /// It, if it is known.
+    pub account: Option<ServiceAccount>,
+    /// Those of them that are known.
+    pub workloads: Vec<Workload>,
 }
 
 /// What sets the replicas of a workload.

@@ -238,7 +238,7 @@ pub const CATALOGUE: &[Rule] = &[
         title: "a watching client's token is not mounted",
         why: "Clients that watch endpoints read their ServiceAccount's token from a file. Without it the API server refuses them, and they know no pod.",
         needs: &[],
-        check: One(watch::token_not_mounted),
+        check: Each(watch::token_not_mounted),
     },
     Rule {
         id: "GB054",

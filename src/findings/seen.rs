@@ -21,6 +21,8 @@ pub struct Seen {
 pub struct Place {
     /// The object's kind.
     pub kind: &'static str,
+    /// Its namespace, where it is not the backend's.
+    pub namespace: Option<String>,
     /// Its name; none: the GrpcBackend itself.
     pub name: Option<String>,
     /// The field.
@@ -66,10 +68,21 @@ impl Seen {
             remedy: snippet::head(kind, name),
             place: Place {
                 kind,
+                namespace: None,
                 name: Some(name.to_owned()),
                 path,
             },
         }
+    }
+
+    /// In an object of another namespace; said before what to write into it.
+    #[must_use]
+    pub fn of(mut self, namespace: Option<&str>) -> Self {
+        if let (Some(namespace), Some(name)) = (namespace, &self.place.name) {
+            self.remedy = snippet::head_in(self.place.kind, name, namespace);
+            self.place.namespace = Some(namespace.to_owned());
+        }
+        self
     }
 
     /// What to write into the object: fields, from its top level on.
@@ -87,10 +100,16 @@ impl Seen {
     }
 }
 
-/// As a person would call it: `Service a`.
+/// As a person would call it: `Service a`, or `Deployment shop/a` where that is elsewhere.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind)?;
-        self.name.iter().try_for_each(|name| write!(f, " {name}"))
+        let Some(name) = &self.name else {
+            return Ok(());
+        };
+        match &self.namespace {
+            Some(namespace) => write!(f, " {namespace}/{name}"),
+            None => write!(f, " {name}"),
+        }
     }
 }

@@ -12,6 +12,12 @@ pub(super) fn head(kind: &str, name: &str) -> String {
     format!("kind: {kind}\nmetadata: {{name: {}}}\n", word(name))
 }
 
+/// The same of an object in another namespace.
+pub(super) fn head_in(kind: &str, name: &str, namespace: &str) -> String {
+    let (name, namespace) = (word(name), word(namespace));
+    format!("kind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\n")
+}
+
 /// The GrpcBackend as it is, or as one would begin it, with more fields of its spec.
 pub(super) fn backend(observed: &Observed, fields: &str) -> String {
     let spec = &observed.backend.spec;

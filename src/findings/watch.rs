@@ -1,8 +1,9 @@
 //! Clients that watch endpoints.
 
+use k8s_openapi::api::core::v1::PodSpec;
 use kube::ResourceExt as _;
 
-use crate::observed::Observed;
+use crate::observed::{Observed, Observer, Watching, Workload};
 
 use super::{Seen, age, dns, said_before, snippet};
 
@@ -34,15 +35,64 @@ pub(super) fn several_slices(observed: &Observed) -> Option<Seen> {
 }
 
 /// GB052: a watching client reads its token from a file.
-pub(super) fn token_not_mounted(observed: &Observed) -> Option<Seen> {
-    observed.backend.spec.endpoint_watch.as_ref()?;
-    let account = observed.service_account.as_ref()?;
-    let name = account.name_any();
-    (account.automount_service_account_token == Some(false)).then(|| {
+pub(super) fn token_not_mounted(observed: &Observed) -> Vec<Seen> {
+    let Some(watch) = &observed.backend.spec.endpoint_watch else {
+        return Vec::new();
+    };
+    // Who runs under the account that it makes or is given, the operator does not know.
+    let own = observed.service_account.as_ref();
+    let own = own.filter(|_| watch.service_account.is_some());
+    let own = own.filter(|_| observed.observer == Observer::Operator);
+    let own = own.map(|account| Watching {
+        name: account.name_any(),
+        account: Some(account.clone()),
+        ..Watching::default()
+    });
+    own.iter()
+        .chain(&observed.watching)
+        .flat_map(without_token)
+        .collect()
+}
+
+/// What a pod says for itself counts before what its account says.
+fn without_token(client: &Watching) -> Vec<Seen> {
+    let (name, namespace) = (&client.name, client.namespace.as_deref());
+    let pods = |workload: &Workload| workload.template.spec.clone().unwrap_or_default();
+    let mounts = |workload: &Workload| pods(workload).automount_service_account_token;
+    let lacking: Vec<&Workload> = client
+        .workloads
+        .iter()
+        .filter(|own| mounts(own) != Some(true) && !projects_a_token(&pods(own)))
+        .collect();
+    let account = client.account.as_ref();
+    let off = account.is_some_and(|own| own.automount_service_account_token == Some(false));
+    let goes_by_it = client.workloads.is_empty() || lacking.iter().any(|own| mounts(own).is_none());
+    let of_account = (off && goes_by_it).then(|| {
         let message = format!(
             "ServiceAccount {name} has automountServiceAccountToken: false: watching clients that run under it find no token, and the API server refuses them, unless their pods ask for the token. Set it to true, there or in the clients' pods"
         );
-        Seen::at("ServiceAccount", &name, "automountServiceAccountToken".into(), message)
+        Seen::at("ServiceAccount", name, "automountServiceAccountToken".into(), message)
+            .of(namespace)
             .instead("automountServiceAccountToken: true")
-    })
+    });
+    let refusing = lacking.into_iter().filter(|own| mounts(own) == Some(false));
+    let of_pods = refusing.map(|workload| {
+        let message = format!(
+            "{workload} runs under ServiceAccount {name}, whose clients watch endpoints, and has automountServiceAccountToken: false: it finds no token, and the API server refuses it. Set it to true"
+        );
+        let field = "spec.template.spec.automountServiceAccountToken";
+        Seen::in_workload(workload, field, message)
+            .of(namespace)
+            .instead(&snippet::pods("automountServiceAccountToken: true"))
+    });
+    of_account.into_iter().chain(of_pods).collect()
+}
+
+/// Whether a volume brings the token, as pods have it that want one for a short time only.
+fn projects_a_token(pod: &PodSpec) -> bool {
+    let volumes = pod.volumes.iter().flatten();
+    let mut sources = volumes
+        .filter_map(|volume| volume.projected.as_ref()?.sources.as_ref())
+        .flatten();
+    sources.any(|source| source.service_account_token.is_some())
 }

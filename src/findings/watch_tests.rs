@@ -62,11 +62,15 @@ fn the_token_of_clients_that_watch() {
         (Some(false), vec!["GB052"]),
     ] {
         let mut world = world(&json!({}), &json!({}));
-        world.backend.spec.endpoint_watch = Some(EndpointWatch::default());
         world.service_account = Some(k8s_openapi::api::core::v1::ServiceAccount {
             automount_service_account_token: mounts,
             ..Default::default()
         });
+        // One that nobody asks for is not the clients'.
+        world.backend.spec.endpoint_watch = Some(EndpointWatch::default());
+        assert!(ids(&world).is_empty());
+        let watch = serde_json::from_value(json!({"serviceAccount": {}})).unwrap();
+        world.backend.spec.endpoint_watch = Some(watch);
         assert_eq!(ids(&world), found, "{mounts:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Objects to backends, each with the world that rules look at.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
@@ -13,7 +13,7 @@ use super::sets::Sets;
 use crate::api::GrpcBackend;
 use crate::findings::Place;
 use crate::names;
-use crate::observed::{Autoscaler, Observed, Workload, selects};
+use crate::observed::{Autoscaler, Observed, Watching, Workload, selects};
 
 /// One backend of the manifests.
 pub struct Backend {
@@ -25,9 +25,12 @@ pub struct Backend {
     pub set: Option<String>,
     /// Where the GrpcBackend stands, or what it was guessed from.
     main: Source,
-    /// Where the others stand, by kind and name.
-    sources: Vec<(&'static str, String, Source)>,
+    /// Where the others stand.
+    sources: Vec<Standing>,
 }
+
+/// Where an object stands, by kind, namespace, if that is another one, and name.
+type Standing = (&'static str, Option<String>, String, Source);
 
 impl Backend {
     /// Where a place is written: the file and the line.
@@ -37,12 +40,11 @@ impl Backend {
             let path = if self.how.is_some() { "" } else { &place.path };
             return (&self.main.file, self.main.line_of(path));
         };
-        let is_it = |kind: &str, known: &String| kind == place.kind && known == name;
-        let source = self
-            .sources
-            .iter()
-            .find(|(kind, known, _)| is_it(kind, known));
-        let source = source.map_or(&self.main, |(_, _, source)| source);
+        let mut sources = self.sources.iter();
+        let source = sources.find(|(kind, namespace, known, _)| {
+            *kind == place.kind && *namespace == place.namespace && known == name
+        });
+        let source = source.map_or(&self.main, |(.., source)| source);
         (&source.file, source.line_of(&place.path))
     }
 }
@@ -50,7 +52,7 @@ impl Backend {
 impl Backend {
     /// The documents that it was made of.
     fn made_of(&self) -> Vec<usize> {
-        let others = self.sources.iter().map(|(_, _, source)| source);
+        let others = self.sources.iter().map(|(.., source)| source);
         let all = std::iter::once(&self.main).chain(others);
         all.map(|source| Rc::as_ptr(&source.node).addr()).collect()
     }
@@ -196,14 +198,17 @@ fn world(
         },
     );
     for service in pair.into_iter().flatten() {
-        sources.push(("Service", service.object.name_any(), service.source.clone()));
+        let name = service.object.name_any();
+        sources.push(("Service", None, name, service.source.clone()));
     }
+    let watching = watching(objects, backend, &mut sources);
     let [cluster_ip, headless] = pair.map(|service| service.map(|own| own.object.clone()));
     let observed = Observed {
         backend: backend.clone(),
         cluster_ip,
         headless,
         service_account: accounts.into_iter().next(),
+        watching,
         workloads,
         pods,
         autoscalers: objects
@@ -221,17 +226,76 @@ fn world(
     }
 }
 
+/// The clients that may watch, by the accounts that the resource names.
+fn watching(
+    objects: &Objects,
+    backend: &GrpcBackend,
+    sources: &mut Vec<Standing>,
+) -> Vec<Watching> {
+    let own = backend.namespace().unwrap_or_default();
+    let Some(watch) = &backend.spec.endpoint_watch else {
+        return Vec::new();
+    };
+    let mut named: BTreeSet<(&str, String)> = watch
+        .clients
+        .iter()
+        .map(|client| {
+            (
+                client.namespace.as_deref().unwrap_or(&own),
+                client.service_account.clone(),
+            )
+        })
+        .collect();
+    if watch.service_account.is_some() {
+        named.insert((&own, names::watch_service_account(backend)));
+    }
+    let clients = named.into_iter().map(|(namespace, name)| {
+        let elsewhere = (namespace != own).then(|| namespace.to_owned());
+        let mut seen = Watching {
+            namespace: elsewhere.clone(),
+            ..Watching::default()
+        };
+        let mut accounts = objects
+            .accounts
+            .iter()
+            .filter(|own| own.namespace == namespace);
+        if let Some(account) = accounts.find(|own| own.object.name_any() == name) {
+            let source = account.source.clone();
+            sources.push(("ServiceAccount", elsewhere.clone(), name.clone(), source));
+            seen.account = Some(account.object.clone());
+        }
+        let runs = |own: &&Placed<Workload>| {
+            let pods = own.object.template.spec.as_ref();
+            let account = pods.and_then(|pods| pods.service_account_name.as_deref());
+            own.namespace == namespace && account == Some(name.as_str())
+        };
+        for workload in objects.workloads.iter().filter(runs) {
+            let (kind, called) = (workload.object.kind.as_str(), workload.object.name());
+            sources.push((
+                kind,
+                elsewhere.clone(),
+                called.to_owned(),
+                workload.source.clone(),
+            ));
+            seen.workloads.push(workload.object.clone());
+        }
+        seen.name = name;
+        seen
+    });
+    clients.collect()
+}
+
 /// The objects of a namespace that `name` gives a kind and a name, and where they stand.
 fn kept<T: Clone>(
     all: &[Placed<T>],
     namespace: &str,
-    sources: &mut Vec<(&'static str, String, Source)>,
+    sources: &mut Vec<Standing>,
     name: impl Fn(&T) -> Option<(&'static str, String)>,
 ) -> Vec<T> {
     let mut kept = Vec::new();
     for own in all.iter().filter(|own| own.namespace == namespace) {
         if let Some((kind, name)) = name(&own.object) {
-            sources.push((kind, name, own.source.clone()));
+            sources.push((kind, None, name, own.source.clone()));
             kept.push(own.object.clone());
         }
     }

@@ -89,6 +89,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         headless,
         labelled_services,
         service_account,
+        watching: Vec::new(),
         service_accounts_in_use: in_use(scope, &namespace, &labelled_service_accounts),
         labelled_service_accounts,
         role,
