@@ -7,8 +7,10 @@ use kube::ResourceExt as _;
 use crate::api::GrpcBackend;
 use crate::balance::Published;
 
+mod amount;
 mod workload;
 
+pub use amount::Amount;
 pub use workload::{Kind, Progress, Serves, Update, Workload, labels};
 
 /// Everything that is known of one backend at one moment.

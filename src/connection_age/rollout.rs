@@ -88,7 +88,7 @@ fn set_in_motion(workload: &Workload) -> Option<Timestamp> {
 /// it may replace at once, and with one less to go it still gets past them. With as many as that it would stop half way.
 fn tolerated(workload: &Workload) -> i64 {
     match workload.kind {
-        Kind::DaemonSet => (workload.at_once - 1).max(0),
+        Kind::DaemonSet => (workload.at_once(i64::from(workload.replicas)) - 1).max(0),
         Kind::Deployment | Kind::StatefulSet => 0,
     }
 }
@@ -112,7 +112,7 @@ pub fn unavailable(workload: &Workload, pods: &[Pod]) -> String {
         .take(MAX_NAMES)
         .collect();
     if !names.is_empty() {
-        let most = workload.at_once;
+        let most = workload.at_once(i64::from(workload.replicas));
         text = format!(
             "{text}. Not ready: {}. Its updateStrategy replaces {most} at once, and a rollout would not get past them: bring them back, remove nodes that are dead from the cluster, or let updateStrategy.rollingUpdate.maxUnavailable allow more",
             names.join(", ")

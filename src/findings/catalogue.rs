@@ -156,7 +156,7 @@ pub const CATALOGUE: &[Rule] = &[
         id: "GB032",
         severity: Severity::Info,
         title: "a rollout is faster than clients look",
-        why: "Clients may look a name up again only after 30 seconds and the answer's time to live. If all pods are others by then, a client knows none that lives.",
+        why: "Clients may look a name up again only after 30 seconds and the answer's time to live. If all pods are others by then, a client knows none that lives. Where all are stopped before another starts (strategy Recreate, maxUnavailable as large as their number), nobody answers meanwhile.",
         needs: &[],
         check: Each(rollout::rollout_is_fast),
     },

@@ -220,6 +220,8 @@ mod places_tests;
 #[cfg(test)]
 mod ports_tests;
 #[cfg(test)]
+mod rollout_tests;
+#[cfg(test)]
 mod services_tests;
 #[cfg(test)]
 mod tests;

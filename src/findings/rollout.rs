@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 use crate::connection_age::timing::{DNS_TTL, LOOK_UP};
-use crate::observed::{Observed, Update, Workload};
+use crate::observed::{Kind, Observed, Update, Workload};
 
 use super::{Seen, snippet};
 
@@ -72,20 +72,54 @@ pub(super) fn termination_is_short(observed: &Observed) -> Vec<Seen> {
 pub(super) fn rollout_is_fast(observed: &Observed) -> Vec<Seen> {
     let wanted = i64::try_from(LOOK_UP.as_secs()).unwrap_or(i64::MAX);
     let fast = servers(observed).filter_map(|(workload, _)| {
-        let replicas = i64::from(workload.replicas);
-        let at_once = workload.at_once.max(1);
-        let batches = replicas.saturating_add(at_once - 1) / at_once;
+        // An autoscaler sets no fewer, whatever is written.
+        let least = observed.autoscaler(workload).map_or(0, |own| own.min);
+        let pods = i64::from(workload.replicas.max(least));
+        let at_once = workload.at_once(pods).max(1);
+        let batches = pods.saturating_add(at_once - 1) / at_once;
         let pace = batches.saturating_mul(i64::from(workload.min_ready_seconds));
-        let by_itself = replicas > 1 && workload.update != Update::OnDelete;
-        (by_itself && pace < wanted).then(|| {
+        if pods < 2 || workload.update == Update::OnDelete {
+            return None;
+        }
+        if workload.update == Update::Recreate {
+            return Some(stops_all(workload, pods));
+        }
+        if workload.missing.of(pods) >= pods {
+            return Some(may_stop_all(workload, pods));
+        }
+        (pace < wanted).then(|| {
             let seconds = wanted.saturating_add(batches - 1) / batches.max(1);
             Seen::in_workload(workload, "spec.minReadySeconds", format!(
-                "a rollout of {workload} may replace all {replicas} pods within {pace} s and their start, while DNS clients may look again only after {wanted} s: for a moment one may know no pod that lives. Set minReadySeconds to {seconds}"
+                "a rollout of {workload} may replace all {pods} pods within {pace} s and their start, while DNS clients may look again only after {wanted} s: for a moment one may know no pod that lives. Set minReadySeconds to {seconds}"
             ))
             .instead(&snippet::spec(&format!("minReadySeconds: {seconds}")))
         })
     });
     fast.collect()
+}
+
+/// With the strategy `Recreate`.
+fn stops_all(workload: &Workload, pods: i64) -> Seen {
+    let message = format!(
+        "a rollout of {workload} stops all {pods} pods before it starts another (strategy Recreate): every call fails until the new ones are ready, and clients that have no connection left by then wait before they try again. \
+         Set strategy: {{type: RollingUpdate}}, unless two versions must never run at the same time"
+    );
+    let fields = "strategy: {type: RollingUpdate, rollingUpdate: {maxUnavailable: 0, maxSurge: 1}}";
+    Seen::in_workload(workload, "spec.strategy.type", message).instead(&snippet::spec(fields))
+}
+
+/// With a rolling update that needs to leave none.
+fn may_stop_all(workload: &Workload, pods: i64) -> Seen {
+    let field = match workload.kind {
+        Kind::Deployment => "strategy",
+        Kind::StatefulSet | Kind::DaemonSet => "updateStrategy",
+    };
+    let message = format!(
+        "a rollout of {workload} may stop all {pods} pods at once (maxUnavailable): every call fails until new ones are ready, however long minReadySeconds is. Set maxUnavailable to 1"
+    );
+    let path = format!("spec.{field}.rollingUpdate.maxUnavailable");
+    let fields = format!("{field}: {{rollingUpdate: {{maxUnavailable: 1}}}}");
+    Seen::in_workload(workload, path, message).instead(&snippet::spec(&fields))
 }
 
 /// The workloads that serve for the backend.

@@ -167,6 +167,10 @@ fn a_rollout_that_outruns_the_clients() {
             vec!["GB032"],
         ),
         (1, 0, json!(null), vec!["GB033"]),
+        (3, 60, json!({"maxUnavailable": "99%"}), vec![]),
+        (3, 60, json!({"maxUnavailable": "100%"}), vec!["GB032"]),
+        (3, 60, json!({"maxUnavailable": 2}), vec![]),
+        (3, 60, json!({"maxUnavailable": 3}), vec!["GB032"]),
     ] {
         let mut deployment = deployment(replicas, true);
         deployment["spec"]["minReadySeconds"] = seconds.into();

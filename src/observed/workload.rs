@@ -9,6 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
+use super::Amount;
+
 /// Counts the templates of a Deployment.
 const REVISION: &str = "deployment.kubernetes.io/revision";
 /// Which template a ReplicaSet and its pods are of.
@@ -89,8 +91,10 @@ pub struct Workload {
     pub replicas: i32,
     /// How pods follow the template.
     pub update: Update,
-    /// Pods that are replaced at the same time.
-    pub at_once: i64,
+    /// Pods that a rollout may make beyond those asked for.
+    pub surge: Amount,
+    /// Pods that may be missing during a rollout.
+    pub missing: Amount,
     /// How long a pod must be ready before the next is replaced.
     pub min_ready_seconds: i32,
     /// `spec.paused`, which only Deployments have.
@@ -102,6 +106,11 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// Pods that are replaced at the same time where there are so many.
+    pub fn at_once(&self, pods: i64) -> i64 {
+        self.surge.of(pods).saturating_add(self.missing.of(pods))
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         self.metadata.name.as_deref().unwrap_or_default()
@@ -277,10 +286,9 @@ impl From<Deployment> for Workload {
         let replicas = spec.replicas.unwrap_or(1);
         let strategy = spec.strategy.unwrap_or_default();
         let rolling = strategy.rolling_update.unwrap_or_default();
-        let surge = part(&rolling.max_surge.unwrap_or_else(quarter), replicas, true);
-        let missing = part(
-            &rolling.max_unavailable.unwrap_or_else(quarter),
-            replicas,
+        let surge = Amount::new(&rolling.max_surge.unwrap_or_else(Amount::quarter), true);
+        let missing = Amount::new(
+            &rolling.max_unavailable.unwrap_or_else(Amount::quarter),
             false,
         );
         let stuck = status.conditions.iter().flatten().any(|condition| {
@@ -297,7 +305,8 @@ impl From<Deployment> for Workload {
                 Some("Recreate") => Update::Recreate,
                 _ => Update::Rolling,
             },
-            at_once: surge.saturating_add(missing),
+            surge,
+            missing,
             min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
             paused: spec.paused == Some(true),
             ordered: false,
@@ -330,9 +339,10 @@ impl From<StatefulSet> for Workload {
                 (_, Some(kept)) if kept > 0 => Update::AllBut(kept),
                 _ => Update::Rolling,
             },
-            at_once: rolling
+            surge: Amount::Pods(0),
+            missing: rolling
                 .max_unavailable
-                .map_or(1, |most| part(&most, replicas, false)),
+                .map_or(Amount::Pods(1), |most| Amount::new(&most, false)),
             min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
             paused: false,
             ordered: spec.pod_management_policy.as_deref() != Some("Parallel"),
@@ -356,7 +366,7 @@ impl From<DaemonSet> for Workload {
         let rolling = strategy.rolling_update.unwrap_or_default();
         let replicas = status.desired_number_scheduled;
         let most = |value: Option<IntOrString>, default| {
-            value.map_or(default, |most| part(&most, replicas, true))
+            value.map_or(Amount::Pods(default), |most| Amount::new(&most, true))
         };
         Self {
             kind: Kind::DaemonSet,
@@ -367,7 +377,8 @@ impl From<DaemonSet> for Workload {
                 Some("OnDelete") => Update::OnDelete,
                 _ => Update::Rolling,
             },
-            at_once: most(rolling.max_unavailable, 1).saturating_add(most(rolling.max_surge, 0)),
+            surge: most(rolling.max_surge, 0),
+            missing: most(rolling.max_unavailable, 1),
             min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
             paused: false,
             ordered: false,
@@ -381,22 +392,4 @@ impl From<DaemonSet> for Workload {
             },
         }
     }
-}
-
-/// A number of pods, or a share of all: Kubernetes rounds what may be added up, and what may be missing down.
-fn part(value: &IntOrString, replicas: i32, up: bool) -> i64 {
-    let percent: i64 = match value {
-        IntOrString::Int(number) => return i64::from(*number),
-        IntOrString::String(text) => text.trim_end_matches('%').parse().unwrap_or(0),
-    };
-    let hundredths = i64::from(replicas).saturating_mul(percent);
-    if up {
-        hundredths.saturating_add(99) / 100
-    } else {
-        hundredths / 100
-    }
-}
-
-fn quarter() -> IntOrString {
-    IntOrString::String("25%".into())
 }

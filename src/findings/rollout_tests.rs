@@ -1,0 +1,108 @@
+use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
+use serde_json::{Value, json};
+
+use super::tests::{age, deployment, observed};
+use super::*;
+use crate::observed::Autoscaler;
+
+/// What GB032 says, and what it has to be copied.
+fn told(observed: &Observed) -> Option<(String, String)> {
+    let found = ask(observed).found;
+    let (_, seen) = found.into_iter().find(|(rule, _)| rule.id == "GB032")?;
+    let seen = seen.into_iter().next()?;
+    Some((seen.message, seen.remedy))
+}
+
+fn with(replicas: i32, seconds: i32, strategy: &Value) -> Observed {
+    let mut deployment = deployment(replicas, true);
+    deployment["spec"]["minReadySeconds"] = seconds.into();
+    deployment["spec"]["strategy"] = strategy.clone();
+    observed(&age("5m"), &deployment)
+}
+
+#[test]
+fn a_rollout_that_stops_all_pods_has_its_own_words() {
+    let recreate = json!({"type": "Recreate"});
+    let (message, remedy) = told(&with(3, 60, &recreate)).unwrap();
+    assert!(
+        message.contains("stops all 3 pods before it starts another (strategy Recreate)"),
+        "{message}"
+    );
+    assert!(
+        remedy.contains("strategy: {type: RollingUpdate"),
+        "{remedy}"
+    );
+    assert_eq!(
+        told(&with(1, 0, &recreate)),
+        None,
+        "one pod is another finding"
+    );
+    let all = json!({"rollingUpdate": {"maxUnavailable": "100%"}});
+    let (message, remedy) = told(&with(3, 60, &all)).unwrap();
+    assert!(message.contains("may stop all 3 pods at once"), "{message}");
+    assert!(
+        remedy.ends_with("spec:\n  strategy: {rollingUpdate: {maxUnavailable: 1}}"),
+        "{remedy}"
+    );
+    let (message, remedy) =
+        told(&with(3, 20, &json!(null))).map_or(("".into(), "".into()), |own| own);
+    assert_eq!((message.as_str(), remedy.as_str()), ("", ""));
+    let (message, remedy) = told(&with(2, 20, &json!(null))).unwrap();
+    assert!(message.ends_with("Set minReadySeconds to 30"), "{message}");
+    assert!(remedy.ends_with("minReadySeconds: 30"), "{remedy}");
+}
+
+/// Nobody wrote the replicas, since an autoscaler sets them: it never sets fewer than its own bound.
+#[test]
+fn as_many_pods_count_as_an_autoscaler_sets_at_least() {
+    let mut world = with(1, 0, &json!(null));
+    assert_eq!(told(&world), None);
+    for (min, found) in [
+        (1, None),
+        (2, Some(" all 2 pods ")),
+        (10, Some(" all 10 pods ")),
+    ] {
+        world.autoscalers = Some(vec![Autoscaler {
+            kind: "HorizontalPodAutoscaler",
+            name: "a".into(),
+            target_kind: "Deployment".into(),
+            target_name: "a".into(),
+            min,
+            max: 20,
+        }]);
+        let told = told(&world).map(|(message, _)| message);
+        assert_eq!(told.is_some(), found.is_some(), "{min}: {told:?}");
+        assert!(
+            found.is_none_or(|words| told.unwrap().contains(words)),
+            "{min}"
+        );
+    }
+    // Two batches of ten by quarters, as for any other number: 30 s each are enough.
+    world.workloads[0].min_ready_seconds = 30;
+    assert_eq!(told(&world), None);
+}
+
+#[test]
+fn other_kinds_are_named_as_what_they_are() {
+    let template = deployment(3, true)["spec"]["template"].clone();
+    let set = json!({"metadata": {"name": "db"}, "spec": {"replicas": 3, "selector": {}, "serviceName": "db", "template": template, "minReadySeconds": 19}});
+    let mut world = with(3, 60, &json!(null));
+    world.workloads = vec![serde_json::from_value::<StatefulSet>(set).unwrap().into()];
+    let (message, remedy) = told(&world).unwrap();
+    assert!(
+        message.contains("StatefulSet db may replace all 3 pods within 57 s"),
+        "{message}"
+    );
+    assert_eq!(
+        remedy,
+        "kind: StatefulSet\nmetadata: {name: db}\nspec:\n  minReadySeconds: 20"
+    );
+    let set = json!({"metadata": {"name": "db"}, "spec": {"selector": {}, "template": template, "minReadySeconds": 60,
+        "updateStrategy": {"rollingUpdate": {"maxUnavailable": "100%"}}}, "status": {"desiredNumberScheduled": 3, "currentNumberScheduled": 3, "numberMisscheduled": 0, "numberReady": 3}});
+    world.workloads = vec![serde_json::from_value::<DaemonSet>(set).unwrap().into()];
+    let (_, remedy) = told(&world).unwrap();
+    assert!(
+        remedy.contains("kind: DaemonSet") && remedy.contains("updateStrategy:"),
+        "{remedy}"
+    );
+}
