@@ -25,34 +25,44 @@ type Run = fn(Arc<World>) -> Pin<Box<dyn Future<Output = Result<()>>>>;
 pub struct Test {
     /// `file::function`.
     pub name: &'static str,
-    /// Whether it needs the machine for itself: it starts clusters, or breaks one.
-    pub alone: bool,
-    /// Whether it installs the operator: its image is built before.
-    pub installs: bool,
-    /// Whether its cluster puts two endpoints at the most into an EndpointSlice.
-    pub small_slices: bool,
-    /// Whether it runs only when the proof is asked for: it takes minutes, or what it needs takes minutes to build.
-    pub proof: bool,
+    /// On which cluster it runs, and when.
+    pub kind: Kind,
     /// How long it may take.
     pub limit: Duration,
     /// The test.
     pub run: Run,
 }
 
-/// Lists the tests of a file: `tests![kind name(limit in seconds), …]`, the kind being `shared`, `alone`, `installs` (alone,
-/// and with the operator's image), `small_slices` (alone, on a cluster that has more than one EndpointSlice soon) or `proof`.
+/// On which cluster a test runs, and when.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// In namespaces of its own on the one cluster that most share.
+    Shared,
+    /// With the machine for itself: it starts clusters, or breaks one.
+    Alone,
+    /// Alone, and it installs the operator: its image is built before.
+    Installs,
+    /// Alone, on a cluster that puts two endpoints at the most into an EndpointSlice.
+    SmallSlices,
+    /// Shared, and only when the proof is asked for: it takes minutes, or what it needs takes minutes to build.
+    Proof,
+}
+
+impl Test {
+    /// Whether it has a cluster of its own.
+    pub fn alone(&self) -> bool {
+        !matches!(self.kind, Kind::Shared | Kind::Proof)
+    }
+}
+
+/// Lists the tests of a file: `tests![kind name(limit in seconds), …]`, the kind being one of [`Kind`], in lower case.
 #[macro_export]
 macro_rules! tests {
-    (@alone alone) => { true };
-    (@alone installs) => { true };
-    (@alone small_slices) => { true };
-    (@alone $other:ident) => { false };
-    (@proof proof) => { true };
-    (@proof $other:ident) => { false };
-    (@installs installs) => { true };
-    (@installs $other:ident) => { false };
-    (@small_slices small_slices) => { true };
-    (@small_slices $other:ident) => { false };
+    (@kind shared) => { $crate::runner::Kind::Shared };
+    (@kind alone) => { $crate::runner::Kind::Alone };
+    (@kind installs) => { $crate::runner::Kind::Installs };
+    (@kind small_slices) => { $crate::runner::Kind::SmallSlices };
+    (@kind proof) => { $crate::runner::Kind::Proof };
     ($($kind:ident $name:ident($seconds:literal)),+ $(,)?) => {
         pub const TESTS: &[$crate::runner::Test] = &[$($crate::runner::Test {
             name: {
@@ -60,10 +70,7 @@ macro_rules! tests {
                 // Without the crate's name.
                 PATH.split_at("e2e::".len()).1
             },
-            alone: tests!(@alone $kind),
-            installs: tests!(@installs $kind),
-            small_slices: tests!(@small_slices $kind),
-            proof: tests!(@proof $kind),
+            kind: tests!(@kind $kind),
             limit: std::time::Duration::from_secs($seconds),
             run: |world| Box::pin($name(world)),
         }),+];
@@ -95,7 +102,7 @@ impl Options {
         if self.proof {
             named.unwrap_or_else(|| proof::covers(test.name))
         } else {
-            !test.proof && named.unwrap_or(true)
+            test.kind != Kind::Proof && named.unwrap_or(true)
         }
     }
 }
@@ -194,7 +201,7 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
     let repeated: Vec<Test> = (0..options.repeat)
         .flat_map(|_| chosen.iter().copied())
         .collect();
-    let (alone, shared): (Vec<Test>, Vec<Test>) = repeated.into_iter().partition(|test| test.alone);
+    let (alone, shared): (Vec<Test>, Vec<Test>) = repeated.into_iter().partition(Test::alone);
     let mut progress = Progress {
         total: alone.len() + shared.len(),
         begun: Instant::now(),
@@ -224,7 +231,7 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
             world.evidence.write(options.filter.as_deref())?;
         }
     }
-    if alone.iter().any(|test| test.installs) {
+    if alone.iter().any(|test| test.kind == Kind::Installs) {
         // It is no part of a test's time.
         tokio::task::spawn_blocking(evenkeel_cluster::images::operator).await??;
     }
@@ -254,10 +261,10 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
 
 /// A test on a cluster of its own.
 async fn by_itself(test: Test, progress: &mut Progress) -> Result<()> {
-    let started = if test.small_slices {
+    let started = if test.kind == Kind::SmallSlices {
         World::with_small_slices("e2e-alone").await
     } else {
-        World::start("e2e-alone", !test.alone).await
+        World::start("e2e-alone", !test.alone()).await
     };
     match started {
         Ok(world) => {
