@@ -2,12 +2,14 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 
 use crate::api::GrpcBackend;
 use crate::balance::Published;
 
 mod amount;
+mod dials;
 mod workload;
 
 pub use amount::Amount;
@@ -59,6 +61,10 @@ pub struct Observed {
     pub autoscalers: Option<Vec<Autoscaler>>,
     /// They may be read, and could not be this time: what was said of them stands.
     pub autoscalers_missed: bool,
+    /// Labels and annotations of the namespace; none: not known.
+    pub namespace_metadata: Option<ObjectMeta>,
+    /// Who dials the headless Service, as far as that is seen: the operator does not look.
+    pub callers: Vec<Caller>,
     /// Who looked.
     pub observer: Observer,
     /// Nobody wrote a GrpcBackend: this one was made up from a workload and its Services.
@@ -88,6 +94,17 @@ pub struct Watching {
     pub account: Option<ServiceAccount>,
     /// Those of them that are known.
     pub workloads: Vec<Workload>,
+}
+
+/// A workload that is told to dial a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Caller {
+    /// Its namespace, where it is not the backend's.
+    pub namespace: Option<String>,
+    /// Labels and annotations of its namespace; none: not known.
+    pub namespace_metadata: Option<ObjectMeta>,
+    /// It.
+    pub workload: Workload,
 }
 
 /// What sets the replicas of a workload.

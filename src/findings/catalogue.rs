@@ -257,6 +257,14 @@ pub const CATALOGUE: &[Rule] = &[
         check: One(scale::scales_into_nothing),
     },
     Rule {
+        id: "GB080",
+        severity: Severity::Warning,
+        title: "a client in a mesh dials the headless Service",
+        why: "A mesh balances requests to a virtual address. By the headless Service a client gets addresses of pods, and its proxy sends what is meant for one of them to that one: who balances is the client again, and its retries and limits are the mesh's no more.",
+        needs: &[Need::Callers],
+        check: Each(mesh::callers_dial_pods),
+    },
+    Rule {
         id: "GB082",
         severity: Severity::Info,
         title: "a port does not say that it is gRPC",

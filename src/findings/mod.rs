@@ -104,6 +104,8 @@ pub enum Need {
     Metrics,
     /// HorizontalPodAutoscalers.
     Autoscalers,
+    /// Workloads that dial the backend: they may be anywhere, and are no business of the operator's.
+    Callers,
 }
 
 impl Need {
@@ -113,6 +115,7 @@ impl Need {
             Self::Pods => "running pods",
             Self::Metrics => "the pods' metrics",
             Self::Autoscalers => "HorizontalPodAutoscalers",
+            Self::Callers => "the clients' workloads",
         }
     }
 
@@ -122,6 +125,7 @@ impl Need {
             Self::Pods => observed.observer == Observer::Operator || !observed.pods.is_empty(),
             Self::Metrics => observed.observer == Observer::Operator,
             Self::Autoscalers => observed.autoscalers.is_some(),
+            Self::Callers => observed.observer != Observer::Operator,
         }
     }
 }
@@ -142,8 +146,11 @@ pub fn ask(observed: &Observed) -> Answers {
     let (able, unchecked): (Vec<&Rule>, Vec<&Rule>) = CATALOGUE
         .iter()
         .partition(|rule| rule.needs.iter().all(|need| need.is_met(observed)));
+    // That something else is for `evenkeel check` is no news of this backend.
+    let is_others = |rule: &&Rule| rule.needs.contains(&Need::Callers);
     let (held, unchecked): (Vec<&Rule>, Vec<&Rule>) = unchecked
         .into_iter()
+        .filter(|rule| !is_others(rule))
         .partition(|rule| observed.autoscalers_missed && rule.needs == [Need::Autoscalers]);
     let held = held.into_iter().filter_map(|rule| {
         let said = said_before(observed, rule.id)?;
@@ -215,6 +222,8 @@ fn in_short(seen: &[Seen]) -> String {
 
 #[cfg(test)]
 mod age_tests;
+#[cfg(test)]
+mod mesh_tests;
 #[cfg(test)]
 mod places_tests;
 #[cfg(test)]

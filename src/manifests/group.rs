@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 
 use super::guess::{Guess, guess};
@@ -13,7 +14,7 @@ use super::sets::Sets;
 use crate::api::GrpcBackend;
 use crate::findings::Place;
 use crate::names;
-use crate::observed::{Autoscaler, Observed, Watching, Workload, selects};
+use crate::observed::{Autoscaler, Caller, Observed, Watching, Workload, selects};
 
 /// One backend of the manifests.
 pub struct Backend {
@@ -202,6 +203,11 @@ fn world(
         sources.push(("Service", None, name, service.source.clone()));
     }
     let watching = watching(objects, backend, &mut sources);
+    let twin = pair[1].map_or_else(
+        || names::headless_service(backend),
+        |own| own.object.name_any(),
+    );
+    let callers = callers(objects, backend, &twin, &mut sources);
     let [cluster_ip, headless] = pair.map(|service| service.map(|own| own.object.clone()));
     let observed = Observed {
         backend: backend.clone(),
@@ -209,6 +215,8 @@ fn world(
         headless,
         service_account: accounts.into_iter().next(),
         watching,
+        namespace_metadata: metadata(objects, &namespace),
+        callers,
         workloads,
         pods,
         autoscalers: objects
@@ -224,6 +232,46 @@ fn world(
         main,
         sources,
     }
+}
+
+/// Labels and annotations of a namespace, if it is there.
+fn metadata(objects: &Objects, namespace: &str) -> Option<ObjectMeta> {
+    let mut all = objects.namespaces.iter();
+    let own = all.find(|own| own.namespace == namespace)?;
+    Some(own.object.metadata.clone())
+}
+
+/// The workloads behind a mesh that are told to dial the headless Service.
+fn callers(
+    objects: &Objects,
+    backend: &GrpcBackend,
+    twin: &str,
+    sources: &mut Vec<Standing>,
+) -> Vec<Caller> {
+    let namespace = backend.namespace().unwrap_or_default();
+    let mut callers = Vec::new();
+    for own in &objects.workloads {
+        let is_own = own.namespace == namespace;
+        let workload = &own.object;
+        let serves = is_own && workload.is_selected(&backend.spec.selector);
+        if serves || !workload.dials(twin, &namespace, is_own) {
+            continue;
+        }
+        let elsewhere = (!is_own).then(|| own.namespace.clone());
+        let name = workload.name().to_owned();
+        sources.push((
+            workload.kind.as_str(),
+            elsewhere.clone(),
+            name,
+            own.source.clone(),
+        ));
+        callers.push(Caller {
+            namespace: elsewhere,
+            namespace_metadata: metadata(objects, &own.namespace),
+            workload: workload.clone(),
+        });
+    }
+    callers
 }
 
 /// The clients that may watch, by the accounts that the resource names.

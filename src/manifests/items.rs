@@ -80,6 +80,12 @@ pub fn items<'a>(objects: &'a Objects) -> Vec<Item<'a>> {
             &own.source,
         );
     }
+    for own in &objects.namespaces {
+        add(
+            Some(("Namespace", &own.namespace, own.object.name_any())),
+            &own.source,
+        );
+    }
     for own in &objects.autoscalers {
         let whole = !own.object.name.is_empty() && !own.object.target_name.is_empty();
         add(
@@ -124,6 +130,7 @@ pub fn only(objects: &Objects, places: &[usize]) -> Objects {
     let services = those(&objects.services, places, &mut at);
     let pods = those(&objects.pods, places, &mut at);
     let accounts = those(&objects.accounts, places, &mut at);
+    let namespaces = those(&objects.namespaces, places, &mut at);
     let autoscalers = those(&objects.autoscalers, places, &mut at);
     Objects {
         observer: objects.observer,
@@ -132,6 +139,7 @@ pub fn only(objects: &Objects, places: &[usize]) -> Objects {
         services,
         pods,
         accounts,
+        namespaces,
         autoscalers,
         ..Objects::default()
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service, ServiceAccount};
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -73,6 +73,8 @@ pub struct Objects {
     pub pods: Vec<Placed<Pod>>,
     /// ServiceAccounts.
     pub accounts: Vec<Placed<ServiceAccount>>,
+    /// Namespaces, each in itself.
+    pub namespaces: Vec<Placed<Namespace>>,
     /// What scales workloads.
     pub autoscalers: Vec<Placed<Autoscaler>>,
     /// Objects of other kinds, counted.
@@ -95,6 +97,7 @@ impl Default for Objects {
             services: Vec::new(),
             pods: Vec::new(),
             accounts: Vec::new(),
+            namespaces: Vec::new(),
             autoscalers: Vec::new(),
             skipped: BTreeMap::new(),
             faults: Vec::new(),
@@ -125,6 +128,7 @@ impl Objects {
             + self.services.len()
             + self.pods.len()
             + self.accounts.len()
+            + self.namespaces.len()
             + self.autoscalers.len()
     }
 
@@ -210,6 +214,11 @@ impl Objects {
             ("", "Service") => self.services.push(placed(kind, source, namespace)?),
             ("", "Pod") => self.pods.push(placed(kind, source, namespace)?),
             ("", "ServiceAccount") => self.accounts.push(placed(kind, source, namespace)?),
+            ("", "Namespace") => {
+                let mut own = placed::<Namespace>(kind, source, namespace)?;
+                own.namespace = own.object.name_any();
+                self.namespaces.push(own);
+            }
             ("autoscaling", "HorizontalPodAutoscaler") => {
                 let fields = ["minReplicas", "maxReplicas"];
                 self.scaler("HorizontalPodAutoscaler", fields, (1, 1), source, namespace);

@@ -122,33 +122,6 @@ impl Workload {
         spec.map_or(&[], |pod| &pod.containers)
     }
 
-    /// What its containers are told: the values of their variables, and their words.
-    pub fn told(&self) -> impl Iterator<Item = &str> {
-        self.containers().iter().flat_map(|own| {
-            let values = own
-                .env
-                .iter()
-                .flatten()
-                .filter_map(|one| one.value.as_ref());
-            let words = own
-                .command
-                .iter()
-                .flatten()
-                .chain(own.args.iter().flatten());
-            values.chain(words).map(String::as_str)
-        })
-    }
-
-    /// Whether its containers are told a host of this name, whatever stands before and after it.
-    pub fn names(&self, host: &str) -> bool {
-        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        self.told().any(|text| {
-            text.match_indices(host).any(|(at, _)| {
-                !text[..at].ends_with(is_part) && !text[at + host.len()..].starts_with(is_part)
-            })
-        })
-    }
-
     /// An annotation of the workload itself.
     pub fn annotation(&self, key: &str) -> Option<&String> {
         self.metadata.annotations.as_ref()?.get(key)

@@ -90,6 +90,8 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         labelled_services,
         service_account,
         watching: Vec::new(),
+        namespace_metadata: None,
+        callers: Vec::new(),
         service_accounts_in_use: in_use(scope, &namespace, &labelled_service_accounts),
         labelled_service_accounts,
         role,

@@ -186,13 +186,13 @@ const HEAD: &str = "# Findings\n\n\
 
 const TAIL: &str = "\n## What is no rule\n\n\
     * What only the clients show: how many there are, what they dial, which library and image they have (search domains, service configs by\n  \
-      TXT, SRV, fan-out of watches, streams per connection, whether they dial the headless Service from within a mesh).\n\
+      TXT, SRV, fan-out of watches, streams per connection).\n\
     * What only the servers' programs show: whether they spread the age (those in Rust do not), how long a stream may live, how long they take\n  \
       to end.\n\
     * What only the nodes show: load balancing of sockets in place of a mesh's, and the use of processors, by which an autoscaler may overlook\n  \
       one hot pod among idle ones; the condition `Balanced` does not.\n\
     * What would take rights that the operator does not ask for: the cluster's DNS configuration (how long answers last is taken to be 30 s),\n  \
-      labels of namespaces (a mesh that is asked for there is seen by the proxies in running pods), NetworkPolicies. HorizontalPodAutoscalers\n  \
-      are read with the chart's `findings.readAutoscalers`; without it `status.uncheckedFindings` names what is not checked.\n\
+      NetworkPolicies, labels of namespaces and the clients' workloads (GB080): `evenkeel check` reads those, and to the operator a mesh shows\n  \
+      in the proxies of running pods. HorizontalPodAutoscalers are read with the chart's `findings.readAutoscalers`; without it `status.uncheckedFindings` names what is not checked.\n\
     * That pods idle or one is hot: it is measured, and is the verdict in the condition `Balanced`.\n\
     * That the age replaces the pods once: it is said where it is asked for.\n";

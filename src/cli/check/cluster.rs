@@ -75,7 +75,41 @@ pub async fn all(client: &Client, namespace: Option<&str>) -> anyhow::Result<Obj
             objects.unlisted[0].why
         );
     }
+    let (items, unlisted) = namespaces(client, namespace).await?;
+    objects.unlisted.extend(unlisted);
+    for item in &items {
+        objects.add(&file, Node::of(item), "");
+    }
     Ok(objects)
+}
+
+/// The namespaces that are looked at: who may not list all of them may often get their own.
+async fn namespaces(
+    client: &Client,
+    namespace: Option<&str>,
+) -> anyhow::Result<(Vec<Value>, Option<Unlisted>)> {
+    let kind = GroupVersionKind::gvk("", "v1", "Namespace");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "namespaces");
+    let Some(name) = namespace else {
+        return list(client, None, resource, false).await;
+    };
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    let answer = timeout(LISTED_IN, api.get_opt(name))
+        .await
+        .map_err(|_| anyhow!("the API server does not answer"))?;
+    match answer {
+        Ok(own) => Ok((
+            own.and_then(|own| slim(own, &resource))
+                .into_iter()
+                .collect(),
+            None,
+        )),
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            let why = format!("you may not get namespace {name}");
+            Ok((Vec::new(), Some(unlisted(&resource, why))))
+        }
+        Err(error) => Err(error).context(format!("namespace {name} cannot be read")),
+    }
 }
 
 /// Every object of a kind, or as much as may be, with why it is not all.
