@@ -43,6 +43,8 @@ pub struct Observed {
     pub endpoint_slices: Option<usize>,
     /// Workloads of the namespace that match the selector, or that carry a record of this backend. Sorted by name, then kind.
     pub workloads: Vec<Workload>,
+    /// Where none serves, the namespace's other workloads, as far as files or a visitor show them.
+    pub unselected: Vec<Workload>,
     /// How many more match the selector, which are too many to look at.
     pub workloads_left_out: usize,
     /// Kinds of workloads that the operator may not read: whether any serve is not known.

@@ -43,10 +43,10 @@ pub const CATALOGUE: &[Rule] = &[
     Rule {
         id: "GB006",
         severity: Severity::Warning,
-        title: "the two Services select different pods",
-        why: "Clients of the one reach pods that clients of the other do not: load is uneven by which name a client happens to dial.",
+        title: "a selector selects other pods, or none",
+        why: "Clients of the one Service reach pods that clients of the other do not: load is uneven by which name a client happens to dial. Where no workload carries the labels, nobody reaches any: said in files that have other workloads of the namespace.",
         needs: &[],
-        check: Each(services::selectors_differ),
+        check: Each(services::selects_otherwise),
     },
     Rule {
         id: "GB007",

@@ -231,6 +231,8 @@ mod ports_tests;
 #[cfg(test)]
 mod rollout_tests;
 #[cfg(test)]
+mod selector_tests;
+#[cfg(test)]
 mod services_tests;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
-use crate::observed::{Kind, Observed, Workload, mesh_proxy};
+use crate::observed::{Kind, Observed, Workload, labels, mesh_proxy};
 
 use super::{Seen, age, mesh, snippet};
 
@@ -109,7 +109,35 @@ pub(super) fn publishes_not_ready(observed: &Observed) -> Vec<Seen> {
     early.map(seen).collect()
 }
 
-/// GB006: what the one counts as a pod of the backend, the other does not.
+/// GB006: clients of the one reach others than those of the other, or nobody reaches any.
+pub(super) fn selects_otherwise(observed: &Observed) -> Vec<Seen> {
+    let nothing = selects_nothing(observed);
+    nothing
+        .into_iter()
+        .chain(selectors_differ(observed))
+        .collect()
+}
+
+/// There are workloads where the backend is, and none is its own.
+fn selects_nothing(observed: &Observed) -> Option<Seen> {
+    let selector = &observed.backend.spec.selector;
+    let shared = |own: &&Workload| {
+        let keys = labels(&own.template).into_iter().flatten();
+        let shared = keys.filter(|(key, _)| selector.contains_key(*key)).count();
+        (own.name() == observed.name(), shared)
+    };
+    let nearest = observed.unselected.iter().rev().max_by_key(shared)?;
+    let theirs = labels(&nearest.template)?;
+    let (selector, theirs) = (snippet::map(selector), snippet::map(theirs));
+    let message = format!(
+        "spec.selector {selector} is carried by the pods of no workload of namespace {} that is here; those of {nearest} have {theirs}: both Services would lead nowhere. Mend the selector, or check the servers' manifests together with this one",
+        observed.namespace()
+    );
+    let seen = Seen::in_backend(observed, "spec.selector", message);
+    Some(seen.instead(&format!("spec:\n  selector: {theirs}   # or a part of it")))
+}
+
+/// What the one counts as a pod of the backend, the other does not.
 pub(super) fn selectors_differ(observed: &Observed) -> Vec<Seen> {
     let wanted = &observed.backend.spec.selector;
     let others = both(observed).filter(|service| {
@@ -123,14 +151,14 @@ pub(super) fn selectors_differ(observed: &Observed) -> Vec<Seen> {
         (Some(twin), true) => format!("its twin {}", twin.name_any()),
         _ => "spec.selector".into(),
     };
-    let labels = snippet::map(wanted);
+    let wanted = snippet::map(wanted);
     let seen = |service: &Service| {
         let name = service.name_any();
         let message = format!(
-            "Service {name} selects other pods than {than}: clients of the one reach pods that those of the other do not. Give both the same selector: {labels}"
+            "Service {name} selects other pods than {than}: clients of the one reach pods that those of the other do not. Give both the same selector: {wanted}"
         );
         Seen::in_service(&name, "spec.selector", message)
-            .instead(&format!("spec:\n  selector: {labels}"))
+            .instead(&format!("spec:\n  selector: {wanted}"))
     };
     others.map(seen).collect()
 }

@@ -208,6 +208,15 @@ fn world(
         |own| own.object.name_any(),
     );
     let callers = callers(objects, backend, &twin, &mut sources);
+    let unselected = if workloads.is_empty() && pods.is_empty() && !skips_workloads(objects) {
+        let theirs = objects
+            .workloads
+            .iter()
+            .filter(|own| own.namespace == namespace);
+        theirs.map(|own| own.object.clone()).collect()
+    } else {
+        Vec::new()
+    };
     let [cluster_ip, headless] = pair.map(|service| service.map(|own| own.object.clone()));
     let observed = Observed {
         backend: backend.clone(),
@@ -215,6 +224,7 @@ fn world(
         headless,
         service_account: accounts.into_iter().next(),
         watching,
+        unselected,
         namespace_metadata: metadata(objects, &namespace),
         callers,
         workloads,
@@ -232,6 +242,18 @@ fn world(
         main,
         sources,
     }
+}
+
+/// Whether some of the objects that no rule looks at may have pods that serve.
+fn skips_workloads(objects: &Objects) -> bool {
+    const KINDS: [&str; 5] = [
+        "Rollout",
+        "CloneSet",
+        "ReplicaSet",
+        "DeploymentConfig",
+        "incomplete object",
+    ];
+    KINDS.iter().any(|kind| objects.skipped.contains_key(*kind))
 }
 
 /// Labels and annotations of a namespace, if it is there.

@@ -89,6 +89,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         headless,
         labelled_services,
         service_account,
+        unselected: Vec::new(),
         watching: Vec::new(),
         namespace_metadata: None,
         callers: Vec::new(),

@@ -193,6 +193,7 @@ const TAIL: &str = "\n## What is no rule\n\n\
       one hot pod among idle ones; the condition `Balanced` does not.\n\
     * What would take rights that the operator does not ask for: the cluster's DNS configuration (how long answers last is taken to be 30 s),\n  \
       NetworkPolicies, labels of namespaces and the clients' workloads (GB080): `evenkeel check` reads those, and to the operator a mesh shows\n  \
-      in the proxies of running pods. HorizontalPodAutoscalers are read with the chart's `findings.readAutoscalers`; without it `status.uncheckedFindings` names what is not checked.\n\
+      in the proxies of running pods. HorizontalPodAutoscalers are read with the chart's `findings.readAutoscalers`; without it\n  \
+      `status.uncheckedFindings` names what is not checked.\n\
     * That pods idle or one is hot: it is measured, and is the verdict in the condition `Balanced`.\n\
     * That the age replaces the pods once: it is said where it is asked for.\n";
