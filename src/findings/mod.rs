@@ -93,6 +93,11 @@ impl Rule {
     pub fn page(&self) -> String {
         format!("docs/findings/{}.md", self.id)
     }
+
+    /// The same, for those who have not the repository at hand.
+    pub fn url(&self) -> String {
+        format!("{}/blob/main/{}", env!("CARGO_PKG_REPOSITORY"), self.page())
+    }
 }
 
 /// What not every observer knows.

@@ -173,6 +173,11 @@ pub(super) fn ties_clients(observed: &Observed) -> Vec<Seen> {
         return Vec::new();
     };
     let name = service.name_any();
+    let ignoring = if observed.guessed {
+        "check with --ignore GB007"
+    } else {
+        "put GB007 into spec.ignoreFindings"
+    };
     let tied = |value: &Option<String>, which: &str| value.clone().filter(|value| value == which);
     let fields = [
         (
@@ -194,7 +199,7 @@ pub(super) fn ties_clients(observed: &Observed) -> Vec<Seen> {
     let seen = |(field, value, mended): (&str, Option<String>, &str)| {
         let value = value?;
         let message = format!(
-            "Service {name} has {field}: {value}: connections go to some of the pods by where the client is, not evenly, and clients of a headless Service do not notice it at all. Remove {field}, or accept the skew and put GB007 into spec.ignoreFindings"
+            "Service {name} has {field}: {value}: connections go to some of the pods by where the client is, not evenly, and clients of a headless Service do not notice it at all. Remove {field}, or accept the skew and {ignoring}"
         );
         let seen = Seen::in_service(&name, &format!("spec.{field}"), message);
         Some(seen.instead(&format!("spec:\n  {field}: {mended}")))

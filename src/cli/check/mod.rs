@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use crate::findings::Severity;
+use crate::findings::{CATALOGUE, Severity};
 use crate::manifests::{self, Backend, Limits, Objects};
 
 use super::connect::connect;
@@ -30,22 +30,25 @@ use report::Report;
 /// Nothing has to be installed, and nothing is written. Directories that have the same object otherwise, as for several environments, are looked
 /// at one by one. Exits 1 if it finds something as bad as --fail-on says, 2 if something cannot be read.
 #[derive(Args)]
-#[command(group = ArgGroup::new("what").required(true).args(["files", "cluster"]))]
+#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["paths", "files", "cluster"]))]
 pub struct Check {
-    /// A file, a directory with all below it, or - for standard input; may be given more than once.
+    /// A file, a directory with all below it, or - for standard input.
+    #[arg(value_name = "FILE")]
+    paths: Vec<String>,
+    /// The same; may be given more than once.
     #[arg(short, long = "file", value_name = "FILE")]
     files: Vec<String>,
     /// Look at what runs, with the kubeconfig's rights; what may not be listed is said and left out.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["paths", "files"])]
     cluster: bool,
     /// With --cluster the namespace to look at (default: that of the kubeconfig's context); with -f the one of objects that name none (default: default).
     #[arg(short, long)]
     namespace: Option<String>,
     /// With --cluster: all namespaces.
-    #[arg(short = 'A', long, requires = "cluster", conflicts_with_all = ["namespace", "files"])]
+    #[arg(short = 'A', long, requires = "cluster", conflicts_with_all = ["namespace", "paths", "files"])]
     all_namespaces: bool,
     /// With --cluster: the kubeconfig's context to use.
-    #[arg(long, requires = "cluster", conflicts_with = "files")]
+    #[arg(long, requires = "cluster", conflicts_with_all = ["paths", "files"])]
     context: Option<String>,
     /// How it is printed.
     #[arg(short, long, value_enum, default_value_t = Output::Text, conflicts_with = "fix")]
@@ -53,9 +56,21 @@ pub struct Check {
     /// From which severity on the exit status is 1.
     #[arg(long, value_enum, default_value_t = FailOn::Error)]
     fail_on: FailOn,
+    /// Findings that are known and not to be said, such as GB007,GB033; a GrpcBackend has spec.ignoreFindings for its own.
+    #[arg(long, value_delimiter = ',', value_name = "ID", value_parser = known)]
+    ignore: Vec<String>,
     /// Prints, in place of the findings, the GrpcBackends that would put things right.
     #[arg(long)]
     fix: bool,
+}
+
+/// An id that there is: one that is mistyped would ignore nothing, and nobody would notice.
+fn known(id: &str) -> Result<String, String> {
+    let id = id.trim().to_uppercase();
+    if CATALOGUE.iter().any(|rule| rule.id == id) {
+        return Ok(id);
+    }
+    Err("there is no such finding: docs/findings has them all".into())
 }
 
 /// Code scanning drops what has no file.
@@ -109,7 +124,7 @@ impl Check {
             }
         };
         let backends = manifests::backends(&objects);
-        let report = Report::new(&objects, &backends);
+        let report = Report::new(&objects, &backends).without(&self.ignore);
         for fault in &report.faults {
             eprintln!("{}", text::printable(&fault.to_string()));
         }
@@ -120,7 +135,8 @@ impl Check {
     fn objects(&self) -> anyhow::Result<Objects> {
         if !self.cluster {
             let namespace = self.namespace.as_deref().unwrap_or("default");
-            return Ok(read::all(&self.files, namespace, &Limits::default()));
+            let names = [self.paths.as_slice(), &self.files].concat();
+            return Ok(read::all(&names, namespace, &Limits::default()));
         }
         let listed = async {
             let (client, own) = connect(self.context.as_deref()).await?;

@@ -75,3 +75,35 @@ fn what_to_write_does_not_contradict_what_is_said() {
         }
     }
 }
+
+/// In text the page is named once, in JSON, SARIF and annotations with each.
+#[test]
+fn a_finding_leads_to_its_page() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/rules/GB003.yaml");
+    let names = [path.display().to_string(), path.display().to_string()];
+    let objects = read::all(&names[..1], "default", &Limits::default());
+    let report = Report::new(&objects, &manifests::backends(&objects));
+    let page = "https://github.com/evenkeel/evenkeel/blob/main/docs/findings/GB003.md";
+    assert_eq!(text::people(&report).matches(page).count(), 1);
+    assert!(text::github(&report).contains(page));
+    let log = sarif::log(&report);
+    let rules = log["runs"][0]["tool"]["driver"]["rules"]
+        .as_array()
+        .unwrap();
+    assert!(rules.iter().any(|rule| rule["helpUri"] == page));
+}
+
+#[test]
+fn what_nobody_wants_to_hear_is_not_said() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/rules/GB003.yaml");
+    let objects = read::all(&[path.display().to_string()], "default", &Limits::default());
+    let report = |ids: &[&str]| {
+        let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+        Report::new(&objects, &manifests::backends(&objects)).without(&ids)
+    };
+    let says = |report: &Report, id: &str| report.findings().any(|found| found.rule.id == id);
+    assert!(says(&report(&[]), "GB003") && says(&report(&["GB007"]), "GB003"));
+    let without = report(&["GB003", "GB054"]);
+    assert!(!says(&without, "GB003"));
+    assert!(!text::people(&without).contains("GB054"));
+}

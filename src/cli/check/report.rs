@@ -134,6 +134,16 @@ impl Report {
         }
     }
 
+    /// Without what somebody wants not to hear of.
+    pub fn without(mut self, ids: &[String]) -> Self {
+        for backend in &mut self.backends {
+            let is_wanted = |id: &str| !ids.iter().any(|own| own == id);
+            backend.findings.retain(|found| is_wanted(found.rule.id));
+            backend.unchecked.retain(|rule| is_wanted(rule.id));
+        }
+        self
+    }
+
     /// The findings of all backends.
     pub fn findings(&self) -> impl Iterator<Item = &Found> {
         self.backends.iter().flat_map(|backend| &backend.findings)
@@ -227,7 +237,7 @@ fn id_and_more<S: Serializer>(rule: &Rule, serializer: S) -> Result<S::Ok, S::Er
         severity: rule.severity.as_str(),
         title: rule.title,
         why: rule.why,
-        page: rule.page(),
+        page: rule.url(),
     };
     said.serialize(serializer)
 }

@@ -17,6 +17,7 @@ pub fn log(report: &Report) -> Value {
                 "shortDescription": {"text": rule.title},
                 "fullDescription": {"text": rule.why},
                 "help": {"text": rule.why},
+                "helpUri": rule.url(),
                 "defaultConfiguration": {"level": level(rule.severity)},
             })
         })

@@ -115,7 +115,8 @@ fn programs_read_the_same() {
     let found = &json["backends"][0]["findings"][0];
     assert_eq!(found["id"], "GB003");
     assert_eq!(found["severity"], "Error");
-    assert_eq!(found["page"], "docs/findings/GB003.md");
+    let page = found["page"].as_str().unwrap();
+    assert!(page.ends_with("docs/findings/GB003.md"));
     let log = sarif::log(&report);
     let result = &log["runs"][0]["results"][0];
     assert_eq!(result["ruleId"], "GB003");
@@ -371,7 +372,6 @@ fn where_nothing_is_seen_it_says_what_would_be() {
     assert!(shown.contains("0 backends: 0 errors"), "{shown}");
 }
 
-/// Either files or a cluster.
 #[test]
 fn what_to_check_is_asked_for() {
     use clap::{Command, FromArgMatches as _};
@@ -381,10 +381,14 @@ fn what_to_check_is_asked_for() {
         matches.map(|matches| Check::from_arg_matches(&matches).unwrap().cluster)
     };
     assert!(!parse(&["-f", "a.yaml", "-f", "b.yaml"]).unwrap());
+    assert!(!parse(&["a.yaml", "b"]).unwrap() && !parse(&["a.yaml", "-f", "b"]).unwrap());
+    assert!(!parse(&["a.yaml", "--ignore", "GB007,gb033"]).unwrap());
     assert!(parse(&["--cluster", "-A", "--fix"]).unwrap());
     for wrong in [
         &[][..],
         &["--cluster", "-f", "a"],
+        &["--cluster", "a"],
+        &["a", "--ignore", "GB999"],
         &["-f", "a", "-A"],
         &["--cluster", "-A", "-n", "a"],
         &["-f", "a", "--fix", "-o", "json"],
@@ -392,5 +396,5 @@ fn what_to_check_is_asked_for() {
         assert!(parse(wrong).is_err(), "{wrong:?}");
     }
     let told = parse(&[]).err().unwrap().to_string();
-    assert!(told.contains("--file <FILE>|--cluster"), "{told}");
+    assert!(told.contains("--cluster"), "{told}");
 }

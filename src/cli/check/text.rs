@@ -16,6 +16,7 @@ const WIDTH: usize = 120;
 pub fn people(report: &Report) -> String {
     let mut text = String::new();
     let mut said = HashSet::new();
+    let mut explained = HashSet::new();
     for backend in &report.backends {
         let _ = write!(
             text,
@@ -44,6 +45,9 @@ pub fn people(report: &Report) -> String {
             wrap(&mut text, &printable(&found.message));
             for line in found.remedy.lines() {
                 let _ = writeln!(text, "        {}", printable(line));
+            }
+            if explained.insert(rule.id) {
+                let _ = writeln!(text, "{INDENT}{}", rule.url());
             }
         }
         text.push('\n');
@@ -167,7 +171,7 @@ pub fn github(report: &Report) -> String {
             text,
             "::{command} {place}title={}::{}",
             property(&title),
-            data(&found.message)
+            data(&format!("{} {}", found.message, found.rule.url()))
         );
     }
     for fault in &report.faults {
