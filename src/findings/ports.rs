@@ -79,13 +79,31 @@ fn says_other(name: &str) -> bool {
     words.any(|word| OTHERS.contains(&word.to_ascii_lowercase().as_str()))
 }
 
-/// The ports that a container's probes ask by gRPC.
+/// The ports that a container's probes ask by gRPC, be it by the program that did so before Kubernetes could.
 pub fn asks_by_grpc(container: &Container) -> Vec<i32> {
     let probes = [
         &container.readiness_probe,
         &container.liveness_probe,
         &container.startup_probe,
     ];
-    let port = |probe: &Probe| Some(probe.grpc.as_ref()?.port);
+    let port = |probe: &Probe| match (&probe.grpc, &probe.exec) {
+        (Some(grpc), _) => Some(grpc.port),
+        (None, Some(exec)) => asked_by_program(exec.command.as_deref().unwrap_or_default()),
+        (None, None) => None,
+    };
     probes.into_iter().flatten().filter_map(port).collect()
+}
+
+/// `grpc_health_probe -addr=:8080`, in whatever spelling, also within a shell's line.
+fn asked_by_program(command: &[String]) -> Option<i32> {
+    let mut words = command.iter().flat_map(|word| word.split_whitespace());
+    words.find(|word| {
+        let program = word.rsplit('/').next().unwrap_or_default();
+        program.replace('-', "_") == "grpc_health_probe"
+    })?;
+    let is_flag = |word: &str| word.trim_start_matches('-').split('=').next() == Some("addr");
+    let flag = words.find(|word| is_flag(word))?;
+    let address = flag.split_once('=').map(|(_, value)| value);
+    let address = address.or_else(|| words.next())?;
+    address.rsplit(':').next()?.parse().ok()
 }

@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::asks_by_grpc;
 use super::tests::{age, deployment, ids, observed};
 
 /// A backend with these ports before pods of these containers.
@@ -84,4 +85,31 @@ fn ports_that_lead_nowhere() {
     }
     let two = json!([{"name": "a", "port": 80}, {"name": "grpc", "port": 8080}]);
     assert!(!found(&two, &one(server(json!([named("grpc", 8080)])))));
+}
+
+#[test]
+fn the_program_that_asks_by_grpc() {
+    for (command, expected) in [
+        (json!(["/bin/grpc_health_probe", "-addr=:8080"]), vec![8080]),
+        (
+            json!(["grpc-health-probe", "--addr=localhost:8080", "-tls"]),
+            vec![8080],
+        ),
+        (
+            json!(["grpc_health_probe", "-tls", "-addr", "127.0.0.1:8080"]),
+            vec![8080],
+        ),
+        (
+            json!(["sh", "-c", "/bin/grpc_health_probe -addr=:8080 || exit 1"]),
+            vec![8080],
+        ),
+        (json!(["grpc_health_probe", "-addr=unix:/run/a"]), vec![]),
+        (json!(["grpc_health_probe"]), vec![]),
+        (json!(["grpc_health_probe", "-addr"]), vec![]),
+        (json!(["curl", "-addr=:8080"]), vec![]),
+    ] {
+        let container = json!({"name": "server", "readinessProbe": {"exec": {"command": command}}});
+        let container = serde_json::from_value(container).unwrap();
+        assert_eq!(asks_by_grpc(&container), expected, "{command}");
+    }
 }

@@ -28,7 +28,7 @@ pub(super) fn pre_stop_is_short(observed: &Observed) -> Vec<Seen> {
         let seen = match pre_stop(container) {
             Hook::Sleeps(seconds) if seconds < i64::try_from(wanted).ok()? => format!("sleeps {seconds} s in its preStop hook"),
             Hook::Absent => "has no preStop hook".into(),
-            Hook::Sleeps(_) | Hook::Unknown => return None,
+            Hook::Sleeps(_) | Hook::SleepsFirst(_) | Hook::Unknown => return None,
         };
         let lifecycle = format!("lifecycle: {{preStop: {{sleep: {{seconds: {wanted}}}}}}}");
         let period = pod.termination_grace_period_seconds.unwrap_or(DEFAULT_TERMINATION);
@@ -51,7 +51,7 @@ pub(super) fn pre_stop_is_short(observed: &Observed) -> Vec<Seen> {
 pub(super) fn termination_is_short(observed: &Observed) -> Vec<Seen> {
     let short = servers(observed).filter_map(|(workload, pod)| {
         let container = observed.server(workload)?;
-        let Hook::Sleeps(sleep) = pre_stop(container) else {
+        let (Hook::Sleeps(sleep) | Hook::SleepsFirst(sleep)) = pre_stop(container) else {
             return None;
         };
         let stop = i64::try_from(STOP.as_secs()).ok()?;
@@ -133,6 +133,8 @@ fn servers(observed: &Observed) -> impl Iterator<Item = (&Workload, &PodSpec)> {
 enum Hook {
     Absent,
     Sleeps(i64),
+    /// It sleeps for so long, and does something else.
+    SleepsFirst(i64),
     /// Something whose length cannot be told.
     Unknown,
 }
@@ -154,11 +156,18 @@ fn pre_stop(container: &Container) -> Hook {
         .flat_map(|exec| exec.command.iter().flatten())
         .flat_map(|word| word.split_whitespace())
         .collect();
-    match words.as_slice() {
-        [.., program, seconds] if program.rsplit('/').next() == Some("sleep") => seconds
+    let seconds = |word: &str| {
+        word.trim_end_matches(';')
             .trim_end_matches('s')
             .parse()
-            .map_or(Hook::Unknown, Hook::Sleeps),
-        _ => Hook::Unknown,
+            .ok()
+    };
+    let sleeps = words
+        .windows(2)
+        .position(|pair| pair[0].rsplit('/').next() == Some("sleep") && seconds(pair[1]).is_some());
+    match sleeps.and_then(|at| Some((at, seconds(words[at + 1])?))) {
+        Some((at, slept)) if at + 2 == words.len() => Hook::Sleeps(slept),
+        Some((_, slept)) => Hook::SleepsFirst(slept),
+        None => Hook::Unknown,
     }
 }

@@ -210,22 +210,35 @@ pub(super) fn ties_clients(observed: &Observed) -> Vec<Seen> {
 /// GB082: meshes, gateways and dashboards tell gRPC by the port's name or its protocol.
 pub(super) fn protocol_unsaid(observed: &Observed) -> Vec<Seen> {
     let unsaid = both(observed).flat_map(|service| {
-        let serves =
-            |port: &ServicePort| target(observed, port).is_some_and(|to| serves(observed, to));
-        let unsaid = |port: &ServicePort| port.app_protocol.is_none() && !says_grpc(port.name.as_deref());
         let all = ports(service).iter().enumerate();
-        let unsaid = all.filter(move |(_, port)| serves(port) && unsaid(port));
-        let name = service.name_any();
-        unsaid.map(move |(index, port)| {
-            let message = format!(
-                "port {} of Service {name} does not say that it is gRPC: meshes and gateways take it for plain TCP and balance connections, not requests. Name it grpc, or add appProtocol: kubernetes.io/h2c (Gateway API) or grpc (Istio)",
-                port.port
-            );
-            let mended = mended_port(port, port.port, Some("kubernetes.io/h2c"));
-            Seen::in_service(&name, &format!("spec.ports[{index}]"), message).instead(&mended)
-        })
+        let unsaid = all.filter(|(_, port)| {
+            let serves = target(observed, port).is_some_and(|to| serves(observed, to));
+            serves && port.app_protocol.is_none() && !says_grpc(port.name.as_deref())
+        });
+        unsaid.map(move |(index, port)| unsaid_of(&service.name_any(), index, port))
     });
     unsaid.collect()
+}
+
+fn unsaid_of(name: &str, index: usize, port: &ServicePort) -> Seen {
+    const REMEDY: &str =
+        "Name it grpc, or add appProtocol: kubernetes.io/h2c (Gateway API) or grpc (Istio)";
+    let number = port.port;
+    let says_http2 = port
+        .name
+        .as_deref()
+        .is_some_and(|own| own.starts_with("http2"));
+    let message = if says_http2 {
+        format!(
+            "port {number} of Service {name} says HTTP/2 and not gRPC: meshes balance its requests, gateways and dashboards do not know gRPC by it. {REMEDY}"
+        )
+    } else {
+        format!(
+            "port {number} of Service {name} does not say that it is gRPC: meshes and gateways take it for plain TCP and balance connections, not requests. {REMEDY}"
+        )
+    };
+    let mended = mended_port(port, number, Some("kubernetes.io/h2c"));
+    Seen::in_service(name, &format!("spec.ports[{index}]"), message).instead(&mended)
 }
 
 /// Whether a port's name says gRPC: as Istio reads it, and as people put it the other way round. gRPC-Web is HTTP/1.1 too, and what a

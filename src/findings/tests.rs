@@ -136,6 +136,14 @@ fn the_hook_before_the_end() {
             12,
             vec!["GB031", "GB030"],
         ),
+        (
+            exec(json!(["sh", "-c", "sleep 40 && /drain"])),
+            44,
+            vec!["GB031"],
+        ),
+        (exec(json!(["sh", "-c", "sleep 40; /drain"])), 45, vec![]),
+        (exec(json!(["sh", "-c", "sleep 5 && /drain"])), 30, vec![]),
+        (exec(json!(["sh", "-c", "sleep $WAIT"])), 30, vec![]),
         (exec(json!(["/drain"])), 30, vec![]),
         (json!({"preStop": {"httpGet": {"port": 80}}}), 30, vec![]),
     ] {

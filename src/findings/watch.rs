@@ -13,10 +13,12 @@ const SLICE: i32 = 100;
 /// GB050: kuberesolver for Go keeps only the slice that changed last (sercand/kuberesolver#66).
 pub(super) fn several_slices(observed: &Observed) -> Option<Seen> {
     observed.backend.spec.endpoint_watch.as_ref()?;
-    let pods = observed.most_pods();
+    let pods = most_in_a_rollout(observed);
     let seen = |message| Seen::in_backend(observed, "spec.endpointWatch", message);
     let why = if pods > SLICE {
-        format!("up to {pods} pods make more than one EndpointSlice (one holds {SLICE})")
+        format!(
+            "up to {pods} pods, those included that a rollout makes besides, make more than one EndpointSlice (one holds {SLICE})"
+        )
     } else if dns::any_dual(observed) {
         "a Service with addresses of two families has more than one EndpointSlice".into()
     } else if observed.endpoint_slices.is_some_and(|slices| slices > 1) {
@@ -32,6 +34,18 @@ pub(super) fn several_slices(observed: &Observed) -> Option<Seen> {
         "{why}, and kuberesolver for Go (6.0.1 too) keeps only the one that changed last: its clients then know a part of the pods, or such as are gone. Have Go clients use dns:/// with a connection age, or keep to 100 pods and ipFamilyPolicy: SingleStack; kuberesolver-java from 0.0.2 on and go-zero are not affected"
     ))
     .instead(&snippet::spec(age::USUAL)))
+}
+
+/// A rollout makes some before others are gone.
+fn most_in_a_rollout(observed: &Observed) -> i32 {
+    let surges = observed.serving_workloads().map(|own| {
+        let most = observed.autoscaler(own).map_or(0, |scaler| scaler.max);
+        own.surge.of(i64::from(most.max(own.replicas)))
+    });
+    let surge = surges.fold(0, i64::saturating_add);
+    observed
+        .most_pods()
+        .saturating_add(i32::try_from(surge).unwrap_or(i32::MAX))
 }
 
 /// GB052: a watching client reads its token from a file.

@@ -12,6 +12,11 @@ fn clients_that_watch() {
     world.workloads[0].min_ready_seconds = 60;
     world.backend.metadata.namespace = Some("shop".into());
     let slices_said = |world: &Observed| ids(world).contains(&"GB050".to_owned());
+    for (replicas, said) in [(80, false), (81, true)] {
+        world.workloads[0].replicas = replicas;
+        assert_eq!(slices_said(&world), said, "{replicas} and a quarter more");
+    }
+    world.workloads[0].surge = crate::observed::Amount::Pods(0);
     world.workloads[0].replicas = 100;
     assert!(!slices_said(&world));
     world.workloads[0].replicas = 101;
