@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::path;
 
 /// Fields that texts name of other objects: workloads, Services, autoscalers.
-const OF_OTHERS: [&str; 7] = [
+const OF_OTHERS: [&str; 8] = [
     "spec.ipFamilyPolicy",
     "spec.maxReplicaCount",
     "spec.maxReplicas",
@@ -16,6 +16,8 @@ const OF_OTHERS: [&str; 7] = [
     "spec.publishNotReadyAddresses",
     "spec.replicas",
     "spec.updateStrategy.rollingUpdate.partition",
+    // Of either kind of strategy.
+    "spec.{field}.rollingUpdate.maxUnavailable",
 ];
 /// Pod templates, which no GrpcBackend has.
 const OF_WORKLOADS: &str = "spec.template.";
