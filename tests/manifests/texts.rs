@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::path;
 
 /// Fields that texts name of other objects: workloads, Services, autoscalers.
-const OF_OTHERS: [&str; 8] = [
+const OF_OTHERS: [&str; 9] = [
     "spec.ipFamilyPolicy",
     "spec.maxReplicaCount",
     "spec.maxReplicas",
@@ -16,6 +16,7 @@ const OF_OTHERS: [&str; 8] = [
     "spec.publishNotReadyAddresses",
     "spec.replicas",
     "spec.updateStrategy.rollingUpdate.partition",
+    "spec.strategy.type",
     // Of either kind of strategy.
     "spec.{field}.rollingUpdate.maxUnavailable",
 ];
