@@ -1,5 +1,7 @@
 //! One backend's world as plain values: what every decision is made from, in the cluster or from files.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{Container, Pod, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -7,6 +9,7 @@ use kube::ResourceExt as _;
 
 use crate::api::GrpcBackend;
 use crate::balance::Published;
+use crate::names;
 
 mod amount;
 mod dials;
@@ -44,7 +47,7 @@ pub struct Observed {
     /// Workloads of the namespace that match the selector, or that carry a record of this backend. Sorted by name, then kind.
     pub workloads: Vec<Workload>,
     /// Where none serves, the namespace's other workloads, as far as files or a visitor show them.
-    pub unselected: Vec<Workload>,
+    pub unselected: Vec<Arc<Workload>>,
     /// How many more match the selector, which are too many to look at.
     pub workloads_left_out: usize,
     /// Kinds of workloads that the operator may not read: whether any serve is not known.
@@ -95,7 +98,7 @@ pub struct Watching {
     /// It, if it is known.
     pub account: Option<ServiceAccount>,
     /// Those of them that are known.
-    pub workloads: Vec<Workload>,
+    pub workloads: Vec<Arc<Workload>>,
 }
 
 /// A workload that is told to dial a backend.
@@ -106,7 +109,7 @@ pub struct Caller {
     /// Labels and annotations of its namespace; none: not known.
     pub namespace_metadata: Option<ObjectMeta>,
     /// It.
-    pub workload: Workload,
+    pub workload: Arc<Workload>,
 }
 
 /// What sets the replicas of a workload.
@@ -154,6 +157,21 @@ impl Observed {
     /// The backend's name.
     pub fn name(&self) -> String {
         self.backend.name_any()
+    }
+
+    /// The name of the Service with a virtual address: of that which is there, else of that which there would be.
+    pub fn cluster_ip_name(&self) -> String {
+        let there = self.cluster_ip.as_ref();
+        there.map_or_else(
+            || names::cluster_ip_service(&self.backend),
+            Service::name_any,
+        )
+    }
+
+    /// The same of the headless Service.
+    pub fn headless_name(&self) -> String {
+        let there = self.headless.as_ref();
+        there.map_or_else(|| names::headless_service(&self.backend), Service::name_any)
     }
 
     /// The backend's namespace.

@@ -2,7 +2,6 @@
 
 use kube::ResourceExt;
 
-use crate::names;
 use crate::observed::Observed;
 
 use super::{Seen, said_before, services, snippet};
@@ -100,11 +99,8 @@ fn pods(observed: &Observed) -> Option<usize> {
 
 /// IPv4 addresses that fit: what is left after the header, the question and its type, by 16 bytes each.
 fn addresses(observed: &Observed, bytes: usize) -> usize {
-    let service = observed.headless.as_ref().map_or_else(
-        || names::headless_service(&observed.backend),
-        ResourceExt::name_any,
-    );
-    let name = format!("{service}.{}.svc.cluster.local", observed.namespace());
+    let (service, namespace) = (observed.headless_name(), observed.namespace());
+    let name = format!("{service}.{namespace}.svc.cluster.local");
     bytes.saturating_sub(12 + name.len() + 2 + 4) / 16
 }
 

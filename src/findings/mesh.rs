@@ -4,7 +4,6 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use crate::names;
 use crate::observed::{Observed, Workload, mesh_proxy};
 
 use super::Seen;
@@ -128,14 +127,7 @@ fn value<'a>(metadata: Option<&'a ObjectMeta>, key: &str) -> Option<&'a str> {
 
 /// GB080: a proxy that is given the address of a pod has nothing to choose.
 pub(super) fn callers_dial_pods(observed: &Observed) -> Vec<Seen> {
-    let twin = observed.headless.as_ref().map_or_else(
-        || names::headless_service(&observed.backend),
-        ResourceExt::name_any,
-    );
-    let service = observed.cluster_ip.as_ref().map_or_else(
-        || names::cluster_ip_service(&observed.backend),
-        ResourceExt::name_any,
-    );
+    let (twin, service) = (observed.headless_name(), observed.cluster_ip_name());
     let meshed = observed.callers.iter().filter_map(|caller| {
         let workload = &caller.workload;
         let mesh = sidecar(workload, caller.namespace_metadata.as_ref())?.mesh;

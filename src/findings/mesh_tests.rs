@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
@@ -72,10 +74,10 @@ fn a_client_behind_a_proxy_dials_pods() {
         world.callers = vec![Caller {
             namespace: Some("web".into()),
             namespace_metadata: Some(serde_json::from_value(json!({"labels": metadata})).unwrap()),
-            workload: labelled(
+            workload: Arc::new(labelled(
                 &serde_json::from_str(pods).unwrap(),
                 &json!(["--target=dns:///a-headless.shop.svc:80"]),
-            ),
+            )),
         }];
         let found = ask(&world).found;
         let seen = found.into_iter().find(|(rule, _)| rule.id == "GB080");

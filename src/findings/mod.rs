@@ -23,7 +23,7 @@ pub use catalogue::CATALOGUE;
 pub use ports::asks_by_grpc;
 pub use rollout::{PRE_STOP, STOP};
 pub use seen::{Place, Seen};
-pub use services::{is_grpc, named, says_grpc};
+pub use services::{is_grpc, named, publishes_early, says_grpc};
 
 use crate::api::Finding;
 use crate::api::conditions::plain;

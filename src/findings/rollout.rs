@@ -162,12 +162,17 @@ fn pre_stop(container: &Container) -> Hook {
             .parse()
             .ok()
     };
-    let sleeps = words
-        .windows(2)
-        .position(|pair| pair[0].rsplit('/').next() == Some("sleep") && seconds(pair[1]).is_some());
-    match sleeps.and_then(|at| Some((at, seconds(words[at + 1])?))) {
-        Some((at, slept)) if at + 2 == words.len() => Hook::Sleeps(slept),
-        Some((_, slept)) => Hook::SleepsFirst(slept),
+    let sleep = |(at, pair): (usize, &[&str])| {
+        let sleeps = pair[0].rsplit('/').next() == Some("sleep");
+        let last = at + 2 == words.len();
+        sleeps
+            .then(|| seconds(pair[1]))
+            .flatten()
+            .map(|own| (own, last))
+    };
+    match words.windows(2).enumerate().find_map(sleep) {
+        Some((slept, true)) => Hook::Sleeps(slept),
+        Some((slept, false)) => Hook::SleepsFirst(slept),
         None => Hook::Unknown,
     }
 }

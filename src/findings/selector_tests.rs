@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
 
@@ -5,13 +7,12 @@ use super::tests::{age, deployment, observed};
 use super::*;
 use crate::observed::Workload;
 
-fn workload(name: &str, labels: &serde_json::Value) -> Workload {
+fn workload(name: &str, labels: &serde_json::Value) -> Arc<Workload> {
     let mut deployment = deployment(3, true);
     deployment["metadata"]["name"] = name.into();
     deployment["spec"]["template"]["metadata"]["labels"] = labels.clone();
-    serde_json::from_value::<Deployment>(deployment)
-        .unwrap()
-        .into()
+    let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+    Arc::new(deployment.into())
 }
 
 /// The nearest is named: that of its name, else that with the same keys.

@@ -1,5 +1,7 @@
 //! Services.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
@@ -92,12 +94,7 @@ pub(super) fn headless_without_ports(observed: &Observed) -> Option<Seen> {
 
 /// GB005: `ready` is then true for every pod, for those that are going too.
 pub(super) fn publishes_not_ready(observed: &Observed) -> Vec<Seen> {
-    let early = both(observed).filter(|service| {
-        service
-            .spec
-            .as_ref()
-            .is_some_and(|spec| spec.publish_not_ready_addresses == Some(true))
-    });
+    let early = both(observed).filter(|service| publishes_early(service));
     let seen = |service: &Service| {
         let name = service.name_any();
         let message = format!(
@@ -107,6 +104,12 @@ pub(super) fn publishes_not_ready(observed: &Observed) -> Vec<Seen> {
             .instead("spec:\n  publishNotReadyAddresses: false")
     };
     early.map(seen).collect()
+}
+
+/// Whether pods are published before they are ready.
+pub fn publishes_early(service: &Service) -> bool {
+    let spec = service.spec.as_ref();
+    spec.is_some_and(|spec| spec.publish_not_ready_addresses == Some(true))
 }
 
 /// GB006: clients of the one reach others than those of the other, or nobody reaches any.
@@ -121,7 +124,7 @@ pub(super) fn selects_otherwise(observed: &Observed) -> Vec<Seen> {
 /// There are workloads where the backend is, and none is its own.
 fn selects_nothing(observed: &Observed) -> Option<Seen> {
     let selector = &observed.backend.spec.selector;
-    let shared = |own: &&Workload| {
+    let shared = |own: &&Arc<Workload>| {
         let keys = labels(&own.template).into_iter().flatten();
         let shared = keys.filter(|(key, _)| selector.contains_key(*key)).count();
         (own.name() == observed.name(), shared)

@@ -76,6 +76,7 @@ fn without_token(client: &Watching) -> Vec<Seen> {
     let lacking: Vec<&Workload> = client
         .workloads
         .iter()
+        .map(AsRef::as_ref)
         .filter(|own| mounts(own) != Some(true) && !projects_a_token(&pods(own)))
         .collect();
     let account = client.account.as_ref();

@@ -33,23 +33,9 @@ fn clients_that_watch() {
         assert_eq!(slices_said(&world), said, "{replicas}");
     }
     world.workloads[0].replicas = 3;
-    world
-        .cluster_ip
-        .as_mut()
-        .unwrap()
-        .spec
-        .as_mut()
-        .unwrap()
-        .ip_family_policy = Some("RequireDualStack".into());
+    families(&mut world, Some("RequireDualStack"));
     assert_eq!(ids(&world), ["GB050"]);
-    world
-        .cluster_ip
-        .as_mut()
-        .unwrap()
-        .spec
-        .as_mut()
-        .unwrap()
-        .ip_family_policy = None;
+    families(&mut world, None);
     // Where slices can be seen, few pods can have more than one: a cluster may put fewer endpoints into each.
     for (slices, said) in [(None, false), (Some(1), false), (Some(2), true)] {
         world.endpoint_slices = slices;
@@ -78,4 +64,9 @@ fn the_token_of_clients_that_watch() {
         world.backend.spec.endpoint_watch = Some(watch);
         assert_eq!(ids(&world), found, "{mounts:?}");
     }
+}
+
+fn families(world: &mut Observed, policy: Option<&str>) {
+    let service = world.cluster_ip.as_mut().unwrap();
+    service.spec.as_mut().unwrap().ip_family_policy = policy.map(Into::into);
 }

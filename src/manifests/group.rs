@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -112,7 +113,7 @@ fn order(backend: &Backend) -> (bool, String) {
 
 /// The same for objects of which none stands twice.
 fn of_set(objects: &Objects) -> Vec<Backend> {
-    let is_known = |workload: &Placed<Workload>| {
+    let is_known = |workload: &Placed<Arc<Workload>>| {
         let mut backends = objects.backends.iter();
         backends.any(|backend| {
             backend.namespace == workload.namespace
@@ -128,6 +129,7 @@ fn of_set(objects: &Objects) -> Vec<Backend> {
         .into_iter()
         .filter_map(|guess| guessed(objects, guess));
     let mut all: Vec<Backend> = written.chain(made_up).collect();
+    add_callers(objects, &mut all);
     all.sort_by_cached_key(order);
     all
 }
@@ -173,15 +175,11 @@ fn world(
     let namespace = backend.namespace().unwrap_or_default();
     let selector = &backend.spec.selector;
     let mut sources = Vec::new();
-    let workloads = kept(
-        &objects.workloads,
-        &namespace,
-        &mut sources,
-        |own: &Workload| {
-            own.is_selected(selector)
-                .then(|| (own.kind.as_str(), own.name().to_owned()))
-        },
-    );
+    let workloads = kept(&objects.workloads, &namespace, &mut sources, |own| {
+        own.is_selected(selector)
+            .then(|| (own.kind.as_str(), own.name().to_owned()))
+    });
+    let workloads: Vec<Workload> = workloads.into_iter().map(Arc::unwrap_or_clone).collect();
     let scales = |own: &Autoscaler| workloads.iter().any(|workload| own.scales(workload));
     let autoscalers = kept(&objects.autoscalers, &namespace, &mut sources, |own| {
         scales(own).then(|| (own.kind, own.name.clone()))
@@ -203,11 +201,6 @@ fn world(
         sources.push(("Service", None, name, service.source.clone()));
     }
     let watching = watching(objects, backend, &mut sources);
-    let twin = pair[1].map_or_else(
-        || names::headless_service(backend),
-        |own| own.object.name_any(),
-    );
-    let callers = callers(objects, backend, &twin, &mut sources);
     let unselected = if workloads.is_empty() && pods.is_empty() && !skips_workloads(objects) {
         let theirs = objects
             .workloads
@@ -226,7 +219,6 @@ fn world(
         watching,
         unselected,
         namespace_metadata: metadata(objects, &namespace),
-        callers,
         workloads,
         pods,
         autoscalers: objects
@@ -263,37 +255,44 @@ fn metadata(objects: &Objects, namespace: &str) -> Option<ObjectMeta> {
     Some(own.object.metadata.clone())
 }
 
-/// The workloads behind a mesh that are told to dial the headless Service.
-fn callers(
-    objects: &Objects,
-    backend: &GrpcBackend,
-    twin: &str,
-    sources: &mut Vec<Standing>,
-) -> Vec<Caller> {
-    let namespace = backend.namespace().unwrap_or_default();
-    let mut callers = Vec::new();
-    for own in &objects.workloads {
-        let is_own = own.namespace == namespace;
-        let workload = &own.object;
-        let serves = is_own && workload.is_selected(&backend.spec.selector);
-        if serves || !workload.dials(twin, &namespace, is_own) {
-            continue;
-        }
-        let elsewhere = (!is_own).then(|| own.namespace.clone());
-        let name = workload.name().to_owned();
-        sources.push((
-            workload.kind.as_str(),
-            elsewhere.clone(),
-            name,
-            own.source.clone(),
-        ));
-        callers.push(Caller {
-            namespace: elsewhere,
-            namespace_metadata: metadata(objects, &own.namespace),
-            workload: workload.clone(),
-        });
+/// Tells the backends of the workloads that are told to dial their headless Services. Each workload is read once: there may be
+/// thousands, of backends too.
+fn add_callers(objects: &Objects, backends: &mut [Backend]) {
+    let mut by_twin: HashMap<String, Vec<usize>> = HashMap::new();
+    for (at, backend) in backends.iter().enumerate() {
+        let twin = backend.observed.headless_name();
+        by_twin.entry(twin).or_default().push(at);
     }
-    callers
+    for own in &objects.workloads {
+        let told = own.object.hosts().filter_map(|host| by_twin.get(host));
+        let told: BTreeSet<usize> = told.flatten().copied().collect();
+        for at in told {
+            add_caller(objects, &mut backends[at], own);
+        }
+    }
+}
+
+/// Unless it serves for the backend itself, or means a Service of that name elsewhere.
+fn add_caller(objects: &Objects, backend: &mut Backend, own: &Placed<Arc<Workload>>) {
+    let (observed, workload) = (&mut backend.observed, &own.object);
+    let namespace = observed.namespace();
+    let is_own = own.namespace == namespace;
+    let serves = is_own && workload.is_selected(&observed.backend.spec.selector);
+    if serves || !workload.dials(&observed.headless_name(), &namespace, is_own) {
+        return;
+    }
+    let elsewhere = (!is_own).then(|| own.namespace.clone());
+    backend.sources.push((
+        workload.kind.as_str(),
+        elsewhere.clone(),
+        workload.name().to_owned(),
+        own.source.clone(),
+    ));
+    observed.callers.push(Caller {
+        namespace: elsewhere,
+        namespace_metadata: metadata(objects, &own.namespace),
+        workload: workload.clone(),
+    });
 }
 
 /// The clients that may watch, by the accounts that the resource names.
@@ -334,7 +333,7 @@ fn watching(
             sources.push(("ServiceAccount", elsewhere.clone(), name.clone(), source));
             seen.account = Some(account.object.clone());
         }
-        let runs = |own: &&Placed<Workload>| {
+        let runs = |own: &&Placed<Arc<Workload>>| {
             let pods = own.object.template.spec.as_ref();
             let account = pods.and_then(|pods| pods.service_account_name.as_deref());
             own.namespace == namespace && account == Some(name.as_str())

@@ -12,15 +12,16 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
 use super::objects::{Objects, Placed};
-use super::peers::{self, publishes_early};
+use super::peers;
 use crate::api::{GrpcBackend, GrpcBackendSpec, Port, ServiceOptions, ServicePolicy, Services};
-use crate::findings::{asks_by_grpc, is_grpc, says_grpc};
+use crate::findings::{asks_by_grpc, is_grpc, publishes_early, says_grpc};
 use crate::observed::{Workload, labels, selects};
 
 /// A port by which a server is known.
@@ -44,7 +45,7 @@ pub struct Guess<'a> {
 #[derive(Default)]
 struct Group<'a> {
     services: BTreeSet<usize>,
-    workloads: Vec<&'a Placed<Workload>>,
+    workloads: Vec<&'a Placed<Arc<Workload>>>,
     told: BTreeMap<i32, How>,
 }
 
@@ -58,7 +59,7 @@ struct How {
 /// The backends that are guessed, of workloads for which `is_known` does not hold.
 pub fn guess<'a>(
     objects: &'a Objects,
-    is_known: impl Fn(&Placed<Workload>) -> bool,
+    is_known: impl Fn(&Placed<Arc<Workload>>) -> bool,
 ) -> Vec<Guess<'a>> {
     let by_label = index(&objects.services);
     let mut groups: Vec<Group<'a>> = Vec::new();
@@ -252,7 +253,7 @@ fn index(services: &[Placed<Service>]) -> Index<'_> {
 fn selecting(
     services: &[Placed<Service>],
     index: &Index<'_>,
-    workload: &Placed<Workload>,
+    workload: &Placed<Arc<Workload>>,
 ) -> Vec<usize> {
     let Some(labels) = labels(&workload.object.template) else {
         return Vec::new();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service, ServiceAccount};
@@ -66,7 +67,7 @@ pub struct Objects {
     /// The backends that somebody wrote.
     pub backends: Vec<Placed<GrpcBackend>>,
     /// Deployments, StatefulSets and DaemonSets.
-    pub workloads: Vec<Placed<Workload>>,
+    pub workloads: Vec<Placed<Arc<Workload>>>,
     /// Services.
     pub services: Vec<Placed<Service>>,
     /// Pods.
@@ -303,7 +304,7 @@ fn placed<T: DeserializeOwned + ResourceExt>(
     })
 }
 
-fn workload<T>(kind: &str, source: Source, namespace: &str) -> Result<Placed<Workload>, String>
+fn workload<T>(kind: &str, source: Source, namespace: &str) -> Result<Placed<Arc<Workload>>, String>
 where
     T: DeserializeOwned + ResourceExt + Into<Workload>,
 {
@@ -313,7 +314,7 @@ where
         source,
     } = placed::<T>(kind, source, namespace)?;
     Ok(Placed {
-        object: object.into(),
+        object: Arc::new(object.into()),
         namespace,
         source,
     })

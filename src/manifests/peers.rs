@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use kube::ResourceExt as _;
 
 use super::guess::{service_ports, target};
+use crate::findings::publishes_early;
 use crate::observed::{Kind, Workload};
 
 /// Words of names that peers give what they find each other by.
@@ -40,12 +41,6 @@ pub fn look_here(service: &Service, workload: &Workload, clients: Option<&Servic
                 .any(says)
             || workload.names(&service.name_any())
             || clients.is_some_and(|clients| !ports.iter().all(|port| leads(clients, port))))
-}
-
-/// Whether pods are published before they are ready.
-pub fn publishes_early(service: &Service) -> bool {
-    let spec = service.spec.as_ref();
-    spec.is_some_and(|spec| spec.publish_not_ready_addresses == Some(true))
 }
 
 #[cfg(test)]

@@ -20,6 +20,12 @@ impl Workload {
         })
     }
 
+    /// Whatever may be a host's name, up to its first dot, in what its containers are told.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.told()
+            .flat_map(|text| text.split(|own: char| !is_part(own)))
+    }
+
     /// Whether its containers are told a host of this name, whatever stands before and after it.
     pub fn names(&self, host: &str) -> bool {
         self.told().any(|text| after(text, host).next().is_some())

@@ -11,7 +11,6 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::core::error_boundary::InvalidObject;
 use kube::core::{DeserializeGuard, ObjectMeta, PartialObjectMeta};
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::predicates;
@@ -23,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Namespaced;
 use super::context::{Scope, Shared};
+use super::readable::readable;
 use super::reconcile::{error_policy, reconcile};
 use super::sample::Sampler;
 use super::servers;
 use super::watched::{Watched, heard, watched};
-use crate::api::{GrpcBackend, GrpcBackendSpec};
+use crate::api::GrpcBackend;
 use crate::names;
 use crate::observed::{Serves, is_serving, selects};
 
@@ -144,38 +144,6 @@ fn specs(
             .combine(deletion),
         PredicateConfig::default(),
     )
-}
-
-/// One that another version of the operator wrote, in words that this one does not know, must not hold up all others. It is
-/// left as it is: for this version there is none.
-fn readable(
-    events: impl Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<GrpcBackend>>>> + Send,
-) -> impl Stream<Item = watcher::Result<watcher::Event<GrpcBackend>>> + Send {
-    use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
-    events.try_filter_map(|event| {
-        let readable = match event {
-            Init => Some(Init),
-            InitDone => Some(InitDone),
-            InitApply(guard) => guard.0.map(InitApply).map_err(unreadable).ok(),
-            Apply(guard) => Some(guard.0.map_or_else(|it| Delete(unreadable(it)), Apply)),
-            Delete(guard) => Some(Delete(guard.0.unwrap_or_else(unreadable))),
-        };
-        std::future::ready(Ok(readable))
-    })
-}
-
-/// Its name is all that is known of it.
-fn unreadable(invalid: InvalidObject) -> GrpcBackend {
-    tracing::warn!(
-        namespace = invalid.metadata.namespace,
-        name = invalid.metadata.name,
-        error = invalid.error,
-        "this version of the operator cannot read a GrpcBackend, and leaves it as it is"
-    );
-    GrpcBackend {
-        metadata: invalid.metadata,
-        ..GrpcBackend::new("", GrpcBackendSpec::default())
-    }
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -353,56 +321,4 @@ fn deletion(backend: &GrpcBackend) -> Option<u64> {
         &backend.metadata.uid,
         backend.metadata.deletion_timestamp.is_some(),
     )))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-    use watcher::Event::{self, Apply, Delete, Init, InitApply, InitDone};
-
-    use super::*;
-
-    fn guarded(name: &str, policy: &str) -> DeserializeGuard<GrpcBackend> {
-        serde_json::from_value(json!({
-            "apiVersion": "evenkeel.dev/v1alpha1", "kind": "GrpcBackend",
-            "metadata": {"name": name, "namespace": "n"},
-            "spec": {"selector": {"app": "a"}, "ports": [{"port": 1}], "services": {"clusterIP": {"policy": policy}}},
-        }))
-        .unwrap()
-    }
-
-    #[tokio::test]
-    async fn one_that_cannot_be_read_holds_up_no_other() {
-        let (known, unknown) = ("Manage", "OfALaterVersion");
-        let events = [
-            Init,
-            InitApply(guarded("a", known)),
-            InitApply(guarded("b", unknown)),
-            InitDone,
-            Apply(guarded("c", unknown)),
-            Apply(guarded("d", known)),
-            Delete(guarded("e", unknown)),
-        ];
-        let read = readable(stream::iter(events).map(Ok)).try_collect();
-        let events: Vec<Event<GrpcBackend>> = Box::pin(read).await.unwrap();
-        let told: Vec<String> = events
-            .iter()
-            .map(|event| match event {
-                Init => "Init".into(),
-                InitDone => "InitDone".into(),
-                InitApply(backend) => format!("InitApply {}", backend.name_any()),
-                Apply(backend) => format!("Apply {}", backend.name_any()),
-                Delete(backend) => format!("Delete {}", backend.name_any()),
-            })
-            .collect();
-        let expected = [
-            "Init",
-            "InitApply a",
-            "InitDone",
-            "Delete c",
-            "Apply d",
-            "Delete e",
-        ];
-        assert_eq!(told, expected);
-    }
 }

@@ -14,6 +14,7 @@ mod exchange;
 mod http;
 mod leader;
 mod observe;
+mod readable;
 mod reconcile;
 mod run;
 mod sample;

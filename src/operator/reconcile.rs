@@ -164,9 +164,10 @@ fn sample(scope: &Scope, observed: &Observed, age: &Plan) -> Option<crate::balan
         asked: sample::Asked::of(backend),
         rolling_out: observed.rolling_out(),
     };
+    let restored = status::restored(backend);
     scope
         .sampler
-        .sample(backend, plan, &scope.pods.copy, status::restored(backend))
+        .sample(observed, plan, &scope.pods.copy, restored)
 }
 
 /// When to look again if no watch calls.

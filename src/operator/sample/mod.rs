@@ -36,7 +36,7 @@ use crate::balance::{
     families::Condition,
 };
 use crate::names;
-use crate::observed::is_serving;
+use crate::observed::{Observed, is_serving};
 use crate::operator::telemetry::Backends;
 use credentials::Credentials;
 use idle::Idle;
@@ -161,11 +161,12 @@ impl Sampler {
     /// the status says already.
     pub fn sample(
         &self,
-        backend: &GrpcBackend,
+        observed: &Observed,
         plan: Plan,
         pods: &Store<Pod>,
         restored: Option<Published>,
     ) -> Option<Published> {
+        let backend = &observed.backend;
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let key = names::key_of(backend);
         if entries
@@ -212,10 +213,8 @@ impl Sampler {
             changed
         });
         // A pass comes with each change of a pod: one that ends must not wait for a connection that nobody uses.
-        let namespace = &backend.metadata.namespace;
-        let serving =
-            pods.state_filter(|pod| pod.metadata.namespace == *namespace && is_serving(pod));
-        let serving: HashSet<_> = serving.iter().filter_map(|pod| pod.uid()).collect();
+        let serving = observed.pods.iter().filter(|pod| is_serving(pod));
+        let serving: HashSet<_> = serving.filter_map(Pod::uid).collect();
         entry.idle.only(|uid| serving.contains(uid));
         entry
             .found

@@ -27,7 +27,7 @@ pub struct Cell {
 }
 
 /// Once through the event, all clients beside each other. Times are seconds.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Run {
     /// When it began.
     pub at: Timestamp,

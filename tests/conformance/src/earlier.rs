@@ -134,12 +134,8 @@ mod tests {
     #[test]
     fn today_is_of_all_runs() {
         let run = |first_reply| Run {
-            at: jiff::Timestamp::UNIX_EPOCH,
-            took: 60.0,
             watched: 60.0,
             rate: 50.0,
-            load: None,
-            dns_per_minute: None,
             clients: BTreeMap::from([(
                 "go".to_owned(),
                 Seen {
@@ -147,6 +143,7 @@ mod tests {
                     ..Seen::default()
                 },
             )]),
+            ..Run::default()
         };
         let says = |times: Vec<Vec<Option<f64>>>| {
             let cell = Cell {

@@ -180,12 +180,8 @@ mod tests {
     #[test]
     fn a_broken_promise_is_told() {
         let run = |first_reply, failed| Run {
-            at: jiff::Timestamp::UNIX_EPOCH,
-            took: 60.0,
             watched: 60.0,
             rate: 50.0,
-            load: None,
-            dns_per_minute: None,
             clients: BTreeMap::from([(
                 "go".to_owned(),
                 Seen {
@@ -194,6 +190,7 @@ mod tests {
                     ..Seen::default()
                 },
             )]),
+            ..Run::default()
         };
         let mode = |id: &str| MODES.iter().find(|mode| mode.id == id).unwrap();
         let lost = || BTreeMap::from([("UNAVAILABLE".to_owned(), 1)]);
