@@ -32,7 +32,7 @@ pub struct Run {
     /// Rollouts that the operator has under way at once, over all backends.
     #[arg(long, env = "EVENKEEL_MAX_CONCURRENT_ROLLOUTS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     max_concurrent_rollouts: u16,
-    /// How long a pod of a StatefulSet or DaemonSet may take to be ready with a new connection age before the age is taken back; of a Deployment its progressDeadlineSeconds counts.
+    /// How long a pod may take to be ready with a new connection age before the age is taken back; of a Deployment its progressDeadlineSeconds where they are more, or less if its controller says that they are over.
     #[arg(long, env = "EVENKEEL_ROLLOUT_DEADLINE", default_value = "10m", value_parser = duration)]
     rollout_deadline: Duration,
     /// Whether HorizontalPodAutoscalers are read, which needs the right to list them: without it findings about autoscaling are not checked.

@@ -97,7 +97,7 @@ impl View<'_> {
     }
 
     fn injected(&self, draft: Draft<'_>, mut record: Record, again: bool) -> Outcome {
-        record.under_way = (!self.workload.progress.has_deadline).then(|| UnderWay {
+        record.under_way = Some(UnderWay {
             since: Time(self.now),
             template: draft.after().fingerprint(),
         });

@@ -7,7 +7,7 @@ use super::workload::{Outcome, View};
 use super::{Change, rollout, until};
 use crate::api::conditions::Statement;
 use crate::api::{ConnectionAge, OnRemove, Reason};
-use crate::observed::Update;
+use crate::observed::{Kind, Update};
 
 impl View<'_> {
     /// Everything is in place by our hand.
@@ -42,7 +42,11 @@ impl View<'_> {
         let ended = !rest && (statement.reason == Reason::Applied || self.rest_is_kept(record));
         let changed = Record {
             leave,
-            under_way: record.under_way.clone().filter(|_| !ended),
+            // Of a Deployment its pods tell, and that is no reason to write it.
+            under_way: record
+                .under_way
+                .clone()
+                .filter(|_| !ended || workload.kind == Kind::Deployment),
             ..record.clone()
         };
         let step = (changed != *record).then(|| {
@@ -67,7 +71,8 @@ impl View<'_> {
         let (workload, pods) = (self.workload, &self.observed.pods);
         record.under_way.as_ref().is_some_and(|ours| {
             let (since, deadline) = (ours.since.0, self.permit.deadline);
-            self.busy().is_some()
+            workload.kind != Kind::Deployment
+                && self.busy().is_some()
                 && !rollout::is_stuck(workload, pods, Some(since), deadline, self.now)
         })
     }

@@ -69,7 +69,7 @@ pub struct Record {
     /// `onRemove: Leave`. Kept here since it must be known when `connectionAge` is gone from the backend.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leave: bool,
-    /// Since when its rollout is under way. Only for kinds whose controller sets no deadline itself.
+    /// Since when its rollout is under way. Of a Deployment it stays when that has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_way: Option<UnderWay>,
     /// The backend's generation whose rollout failed.

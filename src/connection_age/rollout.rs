@@ -14,6 +14,8 @@ use crate::observed::{Kind, Observed, Update, Workload, is_serving};
 
 /// As many pods as a message names.
 const MAX_NAMES: usize = 5;
+/// So soon after its start a pod has not been ready to any purpose.
+const BLINK: Duration = Duration::from_secs(10);
 
 /// Why a workload is not to be touched now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -175,19 +177,16 @@ impl View<'_> {
     /// Whether the rollout that our write started came to nothing, with no other change to the template since.
     pub(super) fn ours_failed(&self, record: &Record) -> bool {
         let workload = self.workload;
-        if !workload.is_seen() {
-            return false;
-        }
-        match &record.under_way {
-            None => {
-                workload.progress.deadline_exceeded && workload.revision() == record.revision + 1
-            }
-            Some(_) => self.gives_up_at(record).is_some_and(|due| self.now >= due),
-        }
+        let told =
+            workload.progress.deadline_exceeded && workload.revision() == record.revision + 1;
+        workload.is_seen() && (told || self.gives_up_at(record).is_some_and(|due| self.now >= due))
     }
 
     /// When a pod that was made with the age will have had its time to become ready; `None` where another template came after
     /// ours, or a pod serves with the age: then it is not the age that keeps one from it.
+    ///
+    /// A Deployment too: where a ReplicaSet of that template is there already, its controller never says that the time is over
+    /// (its condition stays at `NewReplicaSetAvailable`, of the rollout before).
     pub(super) fn gives_up_at(&self, record: &Record) -> Option<Timestamp> {
         let ours = record.under_way.as_ref()?;
         if ours.template != self.workload.fingerprint() {
@@ -202,11 +201,18 @@ impl View<'_> {
         if with.iter().any(|pod| is_serving(pod)) {
             return None;
         }
+        let deadline = self.permit.deadline.max(self.workload.progress.deadline);
+        // The record of a Deployment does not learn that its rollout has ended.
+        let ends = later(began, deadline);
+        let counts = |pod: &&Pod| {
+            self.workload.kind != Kind::Deployment || is_made_by(pod, ends) && never_was_ready(pod)
+        };
         let since = with
             .into_iter()
+            .filter(counts)
             .map(|pod| unready_since(pod).map_or(began, |since| since.0.max(began)))
             .min()?;
-        Some(later(since, self.permit.deadline))
+        Some(later(since, deadline))
     }
 
     /// Pods that follow no change of the template by themselves and are as `left` says: who has to delete them, and how.
@@ -318,6 +324,19 @@ fn unready_since(pod: &Pod) -> Option<&Time> {
     ready
         .and_then(|ready| ready.last_transition_time.as_ref())
         .or(pod.metadata.creation_timestamp.as_ref())
+}
+
+fn is_made_by(pod: &Pod, time: Timestamp) -> bool {
+    let made = pod.metadata.creation_timestamp.as_ref();
+    made.is_some_and(|made| made.0 <= time)
+}
+
+/// Whether it is not ready since it was started: it may have been for the blink between a start and a crash.
+fn never_was_ready(pod: &Pod) -> bool {
+    let started = pod.status.as_ref().and_then(|own| own.start_time.as_ref());
+    let started = started.or(pod.metadata.creation_timestamp.as_ref());
+    let since = unready_since(pod);
+    started.is_some_and(|started| since.is_some_and(|since| since.0 <= later(started.0, BLINK)))
 }
 
 /// When its youngest serving pod became ready.

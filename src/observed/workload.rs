@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Container, Pod, PodTemplateSpec};
@@ -73,9 +74,9 @@ pub struct Progress {
     pub available: i32,
     /// A rollout has made no progress in its time.
     pub deadline_exceeded: bool,
-    /// It says so when that time is over: a Deployment does, unless its `progressDeadlineSeconds` are the most that there can be,
-    /// which stands for no deadline.
-    pub has_deadline: bool,
+    /// What that time is: a Deployment's `progressDeadlineSeconds`, unless they are the most that there can be, which stands for no
+    /// deadline. Zero: it has none.
+    pub deadline: Duration,
 }
 
 /// A workload.
@@ -289,7 +290,12 @@ impl From<Deployment> for Workload {
                 updated: status.updated_replicas.unwrap_or(0),
                 available: status.available_replicas.unwrap_or(0),
                 deadline_exceeded: stuck,
-                has_deadline: spec.progress_deadline_seconds != Some(i32::MAX),
+                deadline: spec
+                    .progress_deadline_seconds
+                    .filter(|seconds| *seconds != i32::MAX)
+                    .map_or(Duration::ZERO, |own| {
+                        Duration::from_secs(own.unsigned_abs().into())
+                    }),
             },
         }
     }
@@ -325,7 +331,7 @@ impl From<StatefulSet> for Workload {
                 updated: status.updated_replicas.unwrap_or(0),
                 available: status.available_replicas.unwrap_or(0),
                 deadline_exceeded: false,
-                has_deadline: false,
+                deadline: Duration::ZERO,
             },
         }
     }
@@ -361,7 +367,7 @@ impl From<DaemonSet> for Workload {
                 updated: status.updated_number_scheduled.unwrap_or(0),
                 available: status.number_available.unwrap_or(0),
                 deadline_exceeded: false,
-                has_deadline: false,
+                deadline: Duration::ZERO,
             },
         }
     }

@@ -300,7 +300,13 @@ async fn modes(world: Arc<World>) -> Result<()> {
     bed.deploy(&quiet_server(&ports)).await?;
     let mut backend = manifests::backend("echo");
     backend["spec"]["balance"]["mode"] = "Observe".into();
+    let often = backend["spec"]["balance"].clone();
+    backend["spec"]["balance"]["interval"] = "5m".into();
+    backend["spec"]["balance"]["window"] = "10m".into();
     bed.apply(&backend).await?;
+    bed.reason("echo", Ready, "AllReady", SOON).await?;
+    // From now on they are read every 5 s, and not only when the 5 min are over.
+    bed.change("echo", &json!({"balance": often})).await?;
     bed.client("one", &cluster_ip(&bed), &["--rate=30"]).await?;
     // As uneven as can be, and nothing is said of it.
     until("there are figures", JUDGED, async || {

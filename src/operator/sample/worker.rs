@@ -92,18 +92,22 @@ impl Worker {
             asked: None,
             intervals: 0,
         };
-        let mut interval = ticks(settings.interval);
+        let mut interval = ticks(Instant::now(), settings.interval);
         loop {
             tokio::select! {
                 biased;
                 _ = interval.tick() => {}
+                Ok(()) = self.plan.changed() => {
+                    // Whoever shortens five minutes does not wait for their end.
+                    let period = self.plan.borrow().1.settings.interval;
+                    if interval.period() != period {
+                        interval = ticks(Instant::now() + period, period);
+                    }
+                    continue;
+                }
                 () = state.scrapes.next() => continue,
             }
-            let (backend, plan) = self.plan.borrow_and_update().clone();
-            if interval.period() != plan.settings.interval {
-                interval = ticks(plan.settings.interval);
-                interval.tick().await;
-            }
+            let (backend, plan) = self.plan.borrow().clone();
             self.look(&mut state, &backend, &plan).await;
         }
     }
@@ -231,8 +235,8 @@ impl Worker {
     }
 }
 
-fn ticks(period: Duration) -> tokio::time::Interval {
-    let mut interval = tokio::time::interval(period);
+fn ticks(first: Instant, period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval_at(first, period);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     interval
 }

@@ -19,6 +19,7 @@ tests![
     shared a_paused_deployment_waits(150),
     shared recreate_is_asked_for_by_name(150),
     shared a_value_that_crashes_the_server_is_taken_back(200),
+    shared what_failed_before_is_taken_back_again(200),
     shared the_owners_rollout_comes_first(200),
     shared rollouts_take_turns(200),
 ];
@@ -117,6 +118,32 @@ async fn a_value_that_crashes_the_server_is_taken_back(world: Arc<World>) -> Res
         .await?;
     scene.applied().await?;
     bed.reason("echo", Ready, "AllReady", SOON).await?;
+    scene.ends().await
+}
+
+/// The second time there is a ReplicaSet of that template, and the Deployment may never say that the deadline is over.
+async fn what_failed_before_is_taken_back_again(world: Arc<World>) -> Result<()> {
+    let mut manifest = manifests::server("echo", 1);
+    container(&mut manifest)["args"] = json!(["--crash-on-age"]);
+    manifest["spec"]["progressDeadlineSeconds"] = json!(4);
+    let mut bed = Bed::without_operator(&world, "again").await?;
+    bed.apply(&manifest).await?;
+    bed.start_operator(&["--rollout-deadline=5s"]).await?;
+    let scene = Scene::of(bed).await?;
+    let bed = &scene.bed;
+    for _ in 0..2 {
+        bed.apply(&manifests::backend_with_age("echo", "30s"))
+            .await?;
+        bed.reason("echo", ConnectionAgeApplied, "RollingOut", SOON)
+            .await?;
+        bed.reason("echo", ConnectionAgeApplied, "RolloutFailed", ROLLOUT)
+            .await?;
+        bed.rolled_out("echo").await?;
+        same(&bed.template("echo").await?, &scene.template_before())?;
+        bed.change("echo", &json!({"connectionAge": null})).await?;
+        bed.reason("echo", ConnectionAgeApplied, "NotRequested", SOON)
+            .await?;
+    }
     scene.ends().await
 }
 
