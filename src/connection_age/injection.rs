@@ -100,6 +100,7 @@ impl View<'_> {
         record.under_way = Some(UnderWay {
             since: Time(self.now),
             template: draft.after().fingerprint(),
+            idle: self.workload.replicas == 0,
         });
         let texts: Vec<String> = record.entries.iter().map(Entry::text).collect();
         let note = format!(

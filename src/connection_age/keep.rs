@@ -1,13 +1,19 @@
 //! What was set is there: how far its rollout has come.
 
+use std::time::Duration;
+
 use super::draft::Draft;
 use super::knob::Wanted;
 use super::record::Record;
+use super::trial::is_told_by_pods;
 use super::workload::{Outcome, View};
 use super::{Change, rollout, until};
 use crate::api::conditions::Statement;
 use crate::api::{ConnectionAge, OnRemove, Reason};
-use crate::observed::{Kind, Update};
+use crate::observed::Update;
+
+/// When to look again at what should be done but cannot yet.
+const OVERDUE: Duration = Duration::from_secs(30);
 
 impl View<'_> {
     /// Everything is in place by our hand.
@@ -39,14 +45,15 @@ impl View<'_> {
             let text = format!("{}: wait for the rest of the rollout", statement.message);
             statement = Statement::no(Reason::RollingOut, text);
         }
-        let ended = !rest && (statement.reason == Reason::Applied || self.rest_is_kept(record));
+        // Where pods tell, nothing is written when they have.
+        let ours = record.under_way.as_ref();
+        let writes = ours.is_some_and(|ours| !is_told_by_pods(workload.kind, ours));
+        let soaks = self.soaks_until(record).filter(|_| writes);
+        let served = statement.reason == Reason::Applied && workload.replicas > 0;
+        let ended = !rest && soaks.is_none() && (served || self.rest_is_kept(record));
         let changed = Record {
             leave,
-            // Of a Deployment its pods tell, and that is no reason to write it.
-            under_way: record
-                .under_way
-                .clone()
-                .filter(|_| !ended || workload.kind == Kind::Deployment),
+            under_way: ours.filter(|_| !ended || !writes).cloned(),
             ..record.clone()
         };
         let step = (changed != *record).then(|| {
@@ -61,7 +68,11 @@ impl View<'_> {
             statement: Some(statement),
             step,
             trial_until: gives_up_at,
-            look_again: gives_up_at.map(|due| until(self.now, due)),
+            look_again: gives_up_at.or(soaks).map(|due| {
+                // Overdue: the controller has not seen the last change yet, which may last.
+                let overdue = due <= self.now;
+                until(self.now, due).max(if overdue { OVERDUE } else { Duration::ZERO })
+            }),
             ..Outcome::default()
         }
     }
@@ -71,7 +82,7 @@ impl View<'_> {
         let (workload, pods) = (self.workload, &self.observed.pods);
         record.under_way.as_ref().is_some_and(|ours| {
             let (since, deadline) = (ours.since.0, self.permit.deadline);
-            workload.kind != Kind::Deployment
+            !is_told_by_pods(workload.kind, ours)
                 && self.busy().is_some()
                 && !rollout::is_stuck(workload, pods, Some(since), deadline, self.now)
         })

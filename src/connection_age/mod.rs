@@ -35,6 +35,7 @@ mod rollout;
 mod schedule;
 mod target;
 pub mod timing;
+mod trial;
 mod turns;
 mod workload;
 

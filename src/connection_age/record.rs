@@ -84,6 +84,9 @@ pub struct UnderWay {
     pub since: Time,
     /// [`Workload::fingerprint`] of the template that was written: with another one the rollout is somebody else's.
     pub template: String,
+    /// There were no pods to replace: the first ones come when somebody wants them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
 }
 
 /// What a workload's annotation holds.

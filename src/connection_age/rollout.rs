@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use super::record::{Record, Recorded};
@@ -14,8 +13,6 @@ use crate::observed::{Kind, Observed, Update, Workload, is_serving};
 
 /// As many pods as a message names.
 const MAX_NAMES: usize = 5;
-/// So soon after its start a pod has not been ready to any purpose.
-const BLINK: Duration = Duration::from_secs(10);
 
 /// Why a workload is not to be touched now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -174,47 +171,6 @@ impl View<'_> {
         busy(self.workload, &self.observed.pods, deadline, self.now)
     }
 
-    /// Whether the rollout that our write started came to nothing, with no other change to the template since.
-    pub(super) fn ours_failed(&self, record: &Record) -> bool {
-        let workload = self.workload;
-        let told =
-            workload.progress.deadline_exceeded && workload.revision() == record.revision + 1;
-        workload.is_seen() && (told || self.gives_up_at(record).is_some_and(|due| self.now >= due))
-    }
-
-    /// When a pod that was made with the age will have had its time to become ready; `None` where another template came after
-    /// ours, or a pod serves with the age: then it is not the age that keeps one from it.
-    ///
-    /// A Deployment too: where a ReplicaSet of that template is there already, its controller never says that the time is over
-    /// (its condition stays at `NewReplicaSetAvailable`, of the rollout before).
-    pub(super) fn gives_up_at(&self, record: &Record) -> Option<Timestamp> {
-        let ours = record.under_way.as_ref()?;
-        if ours.template != self.workload.fingerprint() {
-            return None;
-        }
-        let began = ours.since.0;
-        let wanted = record.as_wanted();
-        let with: Vec<&Pod> = pods(self.workload, &self.observed.pods, &record.container)
-            .filter(|(_, own)| own.is_some_and(|own| wanted.runs_in(own)))
-            .map(|(pod, _)| pod)
-            .collect();
-        if with.iter().any(|pod| is_serving(pod)) {
-            return None;
-        }
-        let deadline = self.permit.deadline.max(self.workload.progress.deadline);
-        // The record of a Deployment does not learn that its rollout has ended.
-        let ends = later(began, deadline);
-        let counts = |pod: &&Pod| {
-            self.workload.kind != Kind::Deployment || is_made_by(pod, ends) && never_was_ready(pod)
-        };
-        let since = with
-            .into_iter()
-            .filter(counts)
-            .map(|pod| unready_since(pod).map_or(began, |since| since.0.max(began)))
-            .min()?;
-        Some(later(since, deadline))
-    }
-
     /// Pods that follow no change of the template by themselves and are as `left` says: who has to delete them, and how.
     ///
     /// A StatefulSet under OrderedReady waits for a pod that never becomes ready, even if a change would heal it
@@ -301,7 +257,7 @@ pub fn consequence(workload: &Workload) -> String {
 }
 
 /// Its pods that are not on their way out, each with the container of that name.
-fn pods<'a>(
+pub fn pods<'a>(
     workload: &'a Workload,
     all: &'a [Pod],
     container: &'a str,
@@ -313,30 +269,6 @@ fn pods<'a>(
             let own = containers.into_iter().find(|own| own.name == container);
             (pod, own)
         })
-}
-
-/// Since when a pod is not ready.
-fn unready_since(pod: &Pod) -> Option<&Time> {
-    let conditions = pod.status.as_ref()?.conditions.iter().flatten();
-    let ready = conditions
-        .into_iter()
-        .find(|condition| condition.type_ == "Ready");
-    ready
-        .and_then(|ready| ready.last_transition_time.as_ref())
-        .or(pod.metadata.creation_timestamp.as_ref())
-}
-
-fn is_made_by(pod: &Pod, time: Timestamp) -> bool {
-    let made = pod.metadata.creation_timestamp.as_ref();
-    made.is_some_and(|made| made.0 <= time)
-}
-
-/// Whether it is not ready since it was started: it may have been for the blink between a start and a crash.
-fn never_was_ready(pod: &Pod) -> bool {
-    let started = pod.status.as_ref().and_then(|own| own.start_time.as_ref());
-    let started = started.or(pod.metadata.creation_timestamp.as_ref());
-    let since = unready_since(pod);
-    started.is_some_and(|started| since.is_some_and(|since| since.0 <= later(started.0, BLINK)))
 }
 
 /// When its youngest serving pod became ready.

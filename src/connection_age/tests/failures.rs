@@ -42,51 +42,6 @@ fn a_rollout_that_fails_is_taken_back_once() {
     }
 }
 
-/// Its controller may never say that the time is over: it does not where a ReplicaSet of the template was there before.
-#[test]
-fn a_deployment_is_given_up_after_the_longer_deadline() {
-    for (own, given_up) in [(i32::MAX, 10), (60, 10), (600, 10), (1200, 20)] {
-        let mut world = World::with(env_age(), &json!({}));
-        world.deployments[0]["spec"]["progressDeadlineSeconds"] = own.into();
-        world.deployments[0]["spec"]["replicas"] = 2.into();
-        world.roll();
-        world.apply_at(now());
-        fail(&mut world, now());
-        world.pods[1]["metadata"]["creationTimestamp"] = now().to_string().into();
-        let failed = (0..30).find(|at| {
-            let plan = world.plan_at(after(*at));
-            plan.statement.reason.as_str() == "RolloutFailed" && plan.steps.len() == 1
-        });
-        assert_eq!(failed, Some(given_up), "{own}");
-    }
-}
-
-/// Nor does it where all pods are replaced at once. What was ready, or came later, fails for another reason.
-#[test]
-fn a_deployment_that_is_down_is_given_up_if_it_never_was_up() {
-    for (created, unready, given_up) in [(0, 0, true), (0, 1, false), (9, 9, true), (11, 11, false)]
-    {
-        let mut world = World::with(env_age(), &json!({}));
-        world.deployments[0]["spec"]["replicas"] = 1.into();
-        world.roll();
-        world.apply_at(now());
-        let mut only = pod(&world.deployments[0], 0);
-        only["metadata"]["creationTimestamp"] = after(created).to_string().into();
-        only["status"]["conditions"] = json!([
-            {"type": "Ready", "status": "False", "lastTransitionTime": after(unready).to_string()}
-        ]);
-        world.pods = vec![only];
-        let generation = world.deployments[0]["metadata"]["generation"].clone();
-        world.deployments[0]["status"] = json!({
-            "observedGeneration": generation, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 0
-        });
-        let case = format!("created after {created} min, not ready after {unready}");
-        assert_eq!(world.apply_at(after(unready + 9)), [], "{case}");
-        let done = world.apply_at(after(unready + 10));
-        assert_eq!(done == [Change::TakeBack], given_up, "{case}: {done:?}");
-    }
-}
-
 #[test]
 fn a_pod_that_fails_later_is_not_ours() {
     for kind in OTHERS {

@@ -16,6 +16,7 @@ mod properties;
 mod removal;
 mod reverts;
 mod timing;
+mod trial;
 mod turns;
 
 use jiff::{SignedDuration, Timestamp};
