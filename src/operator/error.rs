@@ -92,6 +92,8 @@ impl Error {
         };
         let message = bounded(&status.message);
         match status.code {
+            // An admission webhook says no by the same code as the API server where a right is missing.
+            403 if message.contains("admission webhook") => Self::Invalid { action, message },
             403 => Self::Forbidden { action, message },
             404 => Self::NotReady { action, message },
             409 => Self::Conflict {
@@ -216,6 +218,18 @@ mod tests {
         assert_eq!(again(Some(7200)), 3600);
         assert_eq!(again(Some(300)), 300);
         assert_eq!(again(Some(1)), 30, "no storm");
+    }
+
+    #[test]
+    fn a_webhook_that_says_no_is_no_missing_right() {
+        let said = |message: &str| {
+            let status = Status::failure(message, "Forbidden").with_code(403);
+            Error::from_api("patching", &kube::Error::Api(Box::new(status))).label()
+        };
+        let webhook = "admission webhook \"validation.gatekeeper.sh\" denied the request: no";
+        assert_eq!(said(webhook), "invalid");
+        let right = "deployments.apps \"a\" is forbidden: User \"b\" cannot patch resource";
+        assert_eq!(said(right), "forbidden");
     }
 
     #[test]

@@ -27,6 +27,8 @@ const PASS_TIMEOUT: Duration = Duration::from_mins(1);
 const RESYNC: Duration = Duration::from_mins(10);
 /// While something is under way.
 const SOON: Duration = Duration::from_secs(30);
+/// While a deletion is held up by a refusal that somebody may have mended.
+const REFUSED: Duration = Duration::from_mins(5);
 
 /// Brings one backend to what its spec says, as far as one pass can.
 pub async fn reconcile(backend: Arc<GrpcBackend>, scope: Arc<Scope>) -> Result<Action, Failed> {
@@ -246,7 +248,11 @@ async fn unreadable(scope: &Scope, backend: &GrpcBackend, error: Error) -> Error
 )]
 pub fn error_policy(backend: Arc<GrpcBackend>, failed: &Failed, scope: Arc<Scope>) -> Action {
     let attempts = scope.shared.failed(&names::key_of(&backend));
-    let wait = jittered(failed.requeue(attempts), &backend.name_any());
+    let wait = failed.requeue(attempts);
+    // Somebody waits for a deletion.
+    let terminating = backend.metadata.deletion_timestamp.is_some();
+    let wait = if terminating { wait.min(REFUSED) } else { wait };
+    let wait = jittered(wait, &backend.name_any());
     tracing::warn!(
         namespace = backend.namespace(),
         name = backend.name_any(),
