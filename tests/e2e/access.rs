@@ -10,6 +10,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT, SOON};
+use crate::manifests;
 use crate::tests;
 use crate::watch::with_account;
 use crate::world::World;
@@ -20,6 +21,7 @@ tests![
     shared a_foreign_binding_is_left_alone(60),
     shared a_wrong_role_ref_is_made_anew(90),
     shared what_was_granted_comes_back(90),
+    shared an_account_in_use_is_kept(120),
 ];
 
 async fn nothing_else_is_granted(world: Arc<World>) -> Result<()> {
@@ -263,4 +265,27 @@ async fn what_was_granted_comes_back(world: Arc<World>) -> Result<()> {
         .await?;
     }
     Ok(())
+}
+
+/// Its pods would be refused new tokens, and could not be made anew.
+async fn an_account_in_use_is_kept(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "in-use").await?;
+    bed.apply(&with_account()).await?;
+    bed.reason("echo", EndpointWatchReady, "Bound", SOON)
+        .await?;
+    let mut user = manifests::server("user", 1);
+    user["spec"]["template"]["spec"]["serviceAccountName"] = json!("echo-client");
+    bed.deploy(&user).await?;
+    bed.change("echo", &json!({"endpointWatch": null})).await?;
+    until("the condition names the pod", SOON, async || {
+        let message = bed.message("echo", EndpointWatchReady).await?;
+        Ok(message.contains("kept while pod user-").then_some(()))
+    })
+    .await?;
+    ensure!(bed.exists("serviceaccount/echo-client").await?);
+    bed.kubectl(&["delete", "deployment", "user"]).await?;
+    until("nobody uses it", ROLLOUT, async || {
+        Ok((!bed.exists("serviceaccount/echo-client").await?).then_some(()))
+    })
+    .await
 }

@@ -263,6 +263,9 @@ async fn suspended_writes_only_status(world: Arc<World>) -> Result<()> {
     same(&bed.template("echo").await?, &before)?;
     bed.change("echo", &json!({"suspend": false})).await?;
     bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
+    // Whoever deletes it wants everything back, suspended or not.
+    bed.change("echo", &json!({"suspend": true})).await?;
+    bed.reason("echo", Ready, "Suspended", SOON).await?;
     bed.finish().await
 }
 

@@ -63,10 +63,18 @@ async fn new_pods_serve_within_the_promise(world: Arc<World>) -> Result<()> {
     client.reset().await?;
     bed.scale("echo", 2).await?;
     left(&bed, 2).await?;
-    // Another look-up and another age, so that a dead address would be dialled.
+    // Another age and another look-up, so that a dead address would be dialled.
+    let counts = client.totals().await?.counts;
+    let aged = counts.goaway_reasons.get("max_age").copied().unwrap_or(0);
+    until("a connection ends by its age", ROLLOUT, async || {
+        let counts = client.totals().await?.counts;
+        let now = counts.goaway_reasons.get("max_age").copied();
+        Ok((now.unwrap_or(0) > aged).then_some(()))
+    })
+    .await?;
     let seen = client.totals().await?.counts.ok;
-    until("the client goes on for a while", SOON, async || {
-        Ok((client.totals().await?.counts.ok > seen + 300).then_some(()))
+    until("the client goes on for 10 s", SOON, async || {
+        Ok((client.totals().await?.counts.ok > seen + 500).then_some(()))
     })
     .await?;
     no_errors(&bed, &client).await
@@ -311,7 +319,7 @@ fn headless(bed: &Bed) -> String {
 }
 
 /// The pods behind a Service, ready ones alone.
-async fn endpoints(bed: &Bed, service: &str) -> Result<Vec<String>> {
+pub async fn endpoints(bed: &Bed, service: &str) -> Result<Vec<String>> {
     let selector = format!("kubernetes.io/service-name={service}");
     let path = "jsonpath={range .items[*].endpoints[?(@.conditions.ready==true)]}{.targetRef.name}{\"\\n\"}{end}";
     let listed = bed

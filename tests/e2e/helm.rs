@@ -12,6 +12,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Subject};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
+use serde_json::json;
 
 use crate::bed::{Bed, ROLLOUT};
 use crate::lasting::{lasting, lasts, only_pods};
@@ -286,18 +287,16 @@ async fn every_combination_is_taken(world: Arc<World>) -> Result<()> {
         let definition = std::fs::read_to_string(kind)?;
         world.cluster.apply(&definition).await?;
     }
-    for namespace in [SYSTEM, "shop", "warehouse"] {
-        world
-            .cluster
-            .kubectl(&["create", "namespace", namespace])
-            .await?;
-    }
     // Of a Deployment the policy only warns; it would refuse the pods.
-    let label = "pod-security.kubernetes.io/warn=restricted";
-    world
-        .cluster
-        .kubectl(&["label", "namespace", SYSTEM, label])
-        .await?;
+    let labels = json!({"pod-security.kubernetes.io/warn": "restricted"});
+    for (name, labels) in [
+        (SYSTEM, labels),
+        ("shop", json!({})),
+        ("warehouse", json!({})),
+    ] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+        world.cluster.apply(&namespace.to_string()).await?;
+    }
     until("the kinds are served", ROLLOUT, async || {
         let kinds = "servicemonitors,prometheusrules";
         world.cluster.kubectl(&["get", kinds]).await.map(Some)

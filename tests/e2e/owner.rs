@@ -197,6 +197,7 @@ async fn what_cannot_be_had_is_said_once(world: Arc<World>) -> Result<()> {
     }
     bed.rolled_out("theirs").await?;
     bed.rolled_out("other").await?;
+    let applied = Timestamp::now();
     let mut backend = manifests::backend_with_age("other", "30s");
     backend["spec"]["connectionAge"]["container"] = json!("absent");
     bed.apply(&backend).await?;
@@ -239,6 +240,7 @@ async fn what_cannot_be_had_is_said_once(world: Arc<World>) -> Result<()> {
     let begun = Timestamp::now();
     // The span is the measurement.
     tokio::time::sleep(Duration::from_secs(15)).await;
+    no_writes_to_the_deployment(&bed, applied)?;
     let user = &bed.operator.as_ref().context("no operator")?.user;
     let requests = world.cluster.audit().requests_by(user, begun)?;
     // A pass reads nine objects and more; each backend may have one or two of them while its figures settle.

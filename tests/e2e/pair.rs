@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{Balanced, Ready, ServicesReady};
+use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
+use crate::discovery::endpoints;
 use crate::manifests;
+use crate::pods::names;
 use crate::tests;
 use crate::world::World;
 
@@ -16,45 +19,43 @@ tests![shared services_and_endpoints(120), shared round_robin_is_even_and_cluste
 async fn services_and_endpoints(world: Arc<World>) -> Result<()> {
     let bed = Bed::new(&world, "pair").await?;
     bed.echo(3).await?;
-    bed.apply(&manifests::backend("echo")).await?;
+    let pods = names(&bed.pods("app=echo").await?);
+    bed.apply(&port_80()).await?;
     let backend = bed.reason("echo", ServicesReady, "Created", SOON).await?;
     bed.reason("echo", Ready, "AllReady", SOON).await?;
-    for service in ["echo", "echo-headless"] {
+    // Nobody stands before the pods of the headless one: its port is theirs.
+    for (service, port) in [("echo", 80), ("echo-headless", 8080)] {
         let ports = bed.kubectl(&["get", "service", service, "-o", "jsonpath={.spec.ports[0].name} {.spec.ports[0].port} {.spec.ports[0].targetPort} {.spec.ports[0].appProtocol}"]).await?;
         ensure!(
-            ports == "grpc 8080 8080 kubernetes.io/h2c",
+            ports == format!("grpc {port} 8080 kubernetes.io/h2c"),
             "{service}: {ports}"
         );
         evenkeel_cluster::until("three endpoints", SOON, async || {
-            let selector = format!("kubernetes.io/service-name={service}");
-            let ready = bed
-                .kubectl(&[
-                    "get",
-                    "endpointslices",
-                    "-l",
-                    &selector,
-                    "-o",
-                    "jsonpath={.items[*].endpoints[*].conditions.ready}",
-                ])
-                .await?;
-            Ok((ready == "true true true").then_some(()))
+            Ok((endpoints(&bed, service).await? == pods).then_some(()))
         })
         .await?;
     }
-    let status = backend.status.unwrap_or_default();
-    ensure!(
-        status.targets[0].dns.as_deref()
-            == Some(&format!("dns:///echo-headless.{}.svc:8080", bed.name())),
-        "{:?}",
-        status.targets
-    );
+    let target = backend.status.context("no status")?.targets.remove(0);
+    let expected = [
+        format!("dns:///echo-headless.{}.svc:8080", bed.name()),
+        format!("echo.{}.svc:80", bed.name()),
+    ];
+    let told = [target.dns, target.cluster_ip].map(Option::unwrap_or_default);
+    ensure!(told == expected, "{told:?}");
     Ok(())
+}
+
+/// The port that callers of the ClusterIP Service use, which is not the pods'.
+fn port_80() -> Value {
+    let mut backend = manifests::backend("echo");
+    backend["spec"]["ports"] = json!([{"port": 80, "targetPort": 8080}]);
+    backend
 }
 
 async fn round_robin_is_even_and_cluster_ip_is_not(world: Arc<World>) -> Result<()> {
     let bed = Bed::new(&world, "spread").await?;
     bed.echo(3).await?;
-    bed.apply(&manifests::backend("echo")).await?;
+    bed.apply(&port_80()).await?;
     let backend = bed.reason("echo", ServicesReady, "Created", SOON).await?;
     // What the status says is what clients dial.
     let target = backend.status.context("no status")?.targets.remove(0);

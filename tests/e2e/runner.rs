@@ -313,6 +313,9 @@ impl Progress {
     fn take(&mut self, ended: (Test, Duration, Result<()>), world: &World) -> Result<()> {
         let (test, took, outcome) = ended;
         let logs = world.cluster.logs_dir().display().to_string();
+        if outcome.is_err() {
+            world.cluster.keep_logs()?;
+        }
         self.count(test, took, &outcome, &logs)
     }
 

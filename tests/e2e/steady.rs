@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use evenkeel::api::{ConditionType, GrpcBackend, ObservedAge};
+use evenkeel::api::ConditionType::{self, ConnectionAgeApplied};
+use evenkeel::api::{GrpcBackend, ObservedAge};
 use evenkeel_cluster::until;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -21,6 +22,8 @@ tests![shared twenty_backends_write_nothing(720)];
 
 const BACKENDS: usize = 20;
 const REPLICAS: usize = 2;
+/// The backends up to this one that have an age are given it by the operator.
+const OURS: usize = 3;
 /// Requests a second: four for each pod, 40 a window.
 const RATE: u64 = 160;
 const WINDOW: Duration = Duration::from_secs(10);
@@ -44,13 +47,24 @@ async fn twenty_backends_write_nothing(world: Arc<World>) -> Result<()> {
             objects.push(manifests::backend(&name));
         } else {
             // Connections come and go: that is no reason to write either.
-            set_age(&mut server);
+            if index > OURS {
+                set_age(&mut server);
+            }
             objects.push(manifests::backend_with_age(&name, "30s"));
         }
         objects.push(server);
     }
     bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}))
         .await?;
+    for index in (1..=OURS).step_by(2) {
+        bed.reason(
+            &format!("echo-{index}"),
+            ConnectionAgeApplied,
+            "Applied",
+            STARTED,
+        )
+        .await?;
+    }
     until("all pods are ready", STARTED, async || {
         let pods = bed.pods("tier=all").await?;
         let ready = pods.iter().filter(|pod| is_ready(pod)).count();

@@ -194,6 +194,11 @@ impl Cluster {
         Ok(true)
     }
 
+    /// Keeps the logs for longer than those of the last few clusters: somebody is told to look into them.
+    pub fn keep_logs(&self) -> Result<()> {
+        paths::keep_logs(&self.logs)
+    }
+
     /// Logs of every component and pod, and the audit log. They survive the
     /// cluster; those of the last few clusters are kept.
     pub fn logs_dir(&self) -> &Path {

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// Log directories of earlier clusters that are kept.
+/// Log directories of earlier clusters that are kept, and of those among them in which somebody has to look for a fault.
 const LOGS_KEPT: usize = 5;
+const FAULTS_KEPT: usize = 20;
+/// Marks the latter.
+const FAULT: &str = "look-here";
 
 /// `$XDG_CACHE_HOME/evenkeel`: what is expensive to build.
 pub fn cache_dir() -> Result<PathBuf> {
@@ -71,8 +74,7 @@ pub(crate) fn new_logs_dir(name: &str, index: u32, live: &[PathBuf]) -> Result<P
         .map(|entry| entry.path())
         .collect();
     earlier.retain(|path| !live.contains(path));
-    earlier.sort();
-    for directory in earlier.iter().rev().skip(LOGS_KEPT) {
+    for directory in too_old(earlier) {
         let _ = fs::remove_dir_all(directory);
     }
     let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3f");
@@ -81,7 +83,51 @@ pub(crate) fn new_logs_dir(name: &str, index: u32, live: &[PathBuf]) -> Result<P
     Ok(directory)
 }
 
+/// Those beyond what is kept. Their names begin with the time.
+fn too_old(mut directories: Vec<PathBuf>) -> Vec<PathBuf> {
+    directories.sort();
+    let (faults, others): (Vec<_>, Vec<_>) = directories
+        .into_iter()
+        .rev()
+        .partition(|path| path.join(FAULT).exists());
+    let others = others.into_iter().skip(LOGS_KEPT);
+    faults.into_iter().skip(FAULTS_KEPT).chain(others).collect()
+}
+
+/// Keeps a log directory for longer than those in which nobody has to look for anything.
+pub(crate) fn keep_logs(directory: &Path) -> Result<()> {
+    let mark = directory.join(FAULT);
+    fs::write(&mark, "").with_context(|| format!("write {}", mark.display()))
+}
+
 /// The sources of this crate: the modules to build are beside it.
 pub fn source_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failed_test_points_to_outlives_the_clusters_after_it() {
+        let all = std::env::temp_dir().join(format!("evenkeel-logs-{}", std::process::id()));
+        let named: Vec<PathBuf> = (0..30)
+            .map(|at| all.join(format!("2026-{at:02}")))
+            .collect();
+        for directory in &named {
+            fs::create_dir_all(directory).unwrap();
+        }
+        for directory in &named[..22] {
+            keep_logs(directory).unwrap();
+        }
+        let mut old = too_old(named.clone());
+        old.sort();
+        let expected = [&named[..2], &named[22..25]].concat();
+        fs::remove_dir_all(&all).unwrap();
+        assert_eq!(
+            old, expected,
+            "the first two faults, and all but five others"
+        );
+    }
 }

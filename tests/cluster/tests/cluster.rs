@@ -1,10 +1,9 @@
 //! The cluster itself, with as few clusters as show that it can be relied on.
 //! The tests run beside each other, and so do their clusters.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -13,8 +12,6 @@ use evenkeel_cluster::{
     TestNamespace, images, until,
 };
 use jiff::Timestamp;
-use nix::sys::signal::{Signal as Number, kill};
-use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -68,6 +65,9 @@ async fn everything(cluster: &Cluster) -> Result<()> {
     }
     cluster.restart(Component::Kubelet).await?;
     cluster.freeze(Component::Scheduler)?;
+    let scheduler = cluster.state_dir().join("config/kube-scheduler");
+    let scheduler = scheduler.to_string_lossy();
+    ensure!(states(&scheduler)? == ['T'], "{:?}", states(&scheduler)?);
     cluster.thaw(Component::Scheduler).await?;
     cluster.helm(&["list", "--all-namespaces"]).await?;
     dns_answers(cluster).await.context("DNS after the faults")
@@ -191,6 +191,7 @@ spec: {{containers: [{{name: waits, image: '{image}', imagePullPolicy: Never}}]}
     cluster
         .signal_container(namespace.name(), "waits", "waits", Signal::Stop)
         .await?;
+    ensure!(states("/waits\0")? == ['T'], "{:?}", states("/waits\0")?);
     cluster
         .signal_container(namespace.name(), "waits", "waits", Signal::Cont)
         .await
@@ -279,6 +280,13 @@ async fn the_proxy_counts_refuses_and_kills(
             .is_err(),
         "not refused"
     );
+    let late = Duration::from_secs(1);
+    proxy.add(Rule::new(|seen| seen.verb == "list", Fault::Delay(late)).times(1));
+    let begin = Instant::now();
+    cluster
+        .run_in_net(&program(&["get", "configmaps"]), LIMIT)
+        .await?;
+    ensure!(begin.elapsed() >= late, "after {:?}", begin.elapsed());
     let watcher = cluster.spawn_in_net("watcher", &program(&["get", "configmaps", "--watch"]))?;
     until("the watch", LIMIT, async || {
         Ok(watcher.log_text()?.contains("kube-root-ca").then_some(()))
@@ -299,88 +307,18 @@ async fn the_proxy_counts_refuses_and_kills(
         .map(drop)
 }
 
-/// Killed with SIGKILL when dropped, also when the test fails.
-struct Starter(Child);
-
-impl Drop for Starter {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// With kill -9 nobody can tidy up, and still nothing is left.
-#[tokio::test]
-async fn nothing_is_left_of_a_cluster_whose_starter_is_killed() -> Result<()> {
-    nothing_is_left_after("killed", Number::SIGKILL).await
-}
-
-#[tokio::test]
-async fn nothing_is_left_of_a_cluster_after_ctrl_c() -> Result<()> {
-    nothing_is_left_after("interrupted", Number::SIGINT).await
-}
-
-async fn nothing_is_left_after(name: &str, signal: Number) -> Result<()> {
-    let child = Command::new(BINARY)
-        .args(["run", "--name", name])
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut starter = Starter(child);
-    let mut line = String::new();
-    BufReader::new(starter.0.stdout.take().context("stdout")?).read_line(&mut line)?;
-    let kubectl = line
-        .trim()
-        .strip_prefix("kubectl: ")
-        .with_context(|| format!("it did not start: {line}"))?;
-    let state = PathBuf::from(kubectl)
-        .parent()
-        .context("state directory")?
-        .to_owned();
-    let index = state
-        .file_name()
-        .context("index")?
-        .to_string_lossy()
-        .into_owned();
-    ensure!(
-        Command::new(kubectl)
-            .args(["get", "nodes"])
-            .stdout(Stdio::null())
-            .status()?
-            .success()
-    );
-    ensure!(processes_of(&state)? > 8, "its processes are not found");
-    kill(Pid::from_raw(starter.0.id().try_into()?), signal)?;
-    starter.0.wait()?;
-    let begin = Instant::now();
-    until("its end", LIMIT, async || {
-        let cgroups = std::fs::read_dir("/sys/fs/cgroup")?.flatten();
-        let cgroups = cgroups
-            .filter(|entry| entry.path().join(format!("evenkeel-{index}")).exists())
-            .count();
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?.contains("evenkeel");
-        let left = (processes_of(&state)?, cgroups, mounts, state.exists());
-        ensure!(
-            left == (0, 0, false, false),
-            "processes, cgroups, mounts, state: {left:?}"
-        );
-        Ok(Some(()))
-    })
-    .await?;
-    eprintln!("nothing was left {:?} after {signal}", begin.elapsed());
-    Ok(())
-}
-
-/// Every process of a cluster but etcd has the state directory, or a file of
-/// it, on its command line.
-fn processes_of(state: &Path) -> Result<usize> {
-    let needles = [
-        format!("{}/", state.display()),
-        format!("{}\0", state.display()),
-    ];
-    let commands = std::fs::read_dir("/proc")?.flatten().filter_map(|entry| {
+/// What each process does whose command line has this.
+fn states(needle: &str) -> Result<Vec<char>> {
+    let state = |entry: std::fs::DirEntry| {
         let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-        let line = String::from_utf8_lossy(&line).into_owned();
-        Some(needles.iter().any(|needle| line.contains(needle)))
-    });
-    Ok(commands.filter(|found| *found).count())
+        if !String::from_utf8_lossy(&line).contains(needle) {
+            return None;
+        }
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    };
+    Ok(std::fs::read_dir("/proc")?
+        .flatten()
+        .filter_map(state)
+        .collect())
 }
