@@ -17,6 +17,8 @@ pub struct Access {
     pub service_account: Child<ServiceAccount>,
     /// ServiceAccounts of ours under names that the spec gave up, and that no pod uses.
     pub given_up: Vec<Target>,
+    /// Whether others are kept only until pods are gone: nothing calls for a pass then.
+    pub waits: bool,
     /// The Role with the fixed rules.
     pub role: Child<Role>,
     /// The RoleBinding. Written only once the Role is known to be ours with exactly the fixed rules ([`is_exact`]).
@@ -37,6 +39,7 @@ pub fn plan(observed: &Observed, client_namespaces: &[String]) -> Access {
         return Access {
             service_account: Child::Leave,
             given_up: Vec::new(),
+            waits: false,
             role: Child::Leave,
             role_binding: Child::Leave,
             statement,
@@ -60,6 +63,7 @@ pub fn plan(observed: &Observed, client_namespaces: &[String]) -> Access {
     Access {
         service_account,
         given_up,
+        waits: !in_use.is_empty(),
         role: child::ensure(role, desired_role(backend)),
         role_binding,
         statement: refused(backend, watch, client_namespaces)
@@ -74,6 +78,7 @@ fn withdrawn(observed: &Observed) -> Access {
     Access {
         service_account: Child::Leave,
         given_up,
+        waits: !in_use.is_empty(),
         role: observed
             .role
             .as_ref()

@@ -105,6 +105,7 @@ async fn apply_access(
         role,
         role_binding,
         statement,
+        waits: _,
     } = access;
     let mut errors = Vec::new();
     errors.extend(writer.write(service_account).await.err());

@@ -68,6 +68,7 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Failed> {
     let age = connection_age::plan(&observed, permit(scope), now());
     let pair = services::plan(&observed);
     let access = endpoint_watch::plan(&observed, &shared.settings.client_namespaces);
+    let waits = access.waits;
     let (applied, held) = if backend.spec.suspend {
         (apply::nothing(pair, access), Ok(()))
     } else {
@@ -109,7 +110,10 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Failed> {
             error,
             due: due(parts.age),
         }),
-        None => Ok(Action::requeue(next(&observed, &after, parts.age))),
+        None => {
+            let next = next(&observed, &after, parts.age);
+            Ok(Action::requeue(if waits { next.min(SOON) } else { next }))
+        }
     }
 }
 
