@@ -105,16 +105,12 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Failed> {
     let after = status::build(&observed, &parts, now());
     write_status(scope, backend, &before, &after).await?;
     // The one that may mend itself first: the others are met again on the way.
-    match errors.min_by_key(|error| error.requeue(0)) {
-        Some(error) => Err(Failed {
-            error,
-            due: due(parts.age),
-        }),
-        None => {
-            let next = next(&observed, &after, parts.age);
-            Ok(Action::requeue(if waits { next.min(SOON) } else { next }))
-        }
+    if let Some(error) = errors.min_by_key(|error| error.requeue(0)) {
+        let due = due(parts.age);
+        return Err(Failed { error, due });
     }
+    let next = next(&observed, &after, parts.age);
+    Ok(Action::requeue(if waits { next.min(SOON) } else { next }))
 }
 
 /// The resource is going: the age is taken back, then the finalizer goes. The children follow their owner.

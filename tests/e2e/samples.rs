@@ -8,7 +8,7 @@ use evenkeel::api::ConditionType::ServicesReady;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::Api;
 use kube::api::PostParams;
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind, Status};
 use serde_json::Value;
 
 use crate::bed::{Bed, SOON};
@@ -118,7 +118,7 @@ async fn refusal(api: &Api<DynamicObject>, file: &Path, object: Value) -> Result
     let text = std::fs::read_to_string(file)?;
     let first = text.lines().next().unwrap_or_default();
     let Some(words) = first.strip_prefix("# refused: ") else {
-        bail!("{name} does not begin with a line `# refused: …`");
+        bail!("{name} does not begin with a line `# refused: <field>: <words>`");
     };
     let mut object: DynamicObject = serde_json::from_value(object)?;
     object.metadata.namespace = None;
@@ -134,11 +134,7 @@ async fn refusal(api: &Api<DynamicObject>, file: &Path, object: Value) -> Result
             .await
         {
             Ok(_) => Some(format!("{name} is accepted")),
-            Err(kube::Error::Api(status))
-                if status.code == 422 && status.message.contains(words) =>
-            {
-                None
-            }
+            Err(kube::Error::Api(status)) if status.code == 422 && says(&status, words) => None,
             Err(kube::Error::Api(status)) => Some(format!(
                 "{name}: not {words:?} but {}: {}",
                 status.code, status.message
@@ -146,6 +142,17 @@ async fn refusal(api: &Api<DynamicObject>, file: &Path, object: Value) -> Result
             Err(error) => return Err(error.into()),
         },
     )
+}
+
+/// Whether these are said of the field before them; of a name the API server tells no field.
+fn says(status: &Status, words: &str) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    match words.split_once(": ") {
+        Some((field, words)) if field.starts_with("spec") => causes
+            .into_iter()
+            .any(|cause| cause.field == field && cause.message.contains(words)),
+        _ => status.message.contains(words),
+    }
 }
 
 async fn kubectl_shows_columns_and_knows_the_names(world: Arc<World>) -> Result<()> {

@@ -178,7 +178,11 @@ fn refusal(file: &str) -> String {
         .lines()
         .next()
         .and_then(|line| line.strip_prefix("# refused: "));
-    words
-        .unwrap_or_else(|| panic!("{file} must begin with `# refused: <words of the API server>`"))
-        .to_owned()
+    let words = words.unwrap_or_else(|| {
+        panic!("{file} must begin with `# refused: <field>: <words of the API server>`")
+    });
+    match words.split_once(": ") {
+        Some((field, words)) if field.starts_with("spec") => words.to_owned(),
+        _ => words.to_owned(),
+    }
 }

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Stdout, Write as _, stdout};
 use std::time::Instant;
 
+/// Columns that a command may take.
+const LINE: usize = 100;
+
 /// Standard output.
 pub struct Screen {
     out: Stdout,
@@ -46,18 +49,7 @@ impl Screen {
 
     /// A command, as it would be typed.
     pub fn command(&mut self, program: &str, arguments: &[&str]) {
-        let mut line = format!("$ {program}");
-        for argument in arguments {
-            let plain = argument
-                .chars()
-                .all(|letter| letter.is_ascii_alphanumeric() || "-_=./:,@".contains(letter));
-            let _ = if plain {
-                write!(line, " {argument}")
-            } else {
-                write!(line, " '{argument}'")
-            };
-        }
-        self.line(&self.bold(&line));
+        self.line(&self.bold(&typed(program, arguments)));
     }
 
     /// A file that is applied.
@@ -117,5 +109,40 @@ impl Screen {
         } else {
             text.to_owned()
         }
+    }
+}
+
+/// For a shell to take, and goes on in another line where one would be too long to read.
+fn typed(program: &str, arguments: &[&str]) -> String {
+    let mut text = format!("$ {program}");
+    let mut length = text.len();
+    for argument in arguments {
+        let plain = argument
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || "-_=./:,@".contains(letter));
+        let word = if plain {
+            (*argument).to_owned()
+        } else {
+            format!("'{argument}'")
+        };
+        if length + word.len() > LINE {
+            text.push_str(" \\\n   ");
+            length = 3;
+        }
+        let _ = write!(text, " {word}");
+        length += word.len() + 1;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_commands_go_on_in_another_line() {
+        let target = format!("--target=dns:///{}", "a".repeat(80));
+        let typed = typed("kubectl", &["run", "a b", &target]);
+        assert_eq!(typed, format!("$ kubectl run 'a b' \\\n    {target}"));
     }
 }
