@@ -56,6 +56,50 @@ pub fn headless_service(backend: &GrpcBackend) -> String {
         .unwrap_or_else(|| format!("{}-headless", backend.name_any()))
 }
 
+/// Characters of a GrpcBackend's name at most, so that the headless Service's fits too.
+const LONGEST: usize = 54;
+/// Characters of a Service's name at most.
+const LONGEST_OF_SERVICE: usize = 63;
+/// With this the name of a headless Service ends.
+const HEADLESS_END: &str = "-headless";
+
+/// A name for a GrpcBackend, made of one that other objects may have.
+pub fn fitting(name: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let plain: String = name.chars().map(plain).collect();
+    let plain = plain.trim_start_matches(|c: char| !c.is_ascii_lowercase());
+    let mut name = plain.chars().take(LONGEST).collect::<String>();
+    loop {
+        let shorter = name.trim_end_matches('-').trim_end_matches(HEADLESS_END);
+        if shorter.len() == name.len() {
+            break;
+        }
+        name = shorter.to_owned();
+    }
+    // Of digits and dots nothing is left.
+    if name.is_empty() || name == "headless" {
+        name = "grpc".into();
+    }
+    name
+}
+
+/// The name of a Service or of a GrpcBackend with an end of its own, cut before that where both together are too long.
+pub fn longer(name: &str, end: &str) -> String {
+    let most = if end.ends_with(HEADLESS_END) {
+        LONGEST_OF_SERVICE
+    } else {
+        LONGEST
+    };
+    let name: String = name.chars().take(most.saturating_sub(end.len())).collect();
+    format!("{}{end}", name.trim_end_matches('-'))
+}
+
 fn options(
     spec: &GrpcBackendSpec,
     pick: fn(&crate::api::Services) -> Option<&crate::api::ServiceOptions>,

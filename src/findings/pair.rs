@@ -2,6 +2,7 @@
 
 use crate::api::Reason;
 use crate::api::conditions::{State, Statement};
+use crate::names;
 use crate::observed::{Observed, Observer};
 use crate::services;
 
@@ -43,10 +44,10 @@ fn renamed(observed: &Observed) -> String {
     };
     let name = observed.name();
     if is_refused(&services::plan(&without_cluster_ip).statement) {
-        let name = snippet::word(&format!("{name}-grpc-headless"));
+        let name = snippet::word(&names::longer(&name, "-grpc-headless"));
         format!("services: {{headless: {{name: {name}}}}}   # a name that is free")
     } else {
-        let name = snippet::word(&format!("{name}-grpc"));
+        let name = snippet::word(&names::longer(&name, "-grpc"));
         format!("services: {{clusterIP: {{name: {name}}}}}   # a name that is free")
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::Port;
 use crate::observed::Observed;
@@ -21,8 +21,11 @@ pub(super) fn head_in(kind: &str, name: &str, namespace: &str) -> String {
 /// The GrpcBackend as it is, or as one would begin it, with more fields of its spec.
 pub(super) fn backend(observed: &Observed, fields: &str) -> String {
     let spec = &observed.backend.spec;
+    let services = spec.services.as_ref().map_or_else(String::new, |own| {
+        format!("  services: {}\n", flow(&json!(own)))
+    });
     format!(
-        "apiVersion: evenkeel.dev/v1alpha1\n{}spec:\n  selector: {}\n  ports: [{}]\n{}",
+        "apiVersion: evenkeel.dev/v1alpha1\n{}spec:\n  selector: {}\n  ports: [{}]\n{services}{}",
         head("GrpcBackend", &observed.name()),
         map(&spec.selector),
         spec.ports
@@ -59,8 +62,12 @@ pub(super) fn pods(fields: &str) -> String {
 
 /// Fields of a container, among those of its pod.
 pub(super) fn container(name: &str, fields: &str) -> String {
-    let name = word(name);
-    format!("containers:\n  - name: {name}\n{}", indented(fields, 4))
+    format!("containers:\n{}", item(name, fields))
+}
+
+/// The same in a list that is begun already.
+pub(super) fn item(name: &str, fields: &str) -> String {
+    format!("  - name: {}\n{}", word(name), indented(fields, 4))
 }
 
 fn indented(lines: &str, by: usize) -> String {
@@ -74,6 +81,23 @@ pub(super) fn map(labels: &BTreeMap<String, String>) -> String {
     let pair = |(key, value): (&String, &String)| format!("{}: {}", word(key), word(value));
     let pairs: Vec<String> = labels.iter().map(pair).collect();
     format!("{{{}}}", pairs.join(", "))
+}
+
+/// Any value, on one line.
+pub(super) fn flow(value: &Value) -> String {
+    match value {
+        Value::String(text) => word(text),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(flow).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Object(fields) => {
+            let field = |(key, value): (&String, &Value)| format!("{}: {}", word(key), flow(value));
+            let fields: Vec<String> = fields.iter().map(field).collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// A list of texts, on one line.

@@ -22,12 +22,15 @@ use super::objects::{Objects, Placed};
 use super::peers;
 use crate::api::{GrpcBackend, GrpcBackendSpec, Port, ServiceOptions, ServicePolicy, Services};
 use crate::findings::{asks_by_grpc, is_grpc, publishes_early, says_grpc};
+use crate::names;
 use crate::observed::{Workload, labels, selects};
 
 /// A port by which a server is known.
 const WELL_KNOWN: i32 = 50051;
 /// As many as a GrpcBackend may have.
 const PORTS: usize = 8;
+/// Characters that the name of one of them may have.
+const PORT_NAME: usize = 15;
 
 /// A backend made up.
 pub struct Guess<'a> {
@@ -93,21 +96,21 @@ pub fn guess<'a>(
             group.told.entry(number).or_insert(how);
         }
     }
-    let names = objects.services.iter();
-    let names: HashSet<(&str, String)> = names
+    let standing = objects.services.iter();
+    let standing: HashSet<(&str, String)> = standing
         .map(|own| (own.namespace.as_str(), own.object.name_any()))
         .collect();
-    groups
-        .into_iter()
-        .filter_map(|group| group.guess(&objects.services, &names))
-        .collect()
+    let mut given = HashSet::new();
+    let guess = |group: Group<'a>| group.guess(&objects.services, &standing, &mut given);
+    groups.into_iter().filter_map(guess).collect()
 }
 
 impl<'a> Group<'a> {
     fn guess(
         self,
         services: &'a [Placed<Service>],
-        names: &HashSet<(&str, String)>,
+        standing: &HashSet<(&str, String)>,
+        given: &mut HashSet<(String, String)>,
     ) -> Option<Guess<'a>> {
         let first = self.workloads.first()?;
         let count = |own: &Placed<Service>| carried(&own.object, &first.object, &self.told).count();
@@ -135,9 +138,13 @@ impl<'a> Group<'a> {
             .min_by_key(|own| Reverse((selects_alike(own), count(own))));
         let service = cluster_ip.or(headless)?;
         let name = match cluster_ip {
-            Some(service) => service.object.name_any(),
-            None => first.object.name().into(),
+            Some(service) => names::fitting(&service.object.name_any()),
+            None => names::fitting(first.object.name()),
         };
+        // Two that are made to fit may have come to the same.
+        let numbered = (2..).map(|number| names::longer(&name, &format!("-{number}")));
+        let mut tried = std::iter::once(name.clone()).chain(numbered);
+        let name = tried.find(|name| given.insert((first.namespace.clone(), name.clone())))?;
         // What the one Service does not lead to, its clients do not call; one without ports says nothing.
         let silent = service_ports(&service.object).is_empty();
         let from = if silent { services } else { vec![service] };
@@ -149,7 +156,10 @@ impl<'a> Group<'a> {
             });
             Some(entry(*number, leading.next()?))
         };
-        let ports = named_apart(self.told.keys().filter_map(port).take(PORTS));
+        let mut numbers = HashSet::new();
+        let ports = self.told.keys().filter_map(port);
+        let ports = ports.filter(|port| numbers.insert(port.port)).take(PORTS);
+        let ports = named_apart(ports);
         let how = self.told.get(&ports.first()?.target())?;
         let how = format!(
             "Service {} selects {}, and {}",
@@ -157,12 +167,13 @@ impl<'a> Group<'a> {
             first.object,
             how.beside(&service.object.name_any())
         );
-        let taken = |name: &str| names.contains(&(first.namespace.as_str(), name.to_owned()));
-        let twin = headless.map(|service| service.object.name_any());
+        let taken = |name: &str| standing.contains(&(first.namespace.as_str(), name.to_owned()));
+        let [cluster_ip_name, twin] =
+            [cluster_ip, headless].map(|service| service.map(|own| own.object.name_any()));
         let spec = GrpcBackendSpec {
             selector: selector(&service.object)?.clone(),
             ports,
-            services: named_otherwise(&name, cluster_ip.is_some(), twin, taken),
+            services: named_otherwise(&name, cluster_ip_name, twin, taken),
             ..GrpcBackendSpec::default()
         };
         let mut backend = GrpcBackend::new(&name, spec);
@@ -189,7 +200,7 @@ impl How {
 /// What has to be said of the pair where a Service is not called after the backend, or another one is.
 fn named_otherwise(
     name: &str,
-    has_cluster_ip: bool,
+    cluster_ip: Option<String>,
     twin: Option<String>,
     taken: impl Fn(&str) -> bool,
 ) -> Option<Services> {
@@ -198,7 +209,9 @@ fn named_otherwise(
         ..ServiceOptions::default()
     };
     let default = format!("{name}-headless");
-    let cluster_ip = if has_cluster_ip || !taken(name) {
+    let cluster_ip = if let Some(own) = cluster_ip {
+        (own != name).then(|| named(own))
+    } else if !taken(name) {
         None
     } else if twin.as_deref() == Some(name) {
         // One Service cannot be both.
@@ -207,11 +220,11 @@ fn named_otherwise(
             ..ServiceOptions::default()
         })
     } else {
-        Some(named(format!("{name}-grpc")))
+        Some(named(names::longer(name, "-grpc")))
     };
     let headless = match twin {
         Some(twin) => (twin != default).then_some(twin),
-        None => taken(&default).then(|| format!("{name}-grpc-headless")),
+        None => taken(&default).then(|| names::longer(name, "-grpc-headless")),
     };
     let headless = headless.map(named);
     (cluster_ip.is_some() || headless.is_some()).then_some(Services {
@@ -220,12 +233,12 @@ fn named_otherwise(
     })
 }
 
-/// Two ports of a backend have two names.
+/// Two ports of a backend have two names, and a Service's may be longer than a GrpcBackend's.
 fn named_apart(ports: impl Iterator<Item = Port>) -> Vec<Port> {
     let mut names = BTreeSet::new();
     ports
         .map(|mut port| {
-            if !names.insert(port.name.clone()) {
+            if port.name.len() > PORT_NAME || !names.insert(port.name.clone()) {
                 port.name = format!("grpc-{}", port.target());
                 names.insert(port.name.clone());
             }

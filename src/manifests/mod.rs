@@ -15,6 +15,7 @@ mod node;
 mod objects;
 mod peers;
 mod refused;
+mod rules;
 mod scalar;
 mod sets;
 mod yaml;

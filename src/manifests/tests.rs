@@ -226,7 +226,7 @@ fn a_backend_that_would_be_refused_is_a_fault_at_its_line() {
         (7, "GrpcBackend w: spec.conectionAge is no field of it"),
         (
             9,
-            "GrpcBackend w: spec.connectionAge.maxAge is banana, which is no duration",
+            "GrpcBackend w: spec.connectionAge.maxAge is banana: a duration from 1s to 24h, such as",
         ),
         (
             10,

@@ -31,7 +31,7 @@ fn corpus() -> Vec<std::path::PathBuf> {
 #[test]
 fn no_fix_is_refused() {
     let to_change = ["GB003", "GB004", "GB006"].map(|id| format!("Still to do: {id} "));
-    let file = std::env::temp_dir().join(format!("evenkeel-refused-{}.yaml", std::process::id()));
+    let file = std::env::temp_dir().join(format!("evenkeel-fixed-{}.yaml", std::process::id()));
     let mut asked = 0;
     for path in corpus() {
         let fixes = backends(&[&path]);
@@ -44,6 +44,9 @@ fn no_fix_is_refused() {
             continue;
         }
         fs::write(&file, &text).unwrap();
+        let names = [file.display().to_string()];
+        let faults = read::all(&names, "default", &Limits::default()).faults;
+        assert_eq!(faults, [], "{}: {text}", path.display());
         for backend in backends(&[&path, &file]) {
             let said = services::plan(&backend.observed).statement;
             assert!(backend.how.is_none(), "{}: {text}", path.display());
