@@ -16,6 +16,7 @@ mod dials;
 mod workload;
 
 pub use amount::Amount;
+pub use dials::redialled;
 pub use workload::{Kind, Progress, Serves, Update, Workload, labels};
 
 /// Everything that is known of one backend at one moment.

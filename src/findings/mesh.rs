@@ -1,10 +1,12 @@
 //! Service meshes.
 
+use std::fmt::Write as _;
+
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use crate::observed::{Observed, Workload, mesh_proxy};
+use crate::observed::{Caller, Observed, Workload, mesh_proxy, redialled};
 
 use super::Seen;
 use super::services::both;
@@ -135,44 +137,52 @@ pub(super) fn callers_dial_pods(observed: &Observed) -> Vec<Seen> {
             "{workload} is behind a proxy of {mesh} and dials {twin}: by DNS it gets the pods' addresses, and a proxy that is given the address of a pod balances nothing. \
              Have it dial the Service {service}, which the mesh balances request by request"
         );
-        let fields = redialled(observed, workload, &twin, &service)?;
         let seen = Seen::in_workload(workload, "spec.template.spec.containers", message);
-        Some(seen.of(caller.namespace.as_deref()).instead(&snippet::pods(&fields)))
+        let seen = seen.of(caller.namespace.as_deref());
+        Some(match dialling(observed, caller, [&twin, &service]) {
+            Some(fields) => seen.instead(&snippet::pods(&fields)),
+            None => seen.write(&format!("# in {workload}: dial {service}, and no pod by its own name")),
+        })
     });
     meshed.collect()
 }
 
-/// The container that dials, with the other name, and its port where that is another.
-fn redialled(
-    observed: &Observed,
-    workload: &Workload,
-    twin: &str,
-    service: &str,
-) -> Option<String> {
+/// The containers that dial, with the other name, and its port where that is another. Lists are whole, since they are one value.
+fn dialling(observed: &Observed, caller: &Caller, names: [&str; 2]) -> Option<String> {
+    let (namespace, is_own) = (observed.namespace(), caller.namespace.is_none());
     let ports = &observed.backend.spec.ports;
-    let other = |text: &String| {
-        let text = text.replace(twin, service);
-        ports.iter().fold(text, |text, port| {
-            text.replace(&format!(":{}", port.target()), &format!(":{}", port.port))
-        })
+    let port = |dialled: i32| {
+        let mut ports = ports.iter();
+        ports
+            .find(|port| port.target() == dialled)
+            .map(|own| own.port)
     };
-    let dials = |text: &String| text.contains(twin);
-    workload.containers().iter().find_map(|container| {
+    let other = |text: &String| redialled(text, names, &namespace, is_own, port);
+    let containers = caller.workload.containers().iter().filter_map(|container| {
         let lists = [("args", &container.args), ("command", &container.command)];
-        let list = lists.into_iter().find_map(|(field, words)| {
-            let words = words.as_ref().filter(|words| words.iter().any(dials))?;
-            let words: Vec<String> = words.iter().map(other).collect();
-            Some(format!("{field}: {}", snippet::list(&words)))
+        let lists = lists.into_iter().filter_map(|(field, words)| {
+            let words = words.as_ref()?;
+            let dials = words.iter().any(|own| other(own).is_some());
+            let words = words
+                .iter()
+                .map(|own| other(own).unwrap_or_else(|| own.clone()));
+            let words: Vec<String> = words.collect();
+            dials.then(|| format!("{field}: {}\n", snippet::list(&words)))
         });
-        let field = list.or_else(|| {
-            let mut values = container.env.iter().flatten();
-            let variable = values.find(|own| own.value.as_ref().is_some_and(dials))?;
-            let value = snippet::word(&other(variable.value.as_ref()?));
+        let values = container.env.iter().flatten().filter_map(|own| {
+            let (name, value) = (snippet::word(&own.name), other(own.value.as_ref()?)?);
             Some(format!(
-                "env: [{{name: {}, value: {value}}}]",
-                snippet::word(&variable.name)
+                "{{name: {name}, value: {}}}",
+                snippet::word(&value)
             ))
-        })?;
-        Some(snippet::container(&container.name, &field))
-    })
+        });
+        let values: Vec<String> = values.collect();
+        let mut fields: String = lists.collect();
+        if !values.is_empty() {
+            let _ = writeln!(fields, "env: [{}]", values.join(", "));
+        }
+        (!fields.is_empty()).then(|| snippet::item(&container.name, &fields))
+    });
+    let containers: String = containers.collect();
+    (!containers.is_empty()).then(|| format!("containers:\n{containers}"))
 }

@@ -71,6 +71,7 @@ fn a_client_behind_a_proxy_dials_pods() {
         let metadata: Value = serde_json::from_str(namespace).unwrap();
         let mut world = observed(&age("5m"), &deployment(3, true));
         world.observer = Observer::Manifests;
+        world.backend.metadata.namespace = Some("shop".into());
         world.callers = vec![Caller {
             namespace: Some("web".into()),
             namespace_metadata: Some(serde_json::from_value(json!({"labels": metadata})).unwrap()),
@@ -121,4 +122,90 @@ fn whom_a_workload_dials() {
             "{text}"
         );
     }
+}
+
+/// What is to be written where a workload of these containers dials the pair of ports 80 for 9000 and 81 for 9001.
+fn written(containers: &Value, namespace: Option<&str>) -> String {
+    let ports = json!([{"name": "a", "port": 80, "targetPort": 9000}, {"name": "b", "port": 81, "targetPort": 9001}]);
+    let mut world = observed(&json!({"ports": ports}), &deployment(3, true));
+    world.backend.metadata.namespace = Some("shop".into());
+    world.observer = Observer::Manifests;
+    let mut caller = labelled(&json!({"linkerd.io/inject": "enabled"}), &json!([]));
+    let pods = caller.template.spec.as_mut().unwrap();
+    pods.containers = serde_json::from_value(containers.clone()).unwrap();
+    world.callers = vec![Caller {
+        namespace: namespace.map(str::to_owned),
+        namespace_metadata: None,
+        workload: Arc::new(caller),
+    }];
+    let found = ask(&world).found;
+    let seen = found.into_iter().find(|(rule, _)| rule.id == "GB080");
+    seen.unwrap().1[0].remedy.clone()
+}
+
+#[test]
+fn only_the_host_that_is_meant_is_another() {
+    for (text, namespace, expected) in [
+        ("--b=a-headless:9000", None, "--b=a:80"),
+        (
+            "--b=a-headless.shop.svc.cluster.local:9001",
+            None,
+            "--b=a.shop.svc.cluster.local:81",
+        ),
+        ("dns:///a-headless:7000/x", None, "dns:///a:7000/x"),
+        ("a-headless:90001", None, "a:90001"),
+        (
+            "dnssrv+_grpc._tcp.a-headless.shop.svc",
+            None,
+            "dnssrv+_grpc._tcp.a.shop.svc",
+        ),
+        (
+            "a-headless:9000,a-headless-other:9000,my-a-headless:9000,other:9000",
+            None,
+            "a:80,a-headless-other:9000,my-a-headless:9000,other:9000",
+        ),
+        (
+            "a-headless.shop:9000,a-headless.bar:9000",
+            None,
+            "a.shop:80,a-headless.bar:9000",
+        ),
+        // In another namespace the bare name is another Service.
+        (
+            "a-headless.shop:9000,a-headless:9000",
+            Some("web"),
+            "a.shop:80,a-headless:9000",
+        ),
+    ] {
+        let other = "--metrics=:9000";
+        let containers = json!([
+            {"name": "log", "args": ["--to=a-headless.bar:9000"]},
+            {"name": "front", "args": [other, text]},
+        ]);
+        let remedy = written(&containers, namespace);
+        let words = snippet::list(&[other.to_owned(), expected.to_owned()]);
+        let lines = format!("      containers:\n        - name: front\n          args: {words}");
+        assert!(remedy.ends_with(&lines), "{text}: {remedy}");
+    }
+}
+
+#[test]
+fn all_that_dials_is_shown() {
+    let containers = json!([
+        {"name": "one", "env": [{"name": "A", "value": "a-headless"}, {"name": "B", "value": "b"}, {"name": "C", "value": "a-headless:9001"}]},
+        {"name": "two", "command": ["x", "a-headless:9000"], "args": ["a-headless"]},
+    ]);
+    let remedy = written(&containers, None);
+    let lines = "      containers:
+        - name: one
+          env: [{name: A, value: a}, {name: C, value: \"a:81\"}]
+        - name: two
+          args: [a]
+          command: [x, \"a:80\"]";
+    assert!(remedy.ends_with(lines), "{remedy}");
+    let of_one_pod = json!([{"name": "one", "args": ["a-0.a-headless:9000"]}]);
+    let remedy = written(&of_one_pod, None);
+    assert!(
+        remedy.starts_with("# in Deployment front: dial a,"),
+        "{remedy}"
+    );
 }
