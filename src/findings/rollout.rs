@@ -25,21 +25,26 @@ pub(super) fn pre_stop_is_short(observed: &Observed) -> Vec<Seen> {
     let wanted = PRE_STOP.as_secs();
     let short = servers(observed).filter_map(|(workload, pod)| {
         let container = observed.server(workload)?;
-        let seen = match pre_stop(container) {
-            Hook::Sleeps(seconds) if seconds < i64::try_from(wanted).ok()? => format!("sleeps {seconds} s in its preStop hook"),
-            Hook::Absent => "has no preStop hook".into(),
-            Hook::Sleeps(_) | Hook::SleepsFirst(_) | Hook::Unknown => return None,
-        };
-        let lifecycle = format!("lifecycle: {{preStop: {{sleep: {{seconds: {wanted}}}}}}}");
+        let least = i64::try_from(wanted).ok()?;
         let period = pod.termination_grace_period_seconds.unwrap_or(DEFAULT_TERMINATION);
         let period = period.max(i64::try_from((PRE_STOP + STOP).as_secs()).ok()?);
-        let fields = format!(
-            "terminationGracePeriodSeconds: {period}\n{}",
-            snippet::container(&container.name, &lifecycle)
-        );
+        let sleeps = |seconds: i64| format!("sleeps {seconds} s in its preStop hook");
+        let (seen, lifecycle) = match pre_stop(container) {
+            Hook::Absent => ("has no preStop hook".into(), Some(sleeping(container, wanted))),
+            Hook::Sleeps(seconds) if seconds < least => (sleeps(seconds), Some(sleeping(container, wanted))),
+            // What it does besides is the owner's, and a second handler would be refused.
+            Hook::SleepsLast(seconds) if seconds < least => (sleeps(seconds), None),
+            Hook::Sleeps(_) | Hook::SleepsLast(_) | Hook::SleepsFirst(_) | Hook::Unknown => return None,
+        };
+        let to_do = match &lifecycle {
+            Some(lifecycle) => format!("Set {lifecycle}"),
+            None => format!("Have the hook that is there sleep {wanted} s before what else it does"),
+        };
+        let lifecycle = lifecycle.map(|own| snippet::container(&container.name, &own)).unwrap_or_default();
+        let fields = format!("terminationGracePeriodSeconds: {period}\n{lifecycle}");
         let seen = Seen::in_container(workload, &container.name, "lifecycle", format!(
             "container {} of {workload} {seen}: clients that look names up by their own clock (Envoy STRICT_DNS, ginepro) call a pod that is gone for up to {wanted} s. \
-             Add {lifecycle} and terminationGracePeriodSeconds: {period}, unless all clients balance by gRPC itself, which a graceful stop tells",
+             {to_do} and terminationGracePeriodSeconds: {period}, unless all clients balance by gRPC itself, which a graceful stop tells",
             container.name,
         ));
         Some(seen.instead(&snippet::pods(&fields)))
@@ -47,11 +52,31 @@ pub(super) fn pre_stop_is_short(observed: &Observed) -> Vec<Seen> {
     short.collect()
 }
 
+/// A hook that sleeps for so long, by the handler that is there: beside another one it would be refused.
+fn sleeping(container: &Container, seconds: u64) -> String {
+    let lifecycle = container.lifecycle.as_ref();
+    let hook = lifecycle.and_then(|own| own.pre_stop.as_ref());
+    let command = hook.and_then(|hook| hook.exec.as_ref()?.command.clone());
+    let Some(mut command) = command else {
+        return format!("lifecycle: {{preStop: {{sleep: {{seconds: {seconds}}}}}}}");
+    };
+    if let Some(last) = command.last_mut() {
+        *last = match last.trim_end().rsplit_once(char::is_whitespace) {
+            Some((before, _)) => format!("{before} {seconds}"),
+            None => seconds.to_string(),
+        };
+    }
+    let command = snippet::list(&command);
+    format!("lifecycle: {{preStop: {{exec: {{command: {command}}}}}}}")
+}
+
 /// GB031: the kubelet kills a pod in the middle of its graceful stop.
 pub(super) fn termination_is_short(observed: &Observed) -> Vec<Seen> {
     let short = servers(observed).filter_map(|(workload, pod)| {
         let container = observed.server(workload)?;
-        let (Hook::Sleeps(sleep) | Hook::SleepsFirst(sleep)) = pre_stop(container) else {
+        let (Hook::Sleeps(sleep) | Hook::SleepsFirst(sleep) | Hook::SleepsLast(sleep)) =
+            pre_stop(container)
+        else {
             return None;
         };
         let stop = i64::try_from(STOP.as_secs()).ok()?;
@@ -132,7 +157,10 @@ fn servers(observed: &Observed) -> impl Iterator<Item = (&Workload, &PodSpec)> {
 /// What a container does before it is told to end.
 enum Hook {
     Absent,
+    /// It sleeps for so long, and does nothing else.
     Sleeps(i64),
+    /// It does something else, and then sleeps for so long.
+    SleepsLast(i64),
     /// It sleeps for so long, and does something else.
     SleepsFirst(i64),
     /// Something whose length cannot be told.
@@ -165,14 +193,21 @@ fn pre_stop(container: &Container) -> Hook {
     let sleep = |(at, pair): (usize, &[&str])| {
         let sleeps = pair[0].rsplit('/').next() == Some("sleep");
         let last = at + 2 == words.len();
+        // A shell and its flag do nothing themselves.
+        let is_shell = |word: &&str| {
+            let name = word.rsplit('/').next().unwrap_or_default();
+            matches!(name, "sh" | "ash" | "bash" | "dash") || word.starts_with('-')
+        };
+        let first = words[..at].iter().all(is_shell);
         sleeps
             .then(|| seconds(pair[1]))
             .flatten()
-            .map(|own| (own, last))
+            .map(|own| (own, first, last))
     };
     match words.windows(2).enumerate().find_map(sleep) {
-        Some((slept, true)) => Hook::Sleeps(slept),
-        Some((slept, false)) => Hook::SleepsFirst(slept),
+        Some((slept, true, true)) => Hook::Sleeps(slept),
+        Some((slept, false, true)) => Hook::SleepsLast(slept),
+        Some((slept, _, false)) => Hook::SleepsFirst(slept),
         None => Hook::Unknown,
     }
 }

@@ -104,3 +104,46 @@ fn other_kinds_are_named_as_what_they_are() {
         "{remedy}"
     );
 }
+
+/// One handler, whatever is there: the API server refuses two, and a patch that takes one away would take what it does.
+#[test]
+fn a_hook_that_is_there_is_kept() {
+    let exec = |words: Value| json!({"preStop": {"exec": {"command": words}}});
+    for (lifecycle, message, lines) in [
+        (
+            json!({}),
+            "Set lifecycle: {preStop: {sleep: {seconds: 35}}} and",
+            "lifecycle: {preStop: {sleep: {seconds: 35}}}",
+        ),
+        (
+            json!({"preStop": {"sleep": {"seconds": 5}}}),
+            "Set lifecycle: {preStop: {sleep: {seconds: 35}}} and",
+            "lifecycle: {preStop: {sleep: {seconds: 35}}}",
+        ),
+        (
+            exec(json!(["/bin/sleep", "5"])),
+            "sleeps 5 s",
+            "lifecycle: {preStop: {exec: {command: [/bin/sleep, \"35\"]}}}",
+        ),
+        (
+            exec(json!(["/bin/sh", "-c", "sleep 5s"])),
+            "sleeps 5 s",
+            "lifecycle: {preStop: {exec: {command: [/bin/sh, -c, \"sleep 35\"]}}}",
+        ),
+        (
+            exec(json!(["sh", "-c", "/drain && sleep 5"])),
+            "Have the hook that is there sleep 35 s before what else it does and",
+            "terminationGracePeriodSeconds: 65",
+        ),
+    ] {
+        let mut deployment = deployment(3, true);
+        deployment["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = lifecycle.clone();
+        let found = ask(&observed(&age("5m"), &deployment)).found;
+        let (_, seen) = found
+            .into_iter()
+            .find(|(rule, _)| rule.id == "GB030")
+            .unwrap();
+        assert!(seen[0].message.contains(message), "{}", seen[0].message);
+        assert!(seen[0].remedy.ends_with(lines), "{}", seen[0].remedy);
+    }
+}
