@@ -82,19 +82,17 @@ fn every_place_of_a_service_is_told() {
             format!("{pair}  internalTrafficPolicy: Cluster")
         ]
     );
-    assert_eq!(
-        remedies("GB003"),
-        [
-            format!("{twin}  ports: [{{name: grpc, port: 80}}]"),
-            format!("{twin}  ports: [{{name: x, port: 80}}]")
-        ]
+    // Two of the same number would be refused.
+    let one = format!(
+        "{twin}  ports: [{{name: grpc, port: 80}}]   # all of them: kubectl patch --type merge"
     );
+    assert_eq!(remedies("GB003"), [one.clone(), one]);
     assert_eq!(
         remedies("GB082"),
         [
             format!("{pair}  ports: [{{name: grpc, port: 80, appProtocol: kubernetes.io/h2c}}]"),
             format!(
-                "{twin}  ports: [{{name: x, port: 82, targetPort: 80, appProtocol: kubernetes.io/h2c}}]"
+                "{twin}  ports: [{{name: grpc, port: 81, targetPort: 80}}, {{name: x, port: 82, targetPort: 80, appProtocol: kubernetes.io/h2c}}]"
             )
         ]
     );

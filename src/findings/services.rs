@@ -1,5 +1,6 @@
 //! Services.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
@@ -52,30 +53,51 @@ pub(super) fn headless_port_differs(observed: &Observed) -> Vec<Seen> {
             let message = format!(
                 "headless Service {name} has port {number} for the pods' port {target}: nothing translates on that way, clients get the pods' addresses and connect to {number}, where nobody listens. Set its port to {target}, and have clients dial that"
             );
-            let mended = mended_port(port, target, port.app_protocol.as_deref());
+            let mended = mended_ports(service, |own| {
+                let to = self::target(observed, own).filter(|to| serves(observed, *to));
+                own.port = to.unwrap_or(own.port);
+            });
+            // Another kind of patch tells ports apart by their numbers, and would keep the old one.
+            let mended = mended + "   # all of them: kubectl patch --type merge";
             Seen::in_service(&name, &format!("spec.ports[{index}].port"), message).instead(&mended)
         })
     });
     differ.collect()
 }
 
-/// A port of a Service as it should be, which leads to one of the same number.
-fn mended_port(port: &ServicePort, number: i32, protocol: Option<&str>) -> String {
-    let name = port.name.as_deref().unwrap_or("grpc");
-    let leads = port.target_port.as_ref().filter(|_| number == port.port);
-    let leads = leads.and_then(|target| match target {
-        IntOrString::Int(target) if *target == number => None,
-        IntOrString::Int(target) => Some(format!("targetPort: {target}")),
-        IntOrString::String(target) => Some(format!("targetPort: {}", snippet::word(target))),
+/// All ports of a Service, some of them mended: who patches a list writes the whole of it. Two of the same number would be refused.
+fn mended_ports(service: &Service, mend: impl Fn(&mut ServicePort)) -> String {
+    let mut numbers = HashSet::new();
+    let all = ports(service).iter().filter_map(|port| {
+        let mut port = port.clone();
+        mend(&mut port);
+        let number = (port.port, port.protocol.clone().unwrap_or("TCP".into()));
+        numbers.insert(number).then(|| written(&port))
     });
-    let name = format!("name: {}, port: {number}", snippet::word(name));
-    let protocol = protocol.map(|own| format!("appProtocol: {}", snippet::word(own)));
-    let fields: Vec<String> = [Some(name), leads, protocol]
-        .into_iter()
-        .flatten()
-        .collect();
-    let fields = fields.join(", ");
-    format!("spec:\n  ports: [{{{fields}}}]")
+    let all: Vec<String> = all.collect();
+    format!("spec:\n  ports: [{}]", all.join(", "))
+}
+
+/// A port on one line, without what needs not be said.
+fn written(port: &ServicePort) -> String {
+    let name = port.name.as_deref().unwrap_or("grpc");
+    let target = port.target_port.as_ref().and_then(|target| match target {
+        IntOrString::Int(target) if *target == port.port => None,
+        IntOrString::Int(target) => Some(target.to_string()),
+        IntOrString::String(target) => Some(snippet::word(target)),
+    });
+    let protocol = port.protocol.as_deref().filter(|own| *own != "TCP");
+    let app_protocol = port.app_protocol.as_deref();
+    let fields = [
+        Some(format!("name: {}", snippet::word(name))),
+        Some(format!("port: {}", port.port)),
+        target.map(|own| format!("targetPort: {own}")),
+        protocol.map(|own| format!("protocol: {}", snippet::word(own))),
+        app_protocol.map(|own| format!("appProtocol: {}", snippet::word(own))),
+        port.node_port.map(|own| format!("nodePort: {own}")),
+    ];
+    let fields: Vec<String> = fields.into_iter().flatten().collect();
+    format!("{{{}}}", fields.join(", "))
 }
 
 /// GB004: meshes and SRV records go by declared ports.
@@ -218,15 +240,15 @@ pub(super) fn protocol_unsaid(observed: &Observed) -> Vec<Seen> {
             let serves = target(observed, port).is_some_and(|to| serves(observed, to));
             serves && port.app_protocol.is_none() && !says_grpc(port.name.as_deref())
         });
-        unsaid.map(move |(index, port)| unsaid_of(&service.name_any(), index, port))
+        unsaid.map(move |(index, port)| unsaid_of(service, index, port))
     });
     unsaid.collect()
 }
 
-fn unsaid_of(name: &str, index: usize, port: &ServicePort) -> Seen {
+fn unsaid_of(service: &Service, index: usize, port: &ServicePort) -> Seen {
     const REMEDY: &str =
         "Name it grpc, or add appProtocol: kubernetes.io/h2c (Gateway API) or grpc (Istio)";
-    let number = port.port;
+    let (name, number) = (service.name_any(), port.port);
     let says_http2 = port
         .name
         .as_deref()
@@ -240,8 +262,12 @@ fn unsaid_of(name: &str, index: usize, port: &ServicePort) -> Seen {
             "port {number} of Service {name} does not say that it is gRPC: meshes and gateways take it for plain TCP and balance connections, not requests. {REMEDY}"
         )
     };
-    let mended = mended_port(port, number, Some("kubernetes.io/h2c"));
-    Seen::in_service(name, &format!("spec.ports[{index}]"), message).instead(&mended)
+    let mended = mended_ports(service, |own| {
+        if own == port {
+            own.app_protocol = Some("kubernetes.io/h2c".into());
+        }
+    });
+    Seen::in_service(&name, &format!("spec.ports[{index}]"), message).instead(&mended)
 }
 
 /// Whether a port's name says gRPC: as Istio reads it, and as people put it the other way round. gRPC-Web is HTTP/1.1 too, and what a

@@ -135,6 +135,30 @@ fn the_port_of_a_headless_service() {
     );
 }
 
+/// A patch of a list replaces all of it.
+#[test]
+fn what_is_shown_has_all_ports_of_a_service() {
+    let ports = json!([
+        {"name": "metrics", "port": 9090, "targetPort": "metrics", "protocol": "TCP"},
+        {"name": "main", "port": 81, "targetPort": 80, "nodePort": 30081},
+        {"name": "dns", "port": 53, "protocol": "UDP"},
+    ]);
+    let shown = |world: &Observed, id: &str| {
+        let found = ask(world).found;
+        let (_, seen) = found.into_iter().find(|(rule, _)| rule.id == id).unwrap();
+        seen[0].remedy.lines().last().unwrap().to_owned()
+    };
+    let world = world(&json!({"ports": ports}), &json!({"ports": ports}));
+    assert_eq!(
+        shown(&world, "GB003"),
+        "  ports: [{name: metrics, port: 9090, targetPort: metrics}, {name: main, port: 80, nodePort: 30081}, {name: dns, port: 53, protocol: UDP}]   # all of them: kubectl patch --type merge"
+    );
+    assert_eq!(
+        shown(&world, "GB082"),
+        "  ports: [{name: metrics, port: 9090, targetPort: metrics}, {name: main, port: 81, targetPort: 80, appProtocol: kubernetes.io/h2c, nodePort: 30081}, {name: dns, port: 53, protocol: UDP}]"
+    );
+}
+
 #[test]
 fn the_two_select_the_same() {
     for (selector, found) in [
