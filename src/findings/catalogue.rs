@@ -67,8 +67,8 @@ pub const CATALOGUE: &[Rule] = &[
     Rule {
         id: "GB009",
         severity: Severity::Error,
-        title: "no port of the GrpcBackend leads to the servers",
-        why: "The pair's ports lead to spec.ports[].targetPort, or to port where that is not said. Where the pods name another port grpc, or are asked by gRPC on another, nobody listens there, and every call is refused.",
+        title: "a port of the GrpcBackend does not lead to the servers",
+        why: "The pair's ports lead to spec.ports[].targetPort, or to port where that is not said. Where the pods name another port grpc, or are asked by gRPC on another, nobody listens there, and every call is refused. Of several ports each is judged by itself where all containers declare ports.",
         needs: &[],
         check: Each(ports::miss_the_servers),
     },

@@ -8,26 +8,69 @@ use super::{Seen, says_grpc, snippet};
 
 /// GB009: nobody listens where the pair leads.
 pub(super) fn miss_the_servers(observed: &Observed) -> Vec<Seen> {
-    let ports = &observed.backend.spec.ports;
-    let targets: Vec<i32> = ports.iter().map(crate::api::Port::target).collect();
-    let (Some(first), false) = (ports.first(), observed.guessed) else {
+    if observed.guessed {
         return Vec::new();
-    };
-    let asked = first.target();
-    let missed = observed.serving_workloads().filter_map(|workload| {
-        let (container, number, how) = listens(workload).next()?;
-        let missed = !targets.iter().any(|target| may_serve(workload, *target));
-        missed.then(|| {
-            let mended = format!("ports: [{{port: {}, targetPort: {number}}}]", first.port);
-            Seen::in_backend(observed, "spec.ports[0]", format!(
-                "spec.ports leads to port {asked} of the pods, and container {} of {workload} {how}: nobody listens where clients connect. \
-                 Set targetPort: {number}; if the server does listen on {asked}, declare that among the container's ports",
-                container.name
-            ))
-            .instead(&snippet::spec(&mended))
-        })
+    }
+    let missed = observed.serving_workloads().flat_map(|workload| {
+        let targets = || {
+            observed
+                .backend
+                .spec
+                .ports
+                .iter()
+                .map(crate::api::Port::target)
+        };
+        let none_serves = !targets().any(|target| may_serve(workload, target));
+        // Where another leads to a server, a port that nobody declares may be one of those that need not be: only where all
+        // containers declare some, it would be among them.
+        let mut containers = workload.containers().iter();
+        let declare = containers.all(|own| own.ports.as_ref().is_some_and(|own| !own.is_empty()));
+        let missed = targets()
+            .enumerate()
+            .filter(move |(_, target)| !may_serve(workload, *target) && (none_serves || declare));
+        // Once the first leads to a server, the others are told of.
+        let most = if none_serves { 1 } else { usize::MAX };
+        let missed = missed.take(most);
+        missed.filter_map(move |(index, _)| missing(observed, workload, index))
     });
     missed.collect()
+}
+
+fn missing(observed: &Observed, workload: &Workload, index: usize) -> Option<Seen> {
+    let ports = &observed.backend.spec.ports;
+    let asked = ports.get(index)?.target();
+    let is_led_to = |number: i32| ports.iter().any(|port| port.target() == number);
+    let (container, _, how) = listens(workload).next()?;
+    let free = listens(workload).find(|(_, number, _)| !is_led_to(*number));
+    let (container, how) = free
+        .as_ref()
+        .map_or((container, &how), |(container, _, how)| (container, how));
+    let number = free.as_ref().map(|(_, number, _)| *number);
+    let to_do = match number {
+        Some(number) => format!("Set targetPort: {number}"),
+        None => {
+            format!("Remove that port, or set its targetPort to one on which {workload} listens")
+        }
+    };
+    let mended = ports.iter().enumerate().filter_map(|(at, port)| {
+        let mut port = port.clone();
+        if at == index {
+            port.target_port = Some(number?);
+        }
+        Some(snippet::port(&port, ports.len() > 1))
+    });
+    let mended: Vec<String> = mended.collect();
+    let path = format!("spec.ports[{index}]");
+    let seen = Seen::in_backend(
+        observed,
+        &path,
+        format!(
+            "{path} leads to port {asked} of the pods, and container {} of {workload} {how}: nobody listens where clients connect. \
+         {to_do}; if the server does listen on {asked}, declare that among the container's ports",
+            container.name
+        ),
+    );
+    Some(seen.instead(&snippet::spec(&format!("ports: [{}]", mended.join(", ")))))
 }
 
 /// The ports on which containers say that they listen for gRPC, and how.

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
-use super::asks_by_grpc;
 use super::tests::{age, deployment, ids, observed};
+use super::{ask, asks_by_grpc};
 
 /// A backend with these ports before pods of these containers.
 fn found(ports: &Value, containers: &Value) -> bool {
@@ -83,8 +83,55 @@ fn ports_that_lead_nowhere() {
             "{target} {containers}"
         );
     }
-    let two = json!([{"name": "a", "port": 80}, {"name": "grpc", "port": 8080}]);
-    assert!(!found(&two, &one(server(json!([named("grpc", 8080)])))));
+}
+
+#[test]
+fn each_of_several_ports_is_judged() {
+    let told = |ports: &Value, containers: &Value| {
+        let mut workload = deployment(3, true);
+        workload["spec"]["template"]["spec"]["containers"] = containers.clone();
+        let mut spec = age("5m");
+        spec["ports"] = ports.clone();
+        let found = ask(&observed(&spec, &workload)).found;
+        let seen = found.into_iter().find(|(rule, _)| rule.id == "GB009");
+        let seen = seen.map(|(_, seen)| seen).unwrap_or_default();
+        let seen = seen.into_iter().map(|own| {
+            let ports = own.remedy.rsplit("ports: ").next().unwrap().to_owned();
+            (own.place.path, ports)
+        });
+        seen.collect::<Vec<_>>()
+    };
+    let nowhere = |path: &str, ports: &str| (path.to_owned(), ports.to_owned());
+    let two = json!([{"name": "a", "port": 80}, {"name": "b", "port": 81, "targetPort": 8080}]);
+    let container = |ports: Value| json!({"name": "server", "ports": ports});
+    let grpc = json!({"name": "grpc", "containerPort": 8080});
+    let only = container(json!([grpc]));
+    let removed = "[{name: b, port: 81, targetPort: 8080}]";
+    assert_eq!(
+        told(&two, &json!([only])),
+        [nowhere("spec.ports[0]", removed)]
+    );
+    let other = json!({"name": "grpc-admin", "containerPort": 9000});
+    let both = container(json!([grpc, other]));
+    let mended = "[{name: a, port: 80, targetPort: 9000}, {name: b, port: 81, targetPort: 8080}]";
+    assert_eq!(
+        told(&two, &json!([both])),
+        [nowhere("spec.ports[0]", mended)]
+    );
+    // Where none leads to a server, one is told of at a time.
+    let none = json!([{"name": "a", "port": 80}, {"name": "b", "port": 81}]);
+    let mended = "[{name: a, port: 80, targetPort: 8080}, {name: b, port: 81}]";
+    assert_eq!(
+        told(&none, &json!([only])),
+        [nowhere("spec.ports[0]", mended)]
+    );
+    // What declares nothing may listen anywhere.
+    let silent = json!({"name": "silent"});
+    assert_eq!(told(&two, &json!([only, silent])), []);
+    let probed = json!({"name": "server", "readinessProbe": {"grpc": {"port": 8080}}});
+    assert_eq!(told(&two, &json!([probed])), []);
+    let serves = json!({"containerPort": 80});
+    assert_eq!(told(&two, &json!([container(json!([grpc, serves]))])), []);
 }
 
 #[test]

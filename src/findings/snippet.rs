@@ -38,7 +38,7 @@ pub(super) fn backend(observed: &Observed, fields: &str) -> String {
 }
 
 /// A port of a GrpcBackend, on one line.
-fn port(port: &Port, is_one_of_many: bool) -> String {
+pub(super) fn port(port: &Port, is_one_of_many: bool) -> String {
     let mut fields = Vec::new();
     if is_one_of_many {
         fields.push(format!("name: {}", word(&port.name)));
