@@ -273,6 +273,14 @@ pub const CATALOGUE: &[Rule] = &[
         check: Each(services::protocol_unsaid),
     },
     Rule {
+        id: "GB083",
+        severity: Severity::Warning,
+        title: "a mesh takes a gRPC port for plain bytes",
+        why: "A mesh balances requests only where it looks into them. A port that Linkerd is told is opaque, or that Istio is told is TCP or TLS, is carried as it is: each connection goes to one pod, as without a mesh.",
+        needs: &[],
+        check: Each(mesh::taken_for_bytes),
+    },
+    Rule {
         id: "GB090",
         severity: Severity::Warning,
         title: "the age goes into args that a pipeline applies",

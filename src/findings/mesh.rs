@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use crate::observed::{Caller, Observed, Workload, mesh_proxy, redialled};
 
 use super::Seen;
-use super::services::both;
+use super::services::{both, mended_ports, serving_ports, target};
 use super::snippet;
 
 /// GB028: a proxy beside the server balances requests already.
@@ -52,6 +52,129 @@ pub(super) fn injected(observed: &Observed, workload: &Workload) -> Option<Asked
     let namespace = observed.namespace_metadata.as_ref();
     let asked = sidecar(workload, namespace);
     asked.or_else(|| ambient(observed, workload, namespace))
+}
+
+/// Whether a mesh balances what is sent to a workload, request by request: it does not where it is told to carry bytes.
+pub(super) fn balances(observed: &Observed, workload: &Workload) -> bool {
+    let service = observed.cluster_ip.as_ref();
+    let mut ports = service
+        .into_iter()
+        .flat_map(|service| serving_ports(observed, service));
+    of(observed, workload).is_some_and(|mesh| {
+        !ports.any(|(_, port)| as_bytes(observed, workload, mesh, port).is_some())
+    })
+}
+
+/// The mesh before a workload's pods. What a namespace's label asks for may show only in its pods.
+fn of(observed: &Observed, workload: &Workload) -> Option<&'static str> {
+    let asked = injected(observed, workload).map(|asked| asked.mesh);
+    asked.or_else(|| match observed.pods.iter().find_map(mesh_proxy)? {
+        "linkerd-proxy" => Some("Linkerd"),
+        _ => Some("Istio"),
+    })
+}
+
+/// GB083: what a mesh takes for plain bytes it balances by connections.
+pub(super) fn taken_for_bytes(observed: &Observed) -> Vec<Seen> {
+    let Some(service) = &observed.cluster_ip else {
+        return Vec::new();
+    };
+    let name = service.name_any();
+    let taken = serving_ports(observed, service).filter_map(|(index, port)| {
+        let mut servers = observed.serving_workloads();
+        let (mesh, why) = servers.find_map(|workload| {
+            let mesh = of(observed, workload)?;
+            Some((mesh, as_bytes(observed, workload, mesh, port)?))
+        })?;
+        let number = port.port;
+        let begin = format!(
+            "port {number} of Service {name} leads to gRPC servers, and {mesh} carries it as plain bytes, since {}: it balances the connections of it and not the requests, so that one pod has all of a client's",
+            why.text
+        );
+        let seen = |to_do: &str| {
+            let message = format!("{begin}. {to_do}");
+            Seen::in_service(&name, &format!("spec.ports[{index}]"), message)
+        };
+        Some(if why.is_annotation {
+            seen("Take the port out of that list, unless clients balance by themselves")
+                .write(&format!("# {OPAQUE}: a list without {number}, at the Service, the pods and their namespace"))
+        } else {
+            let mended = mended_ports(service, |own| {
+                if own == port {
+                    own.app_protocol = Some("grpc".into());
+                }
+            });
+            seen("Set appProtocol: grpc, unless clients balance by themselves").instead(&mended)
+        })
+    });
+    taken.collect()
+}
+
+/// Ports that are for the mesh not to look into, as Linkerd reads it.
+const OPAQUE: &str = "config.linkerd.io/opaque-ports";
+
+/// Why a mesh takes a port for plain bytes.
+struct AsBytes {
+    text: String,
+    is_annotation: bool,
+}
+
+fn as_bytes(
+    observed: &Observed,
+    workload: &Workload,
+    mesh: &str,
+    port: &ServicePort,
+) -> Option<AsBytes> {
+    if mesh == "Istio" {
+        let text = declared_tcp(port)?;
+        let is_annotation = false;
+        return Some(AsBytes {
+            text,
+            is_annotation,
+        });
+    }
+    let service = observed.cluster_ip.as_ref()?;
+    // What an object says for itself counts before what its namespace says.
+    let of_namespace = value(observed.namespace_metadata.as_ref(), OPAQUE);
+    let listed = |metadata: Option<&ObjectMeta>, number: i32, who: String| {
+        let own = value(metadata, OPAQUE);
+        let list = own.or(of_namespace)?;
+        let who = own.map_or_else(|| format!("namespace {}", observed.namespace()), |_| who);
+        lists(list, number).then(|| format!("{OPAQUE} of {who} has it"))
+    };
+    let text = listed(
+        Some(&service.metadata),
+        port.port,
+        format!("Service {}", service.name_any()),
+    );
+    let of_pods = || {
+        let metadata = workload.template.metadata.as_ref();
+        let number = target(observed, port)?;
+        listed(metadata, number, format!("the pods of {workload}"))
+    };
+    text.or_else(of_pods).map(|text| AsBytes {
+        text,
+        is_annotation: true,
+    })
+}
+
+/// What Istio does not ask the bytes themselves about: appProtocol counts before the name.
+fn declared_tcp(port: &ServicePort) -> Option<String> {
+    let is_tcp = |own: &str| matches!(own.to_ascii_lowercase().as_str(), "tcp" | "tls");
+    if let Some(protocol) = &port.app_protocol {
+        return is_tcp(protocol).then(|| format!("its appProtocol is {protocol}"));
+    }
+    let name = port.name.as_deref()?;
+    is_tcp(name.split('-').next()?).then(|| format!("its name is {name}"))
+}
+
+/// Whether a list such as `9000,9010-9020` has a port.
+fn lists(ranges: &str, number: i32) -> bool {
+    ranges.split(',').any(|range| {
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        let bounds = (from.trim().parse::<i32>(), to.trim().parse::<i32>());
+        matches!(bounds, (Ok(from), Ok(to)) if (from..=to).contains(&number))
+    })
 }
 
 /// A mesh, and who asks for it.

@@ -209,3 +209,63 @@ fn all_that_dials_is_shown() {
         "{remedy}"
     );
 }
+
+/// The mesh, what Service, pods and namespace are annotated with, and the port; whether it is taken for bytes.
+#[test]
+fn a_port_that_a_mesh_does_not_look_into() {
+    const OPAQUE: &str = "config.linkerd.io/opaque-ports";
+    let (linkerd, istio) = ("linkerd.io/inject", "sidecar.istio.io/inject");
+    let port = |name: &str, protocol: &str| {
+        let mut port = json!({"name": name, "port": 443, "targetPort": 80});
+        if !protocol.is_empty() {
+            port["appProtocol"] = protocol.into();
+        }
+        port
+    };
+    let grpc = || port("grpc", "");
+    for (mesh, [service, pods, namespace], port, expected) in [
+        (linkerd, ["", "", ""], grpc(), false),
+        (linkerd, ["443", "", ""], grpc(), true),
+        (linkerd, ["80", "", ""], grpc(), false),
+        (linkerd, ["400-500", "", ""], grpc(), true),
+        (linkerd, ["", "9000, 80", ""], grpc(), true),
+        (linkerd, ["", "443", ""], grpc(), false),
+        (linkerd, ["", "", "443"], grpc(), true),
+        (linkerd, ["9000", "9000", "443"], grpc(), false),
+        (linkerd, ["", "", ""], port("tcp-grpc", "tcp"), false),
+        (istio, ["443", "80", "80"], grpc(), false),
+        (istio, ["", "", ""], port("tcp-grpc", ""), true),
+        (istio, ["", "", ""], port("tcp", ""), true),
+        (istio, ["", "", ""], port("tcpx", ""), false),
+        (istio, ["", "", ""], port("tcp-grpc", "grpc"), false),
+        (istio, ["", "", ""], port("grpc", "tcp"), true),
+        ("none", ["443", "80", "443"], port("tcp-grpc", "tcp"), false),
+    ] {
+        let annotated = |list: &str| match list {
+            "" => json!({}),
+            list => json!({OPAQUE: list}),
+        };
+        let changes = json!({"ports": [port]});
+        let mut world = super::services_tests::world(&changes, &json!({}));
+        world.cluster_ip.as_mut().unwrap().metadata.annotations =
+            serde_json::from_value(annotated(service)).unwrap();
+        let mut own = annotated(pods);
+        own[mesh] = if mesh == istio { "true" } else { "enabled" }.into();
+        let metadata = json!({"labels": {"app": "a"}, "annotations": own});
+        world.workloads[0].template.metadata = serde_json::from_value(metadata).unwrap();
+        world.namespace_metadata =
+            serde_json::from_value(json!({"annotations": annotated(namespace)})).unwrap();
+        let found = ids(&world);
+        let says = |id: &str| found.contains(&id.to_owned());
+        assert_eq!(
+            says("GB083"),
+            expected,
+            "{mesh} {service} {pods} {namespace} {port}"
+        );
+        // Nobody is told of a port twice, and what a mesh does not balance wants the twin.
+        assert!(!expected || !says("GB082"), "{found:?}");
+        (world.guessed, world.headless) = (true, None);
+        let wants = ids(&world).contains(&"GB001".to_owned());
+        assert_eq!(wants, expected || mesh == "none", "{mesh} {port}");
+    }
+}

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
-use crate::observed::{Kind, Observed, Workload, labels, mesh_proxy};
+use crate::observed::{Kind, Observed, Workload, labels};
 
 use super::{Seen, age, mesh, snippet};
 
@@ -29,11 +29,9 @@ pub(super) fn only_cluster_ip(observed: &Observed) -> Option<Seen> {
 /// with names of their own are dialled by those, and a mesh balances by itself.
 pub(super) fn wants_balance(observed: &Observed) -> bool {
     let otherwise = |workload: &Workload| {
-        workload.kind == Kind::StatefulSet || mesh::injected(observed, workload).is_some()
+        workload.kind == Kind::StatefulSet || mesh::balances(observed, workload)
     };
-    // What a namespace's label asks for shows only in its pods.
-    let meshed = observed.pods.iter().any(|pod| mesh_proxy(pod).is_some());
-    observed.most_pods() != 1 && !meshed && !observed.serving_workloads().any(otherwise)
+    observed.most_pods() != 1 && !observed.serving_workloads().any(otherwise)
 }
 
 /// GB003: a headless Service translates no ports.
@@ -66,7 +64,7 @@ pub(super) fn headless_port_differs(observed: &Observed) -> Vec<Seen> {
 }
 
 /// All ports of a Service, some of them mended: who patches a list writes the whole of it. Two of the same number would be refused.
-fn mended_ports(service: &Service, mend: impl Fn(&mut ServicePort)) -> String {
+pub(super) fn mended_ports(service: &Service, mend: impl Fn(&mut ServicePort)) -> String {
     let mut numbers = HashSet::new();
     let all = ports(service).iter().filter_map(|port| {
         let mut port = port.clone();
@@ -234,12 +232,20 @@ pub(super) fn ties_clients(observed: &Observed) -> Vec<Seen> {
 
 /// GB082: meshes, gateways and dashboards tell gRPC by the port's name or its protocol.
 pub(super) fn protocol_unsaid(observed: &Observed) -> Vec<Seen> {
+    // What says something else to a mesh is told of more loudly.
+    let otherwise: Vec<Seen> = mesh::taken_for_bytes(observed);
+    let is_told = move |service: &Service, index: usize| {
+        let place = (Some(service.name_any()), format!("spec.ports[{index}]"));
+        let mut told = otherwise.iter();
+        told.any(|own| own.place.name == place.0 && own.place.path == place.1)
+    };
     let unsaid = both(observed).flat_map(|service| {
-        let all = ports(service).iter().enumerate();
-        let unsaid = all.filter(|(_, port)| {
-            let serves = target(observed, port).is_some_and(|to| serves(observed, to));
-            serves && port.app_protocol.is_none() && !says_grpc(port.name.as_deref())
+        let unsaid = serving_ports(observed, service).filter(|(index, port)| {
+            let is_silent = port.app_protocol.is_none() && !says_grpc(port.name.as_deref());
+            is_silent && !is_told(service, *index)
         });
+        let unsaid: Vec<_> = unsaid.collect();
+        let unsaid = unsaid.into_iter();
         unsaid.map(move |(index, port)| unsaid_of(service, index, port))
     });
     unsaid.collect()
@@ -313,6 +319,15 @@ pub fn named(workload: &Workload, name: &str) -> Option<i32> {
 fn serves(observed: &Observed, number: i32) -> bool {
     let mut ports = observed.backend.spec.ports.iter();
     ports.any(|port| port.target() == number)
+}
+
+/// The ports of a Service that lead to one of the backend's, with their places.
+pub(super) fn serving_ports<'a>(
+    observed: &'a Observed,
+    service: &'a Service,
+) -> impl Iterator<Item = (usize, &'a ServicePort)> {
+    let all = ports(service).iter().enumerate();
+    all.filter(|(_, port)| target(observed, port).is_some_and(|to| serves(observed, to)))
 }
 
 /// The Services that there are, the headless one last.
