@@ -75,6 +75,18 @@ pub struct Observed {
     pub observer: Observer,
     /// Nobody wrote a GrpcBackend: this one was made up from a workload and its Services.
     pub guessed: bool,
+    /// Where it was made up: whether the pods of a StatefulSet may be peers.
+    pub peers: Peers,
+}
+
+/// Whether pods may be there for each other, and be dialled by their own names.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Peers {
+    /// They may, as far as is known.
+    #[default]
+    Possible,
+    /// One Service leads to them, and nothing says that they find each other by it.
+    Unlikely,
 }
 
 /// Who looks at a backend: each knows other things.

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
-use crate::observed::{Kind, Observed, Workload, labels};
+use crate::observed::{Kind, Observed, Peers, Workload, labels};
 
 use super::{Seen, age, mesh, snippet};
 
@@ -29,7 +29,8 @@ pub(super) fn only_cluster_ip(observed: &Observed) -> Option<Seen> {
 /// with names of their own are dialled by those, and a mesh balances by itself.
 pub(super) fn wants_balance(observed: &Observed) -> bool {
     let otherwise = |workload: &Workload| {
-        workload.kind == Kind::StatefulSet || mesh::balances(observed, workload)
+        workload.kind == Kind::StatefulSet && observed.peers == Peers::Possible
+            || mesh::balances(observed, workload)
     };
     observed.most_pods() != 1 && !observed.serving_workloads().any(otherwise)
 }

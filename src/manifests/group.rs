@@ -162,6 +162,7 @@ fn guessed(objects: &Objects, guess: Guess<'_>) -> Option<Backend> {
         main,
     );
     made.observed.guessed = true;
+    made.observed.peers = guess.peers;
     made.how = Some(guess.how);
     Some(made)
 }

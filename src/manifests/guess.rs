@@ -23,7 +23,7 @@ use super::peers;
 use crate::api::{GrpcBackend, GrpcBackendSpec, Port, ServiceOptions, ServicePolicy, Services};
 use crate::findings::{asks_by_grpc, is_grpc, publishes_early, says_grpc};
 use crate::names;
-use crate::observed::{Workload, labels, selects};
+use crate::observed::{Peers, Workload, labels, selects};
 
 /// A port by which a server is known.
 const WELL_KNOWN: i32 = 50051;
@@ -42,6 +42,8 @@ pub struct Guess<'a> {
     pub headless: Option<&'a Placed<Service>>,
     /// How it was told, as a sentence.
     pub how: String,
+    /// Whether the pods of a StatefulSet may be peers.
+    pub peers: Peers,
 }
 
 /// Workloads with the Services that lead to them.
@@ -137,6 +139,16 @@ impl<'a> Group<'a> {
             .filter(for_clients)
             .min_by_key(|own| Reverse((selects_alike(own), count(own))));
         let service = cluster_ip.or(headless)?;
+        let is_governed = |own: &Placed<Arc<Workload>>| {
+            let spec = own.source.node.get("spec");
+            let governing = spec.and_then(|spec| spec.get("serviceName"));
+            let governing = governing.and_then(|name| name.text()).unwrap_or_default();
+            governing.is_empty() || governing == service.object.name_any()
+        };
+        let is_alone = self.services.len() == 1
+            && self.workloads.iter().all(|own| {
+                is_governed(own) && !peers::find_each_other(&service.object, &own.object)
+            });
         let name = match cluster_ip {
             Some(service) => names::fitting(&service.object.name_any()),
             None => names::fitting(first.object.name()),
@@ -183,6 +195,11 @@ impl<'a> Group<'a> {
             cluster_ip,
             headless,
             how,
+            peers: if is_alone {
+                Peers::Unlikely
+            } else {
+                Peers::Possible
+            },
         })
     }
 }

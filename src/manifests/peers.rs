@@ -21,10 +21,9 @@ const WORDS: [&str; 10] = [
     "quorum",
 ];
 
-/// Whether a Service publishes pods that are not ready, and those who look there are no clients: it is a StatefulSet's, it or a port of it
-/// is called so, its own pods dial it, or it leads to ports to which the clients' Service does not.
+/// Whether a Service publishes pods that are not ready, and those who look there are no clients: it is a StatefulSet's, something
+/// says so, or it leads to ports to which the clients' Service does not.
 pub fn look_here(service: &Service, workload: &Workload, clients: Option<&Service>) -> bool {
-    let says = |name: &str| name.split('-').any(|word| WORDS.contains(&word));
     let ports = service_ports(service);
     let leads = |own: &Service, port: &ServicePort| {
         let to = target(workload, port);
@@ -34,13 +33,27 @@ pub fn look_here(service: &Service, workload: &Workload, clients: Option<&Servic
     };
     publishes_early(service)
         && (workload.kind == Kind::StatefulSet
-            || says(&service.name_any())
-            || ports
-                .iter()
-                .filter_map(|port| port.name.as_deref())
-                .any(says)
-            || workload.names(&service.name_any())
+            || are_named(service, workload)
             || clients.is_some_and(|clients| !ports.iter().all(|port| leads(clients, port))))
+}
+
+/// Whether a Service or a port of it is called after peers, or the pods dial it themselves.
+fn are_named(service: &Service, workload: &Workload) -> bool {
+    let ports = service_ports(service).iter();
+    says(&service.name_any())
+        || workload.names(&service.name_any())
+        || ports.filter_map(|port| port.name.as_deref()).any(says)
+}
+
+fn says(name: &str) -> bool {
+    name.split('-').any(|word| WORDS.contains(&word))
+}
+
+/// Whether anything says that the pods of a workload look for each other, by whichever Service.
+pub fn find_each_other(service: &Service, workload: &Workload) -> bool {
+    let containers = workload.containers().iter();
+    let mut ports = containers.flat_map(|own| own.ports.iter().flatten());
+    are_named(service, workload) || ports.any(|own| own.name.as_deref().is_some_and(says))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::error::Error;
 use super::servers;
 use crate::api::GrpcBackend;
 use crate::names;
-use crate::observed::{Kind, Observed, Observer, Unreadable, selects};
+use crate::observed::{Kind, Observed, Observer, Peers, Unreadable, selects};
 
 /// Longer than any healthy answer, shorter than a leader's lease.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -109,6 +109,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         autoscalers_missed: autoscalers.missed,
         observer: Observer::Operator,
         guessed: false,
+        peers: Peers::Possible,
         backend: live,
     }))
 }
