@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::ObservedAge;
+use crate::api::{ConnectionAge, GoDuration, ObservedAge};
 use crate::balance::{Turnover, bearable_age};
 use crate::observed::{Observed, Workload};
 use crate::presets;
@@ -13,6 +13,10 @@ use super::{Seen, said_before, services, snippet};
 pub(super) const USUAL: &str = "connectionAge: {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE, grace: MAX_CONNECTION_AGE_GRACE}}}";
 /// The longest age that is worth having.
 const LONG: Duration = Duration::from_mins(15);
+/// What most clients wait between two look-ups.
+const SHORT: Duration = Duration::from_secs(30);
+/// Less than requests may well take.
+const SHORT_GRACE: Duration = Duration::from_secs(5);
 
 fn asked(observed: &Observed) -> Option<(&str, Duration)> {
     let age = observed.backend.spec.connection_age.as_ref()?;
@@ -58,6 +62,23 @@ fn speaks_of_an_age(name: &str) -> bool {
         || has(&["maxage"]) && has(&["grpc", "conn", "keepalive", "server"])
 }
 
+/// The age as the rules would have it.
+pub fn mended(age: &ConnectionAge) -> ConnectionAge {
+    let mut age = age.clone();
+    let time = |text: &GoDuration| text.get().ok();
+    if time(&age.max_age).is_some_and(|age| age < SHORT) {
+        age.max_age = GoDuration::new("30s");
+    }
+    if time(&age.max_age).is_some_and(|age| age > LONG) {
+        age.max_age = GoDuration::new("5m");
+    }
+    let grace = age.grace.as_ref().and_then(time);
+    if grace.is_some_and(|grace| grace < SHORT_GRACE) {
+        age.grace = Some(GoDuration::new("30s"));
+    }
+    age
+}
+
 const GRACE: &str = "connectionAge: {grace: 30s}";
 
 fn max_age(age: &str) -> String {
@@ -67,7 +88,7 @@ fn max_age(age: &str) -> String {
 /// GB022: the resolvers of most languages wait 30 seconds between two look-ups, that of .NET 15.
 pub(super) fn short(observed: &Observed) -> Option<Seen> {
     let (text, age) = asked(observed)?;
-    (age < Duration::from_secs(30)).then(|| {
+    (age < SHORT).then(|| {
         Seen::in_backend(observed, "spec.connectionAge.maxAge", format!("spec.connectionAge.maxAge is {text}: most clients wait 30 s between two look-ups (15 s in .NET), so an age under 30s costs connections and finds new pods hardly sooner. Set it to 30s or more"))
             .instead(&max_age("30s"))
     })
@@ -113,7 +134,7 @@ pub(super) fn short_grace(observed: &Observed) -> Option<Seen> {
         .as_ref()?
         .grace
         .as_ref()?;
-    (grace.get().ok()? < Duration::from_secs(5)).then(|| {
+    (grace.get().ok()? < SHORT_GRACE).then(|| {
         Seen::in_backend(observed, "spec.connectionAge.grace", format!("spec.connectionAge.grace is {}: a request that takes longer is cut off whenever its connection comes of age, and clients see UNAVAILABLE. Set it above the longest deadline of your clients; 30s suits most", grace.as_str()))
             .instead(&snippet::spec(GRACE))
     })

@@ -7,7 +7,7 @@ use crate::connection_age;
 use crate::observed::{Observed, Observer, Workload};
 use crate::presets;
 
-use super::{Seen, snippet};
+use super::{Seen, mended, snippet};
 
 /// What Argo CD and Flux mark what they apply with.
 const MARKS: [&str; 4] = [
@@ -26,7 +26,8 @@ pub(super) fn args_are_applied(observed: &Observed) -> Vec<Seen> {
     let Some(flag) = flag(&age.knob) else {
         return Vec::new();
     };
-    let words = connection_age::arguments(age);
+    // As other findings would have it in the same breath.
+    let words = connection_age::arguments(&mended(age));
     observed
         .serving_workloads()
         .filter(|workload| observed.observer == Observer::Manifests || is_marked(workload))

@@ -357,3 +357,24 @@ fn a_flag_in_args_that_are_applied() {
     world.observer = crate::observed::Observer::Manifests;
     assert!(ids(&world).is_empty(), "a variable stays through applies");
 }
+
+/// What is to be written into the args is what GB022, GB024 and GB029 ask for.
+#[test]
+fn a_flag_is_shown_with_the_age_that_other_findings_want() {
+    for (max_age, grace, expected) in [
+        ("10s", "1s", "[serve, --max-age=30s, --grace=30s]"),
+        ("1h", "5s", "[serve, --max-age=5m, --grace=5s]"),
+        ("30s", "10s", "[serve, --max-age=30s, --grace=10s]"),
+    ] {
+        let knob = json!({"flags": {"maxAge": "--max-age", "grace": "--grace"}});
+        let spec = json!({"connectionAge": {"maxAge": max_age, "grace": grace, "knob": knob}});
+        let mut deployment = deployment(3, true);
+        deployment["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["serve"]);
+        let mut world = observed(&spec, &deployment);
+        world.observer = crate::observed::Observer::Manifests;
+        let found = ask(&world).found;
+        let mut seen = found.into_iter().filter(|(rule, _)| rule.id == "GB090");
+        let (_, seen) = seen.next().unwrap();
+        assert!(seen[0].remedy.ends_with(expected), "{}", seen[0].remedy);
+    }
+}

@@ -18,7 +18,8 @@ pub fn fix(backend: &Backend, is_given: bool) -> String {
     let mut resource = observed.backend.clone();
     let mut notes = Vec::new();
     match &mut resource.spec.connection_age {
-        Some(age) => mend(age),
+        // What the rules of the age would say is settled.
+        Some(age) => *age = findings::mended(age),
         None => match known_server(observed) {
             Some((preset, age)) => {
                 notes.push(format!(
@@ -85,25 +86,6 @@ fn in_args(observed: &Observed, resource: &GrpcBackend) -> bool {
     };
     let found = findings::ask(&observed).found;
     found.iter().any(|(rule, _)| rule.id == "GB090")
-}
-
-/// What the rules of the age would say is settled.
-fn mend(age: &mut ConnectionAge) {
-    let seconds = |text: &GoDuration| text.get().ok().map(|time| time.as_secs_f64());
-    if seconds(&age.max_age).is_some_and(|age| age < 30.0) {
-        age.max_age = GoDuration::new("30s");
-    }
-    if seconds(&age.max_age).is_some_and(|age| age > 900.0) {
-        age.max_age = GoDuration::new("5m");
-    }
-    if age
-        .grace
-        .as_ref()
-        .and_then(seconds)
-        .is_some_and(|grace| grace < 5.0)
-    {
-        age.grace = Some(GoDuration::new("30s"));
-    }
 }
 
 /// An image whose name is that of a preset with a knob.
