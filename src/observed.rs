@@ -75,6 +75,8 @@ pub struct Observed {
     pub observer: Observer,
     /// Nobody wrote a GrpcBackend: this one was made up from a workload and its Services.
     pub guessed: bool,
+    /// The namespace, where files or a cluster name it; else it is that of whoever applies it.
+    pub named_namespace: Option<String>,
     /// Where it was made up: whether the pods of a StatefulSet may be peers.
     pub peers: Peers,
 }

@@ -9,8 +9,8 @@ use crate::presets;
 
 use super::{Seen, said_before, services, snippet};
 
-/// An age as most servers bear it, by the knob that most examples have.
-pub(super) const USUAL: &str = "connectionAge: {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE, grace: MAX_CONNECTION_AGE_GRACE}}}";
+/// An age as most servers bear it, by the knob that most examples have: a comment, since nobody here knows what the program reads.
+pub(super) const USUAL: &str = "# with the knob of your server (evenkeel presets lists known ones), such as\n# connectionAge: {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE, grace: MAX_CONNECTION_AGE_GRACE}}}";
 /// The longest age that is worth having.
 const LONG: Duration = Duration::from_mins(15);
 /// What most clients wait between two look-ups.

@@ -26,7 +26,10 @@ pub(super) fn backend(observed: &Observed, fields: &str) -> String {
     });
     format!(
         "apiVersion: evenkeel.dev/v1alpha1\n{}spec:\n  selector: {}\n  ports: [{}]\n{services}{}",
-        head("GrpcBackend", &observed.name()),
+        match &observed.named_namespace {
+            Some(namespace) => head_in("GrpcBackend", &observed.name(), namespace),
+            None => head("GrpcBackend", &observed.name()),
+        },
         map(&spec.selector),
         spec.ports
             .iter()

@@ -38,7 +38,7 @@ pub fn fix(backend: &Backend, is_given: bool) -> String {
         }
     }
     resource.status = None;
-    if !is_given && !backend.names_its_namespace() {
+    if !is_given && observed.named_namespace.is_none() {
         resource.metadata.namespace = None;
     }
     let mut text = String::new();

@@ -58,12 +58,6 @@ impl Backend {
         let all = std::iter::once(&self.main).chain(others);
         all.map(|source| Rc::as_ptr(&source.node).addr()).collect()
     }
-
-    /// Whether the namespace stands in what is there, rather than being where things go that name none.
-    pub fn names_its_namespace(&self) -> bool {
-        let metadata = self.main.node.get("metadata");
-        metadata.is_some_and(|metadata| metadata.get("namespace").is_some())
-    }
 }
 
 /// Every backend, those that somebody wrote first, each by namespace and name.
@@ -212,7 +206,11 @@ fn world(
         Vec::new()
     };
     let [cluster_ip, headless] = pair.map(|service| service.map(|own| own.object.clone()));
+    let written = main.node.get("metadata");
     let observed = Observed {
+        named_namespace: written
+            .and_then(|own| own.get("namespace"))
+            .map(|_| namespace.clone()),
         backend: backend.clone(),
         cluster_ip,
         headless,

@@ -109,6 +109,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         autoscalers_missed: autoscalers.missed,
         observer: Observer::Operator,
         guessed: false,
+        named_namespace: live.metadata.namespace.clone(),
         peers: Peers::Possible,
         backend: live,
     }))

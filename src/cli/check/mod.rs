@@ -9,6 +9,8 @@ mod text;
 #[cfg(test)]
 mod fix_tests;
 #[cfg(test)]
+mod read_tests;
+#[cfg(test)]
 mod refused_tests;
 #[cfg(test)]
 mod remedy_tests;
