@@ -86,6 +86,8 @@ pub struct Objects {
     pub unlisted: Vec<Unlisted>,
     /// Files that were named one by one, rather than found in a directory: they go with all others.
     pub named: BTreeSet<String>,
+    /// Directories in which kustomize finds what to do.
+    pub kustomized: BTreeSet<String>,
 }
 
 impl Default for Objects {
@@ -104,6 +106,7 @@ impl Default for Objects {
             faults: Vec::new(),
             unlisted: Vec::new(),
             named: BTreeSet::new(),
+            kustomized: BTreeSet::new(),
         }
     }
 }
@@ -136,6 +139,11 @@ impl Objects {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether nothing at all was read, not even what is skipped or at fault.
+    pub fn has_nothing(&self) -> bool {
+        self.is_empty() && self.skipped.is_empty() && self.faults.is_empty()
     }
 
     /// Takes one document in; `namespace` is that of objects which name none.

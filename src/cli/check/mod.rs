@@ -132,6 +132,9 @@ impl Check {
         for fault in &report.faults {
             eprintln!("{}", text::printable(&fault.to_string()));
         }
+        if let Some(hint) = hint(&objects) {
+            eprintln!("{}", text::printable(&hint));
+        }
         print(&self.text(&report, &backends)?)?;
         Ok(self.status(&report))
     }
@@ -177,6 +180,14 @@ impl Check {
             .any(|found| self.fail_on.fails(found.rule.severity));
         ExitCode::from(u8::from(fails))
     }
+}
+
+/// What kustomize is there to put together is not the same before that.
+fn hint(objects: &Objects) -> Option<String> {
+    let last = objects.kustomized.last()?;
+    Some(format!(
+        "{last} has a kustomization: what comes of it is looked at by kustomize build {last} | evenkeel check -"
+    ))
 }
 
 /// A reader that has seen enough, such as head, is no fault of ours.

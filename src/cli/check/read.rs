@@ -36,6 +36,12 @@ pub fn all(names: &[String], namespace: &str, limits: &Limits) -> Objects {
             reader.file(path);
         }
     }
+    // A pipe whose first command failed must not pass for one in which all is well.
+    if reader.objects.has_nothing() {
+        let name = |name: &String| if name == "-" { "stdin" } else { name }.to_owned();
+        let what: Vec<String> = names.iter().map(name).collect();
+        reader.fault(Path::new(&what.join(", ")), 0, "has no object of Kubernetes: see that it is the right file, or that what should print manifests does");
+    }
     reader.objects
 }
 
@@ -64,6 +70,10 @@ impl Reader<'_> {
             .filter_map(|entry| Some((entry.path(), entry.file_type().ok()?)))
             .collect();
         entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if entries.iter().any(|(path, _)| is_kustomization(path)) {
+            let path = path.display().to_string();
+            self.objects.kustomized.insert(path);
+        }
         for (path, kind) in entries {
             if kind.is_dir() && !is_hidden(&path) {
                 self.directory(&path, depth + 1);
@@ -129,6 +139,15 @@ impl Reader<'_> {
 fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     matches!(extension, Some("yaml" | "yml" | "json")) && !is_hidden(path)
+}
+
+/// By the names that kustomize itself looks for.
+fn is_kustomization(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    matches!(
+        name,
+        Some("kustomization.yaml" | "kustomization.yml" | "Kustomization")
+    )
 }
 
 fn is_hidden(path: &Path) -> bool {

@@ -23,6 +23,50 @@ fn read(path: &std::path::Path) -> Objects {
     read::all(&names, "default", &Limits::default())
 }
 
+#[test]
+fn what_has_no_object_is_a_fault() {
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    for (text, expected) in [
+        ("", 1),
+        ("---\n# nothing\n", 1),
+        ("replicas: 3\n", 1),
+        ("[]\n", 1),
+        (map, 0),
+    ] {
+        let root = directory("nothing", &[("a.yaml", text)]);
+        for path in [root.join("a.yaml"), root.clone()] {
+            let faults = read(&path).faults;
+            assert_eq!(faults.len(), expected, "{text}: {faults:?}");
+            let says =
+                |own: &manifests::Fault| own.message.starts_with("has no object of Kubernetes");
+            assert!(faults.iter().all(says), "{faults:?}");
+        }
+        fs::remove_dir_all(root).unwrap();
+    }
+}
+
+#[test]
+fn what_kustomize_puts_together_has_a_hint() {
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    let root = directory(
+        "kustomized",
+        &[
+            ("base/a.yaml", map),
+            ("base/kustomization.yaml", "resources: [a.yaml]\n"),
+            (
+                "overlays/prod/kustomization.yml",
+                "resources: [../../base]\n",
+            ),
+        ],
+    );
+    let told = hint(&read(&root)).unwrap();
+    let prod = root.join("overlays/prod").display().to_string();
+    let command = format!("kustomize build {prod} | evenkeel check -");
+    assert!(told.ends_with(&command), "{told}");
+    assert_eq!(hint(&read(&root.join("base/a.yaml"))), None);
+    fs::remove_dir_all(root).unwrap();
+}
+
 /// Whole objects are in the namespace of what is there, and set nothing that the program may not know.
 #[test]
 fn a_backend_that_is_begun_is_where_the_rest_is() {

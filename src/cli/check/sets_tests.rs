@@ -137,12 +137,17 @@ fn a_directory_without_manifests_does_not_pass() {
     let read = || read::all(&[directory.display().to_string()], "default", &limits);
     let empty = read();
     fs::write(directory.join("deeper/values.yaml"), "a: 1").unwrap();
-    let some = read();
+    let values = read();
     fs::remove_dir_all(&directory).unwrap();
     assert!(
         empty.faults[0].message.contains("no file that ends in"),
         "{:?}",
         empty.faults
     );
-    assert!(some.faults.is_empty(), "{:?}", some.faults);
+    // Values alone are no object either.
+    let message = &values.faults[0].message;
+    assert!(
+        message.starts_with("has no object of Kubernetes"),
+        "{message}"
+    );
 }
