@@ -381,6 +381,19 @@ fn in_words(error: &str) -> String {
     format!("{} stands where {wanted} belongs", bare(&found))
 }
 
+/// Words without quotes may be something else than texts.
+fn unnamed(kind: &str, name: &Value) -> String {
+    match name {
+        Value::Bool(own) => format!(
+            "{kind} has the metadata.name {own}, as YAML 1.1 reads y, n, yes, no, on and off too: put the name into quotes"
+        ),
+        Value::Number(own) => {
+            format!("{kind} has the number {own} for metadata.name: put the name into quotes")
+        }
+        _ => format!("{kind} without metadata.name: give it one"),
+    }
+}
+
 fn parsed<T: DeserializeOwned>(kind: &str, source: &Source) -> Result<T, String> {
     let value = source.node.value();
     let name = value["metadata"]["name"].as_str().map(str::to_owned);
@@ -389,7 +402,7 @@ fn parsed<T: DeserializeOwned>(kind: &str, source: &Source) -> Result<T, String>
             .as_str()
             .map(str::to_owned)
     });
-    let name = name.ok_or_else(|| format!("{kind} without metadata.name: give it one"))?;
+    let name = name.ok_or_else(|| unnamed(kind, &value["metadata"]["name"]))?;
     serde_json::from_value(value).map_err(|error| {
         let error: String = in_words(&error.to_string()).chars().take(200).collect();
         let hint = template(&source.node).unwrap_or_default();

@@ -67,6 +67,31 @@ fn what_kustomize_puts_together_has_a_hint() {
     fs::remove_dir_all(root).unwrap();
 }
 
+#[test]
+fn a_name_that_yaml_takes_for_something_else() {
+    for (name, said) in [
+        (
+            "y",
+            "Service has the metadata.name true, as YAML 1.1 reads y, n,",
+        ),
+        (
+            "off",
+            "Service has the metadata.name false, as YAML 1.1 reads",
+        ),
+        (
+            "10",
+            "Service has the number 10 for metadata.name: put the name into quotes",
+        ),
+        ("", "Service without metadata.name: give it one"),
+    ] {
+        let text = format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n");
+        let root = directory("named", &[("a.yaml", &text)]);
+        let faults = read(&root).faults;
+        fs::remove_dir_all(root).unwrap();
+        assert!(faults[0].message.starts_with(said), "{:?}", faults[0]);
+    }
+}
+
 /// Whole objects are in the namespace of what is there, and set nothing that the program may not know.
 #[test]
 fn a_backend_that_is_begun_is_where_the_rest_is() {
