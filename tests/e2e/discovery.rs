@@ -37,7 +37,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const AGED: std::ops::RangeInclusive<u64> = 26_500..=40_000;
 /// For each call. A client that knows no living pod has none until its next look-up, up to 30 s later: that still shows. A
 /// machine on which all stands still for some seconds does not.
-const PATIENT: &str = "--deadline=15s";
+pub const PATIENT: &str = "--deadline=15s";
 
 async fn new_pods_serve_within_the_promise(world: Arc<World>) -> Result<()> {
     let server = manifests::server("echo", 2);

@@ -285,7 +285,11 @@ async fn by_kustomize(world: Arc<World>) -> Result<()> {
 async fn every_combination_is_taken(world: Arc<World>) -> Result<()> {
     for kind in tokio::task::spawn_blocking(monitoring_kinds).await?? {
         let definition = std::fs::read_to_string(kind)?;
-        world.cluster.apply(&definition).await?;
+        // Of two that apply it first at the same time one is told that it is there already.
+        until("the kinds are there", ROLLOUT, async || {
+            world.cluster.apply(&definition).await.map(Some)
+        })
+        .await?;
     }
     // Of a Deployment the policy only warns; it would refuse the pods.
     let labels = json!({"pod-security.kubernetes.io/warn": "restricted"});

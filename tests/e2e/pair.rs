@@ -8,7 +8,7 @@ use evenkeel::api::ConditionType::{Balanced, Ready, ServicesReady};
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
-use crate::discovery::endpoints;
+use crate::discovery::{PATIENT, endpoints};
 use crate::manifests;
 use crate::pods::names;
 use crate::tests;
@@ -65,7 +65,7 @@ async fn round_robin_is_even_and_cluster_ip_is_not(world: Arc<World>) -> Result<
         .client(
             "one",
             &format!("passthrough:///{cluster_ip}"),
-            &["--rate=50"],
+            &["--rate=50", PATIENT],
         )
         .await?;
     let counts = one.during(Duration::from_secs(8)).await?;
@@ -76,7 +76,7 @@ async fn round_robin_is_even_and_cluster_ip_is_not(world: Arc<World>) -> Result<
     );
     counts.no_errors()?;
     one.stop().await?;
-    let even = bed.client("even", &dns, &["--rate=100"]).await?;
+    let even = bed.client("even", &dns, &["--rate=100", PATIENT]).await?;
     let counts = even.during(Duration::from_secs(10)).await?;
     counts.no_errors()?;
     ensure!(
