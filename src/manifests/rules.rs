@@ -158,7 +158,7 @@ const WHOLE: [(&str, Breaks); 12] = [
     ("balance.window must be at least", |spec| {
         spec.balance.as_ref().is_some_and(|balance| {
             let interval = time(balance.interval.as_ref()).unwrap_or(Duration::from_secs(15));
-            let least = (interval * 2).max(Duration::from_secs(10));
+            let least = interval.saturating_mul(2).max(Duration::from_secs(10));
             time(balance.window.as_ref()).is_some_and(|window| window < least)
         })
     }),

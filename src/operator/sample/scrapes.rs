@@ -126,6 +126,12 @@ impl Scrapes {
         }
     }
 
+    /// Asks nobody any more who has not answered yet: turns of a long interval must not hold up those of a short one.
+    pub fn stop(&mut self) {
+        self.under_way.clear();
+        self.waited_for.clear();
+    }
+
     /// What has been answered since this was last asked for.
     pub fn take(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.answers)

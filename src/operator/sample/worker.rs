@@ -101,7 +101,9 @@ impl Worker {
                     // Whoever shortens five minutes does not wait for their end.
                     let period = self.plan.borrow().1.settings.interval;
                     if interval.period() != period {
-                        interval = ticks(Instant::now() + period, period);
+                        state.scrapes.stop();
+                        state.has_asked = false;
+                        interval = ticks(Instant::now(), period);
                     }
                     continue;
                 }
