@@ -65,7 +65,7 @@ pub struct GrpcBackendStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignored_findings: Option<i32>,
 
-    /// Rules that have no answer, since the operator may not read what they look at (see the chart's `findings`).
+    /// Rules that have no answer: the operator may not read what they look at (see the chart's `findings`), the pods' metrics are not read, or do not say it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub unchecked_findings: Vec<String>,

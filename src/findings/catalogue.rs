@@ -101,7 +101,7 @@ pub const CATALOGUE: &[Rule] = &[
         severity: Severity::Warning,
         title: "more connections end each second than is cheap",
         why: "Each connection that comes of age comes back as a new one, with TLS by a handshake. A pod with many connections and a short age spends its CPU on that, and so do its clients.",
-        needs: &[Need::Metrics],
+        needs: &[Need::Connections],
         check: One(age::hurried),
     },
     Rule {
@@ -173,7 +173,7 @@ pub const CATALOGUE: &[Rule] = &[
         severity: Severity::Error,
         title: "connections outlive the age",
         why: "The age is set, and by the server's own count connections live on: it does not take the value, or takes it for another unit, or open streams hold them.",
-        needs: &[Need::Metrics],
+        needs: &[Need::Connections],
         check: One(age::outlived),
     },
     Rule {
@@ -213,7 +213,7 @@ pub const CATALOGUE: &[Rule] = &[
         severity: Severity::Info,
         title: "every client has a connection to every pod, and they are many",
         why: "Clients times pods is how many connections there are, so each pod has as many as there are clients, however many pods are added. From a thousand on they cost a pod some 50 MB of buffers. A client needs only some pods to be balanced: with random subsets each pod still gets its share of the clients (gRFC A68).",
-        needs: &[Need::Metrics],
+        needs: &[Need::Connections],
         check: One(scale::crowded),
     },
     Rule {

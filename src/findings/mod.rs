@@ -26,8 +26,9 @@ pub use rollout::{PRE_STOP, STOP};
 pub use seen::{Place, Seen};
 pub use services::{is_grpc, named, publishes_early, says_grpc};
 
-use crate::api::Finding;
 use crate::api::conditions::plain;
+use crate::api::{BalanceMode, Finding};
+use crate::balance::Turnover;
 use crate::observed::{Observed, Observer};
 
 /// How much a finding matters.
@@ -90,6 +91,17 @@ impl Rule {
         seen
     }
 
+    /// Whether all is known that its answer takes.
+    fn is_able(&self, observed: &Observed) -> bool {
+        self.needs.iter().all(|need| need.is_met(observed, self.id))
+    }
+
+    /// Whether only what pods say of themselves shows it, and no file does.
+    pub fn is_measured(&self) -> bool {
+        let is_metric = |need| matches!(need, &Need::Metrics | &Need::Connections);
+        self.needs.iter().any(is_metric)
+    }
+
     /// Its page, in the repository.
     pub fn page(&self) -> String {
         format!("docs/findings/{}.md", self.id)
@@ -108,6 +120,8 @@ pub enum Need {
     Pods,
     /// What the pods' metrics say.
     Metrics,
+    /// That these count connections, which not every server's do.
+    Connections,
     /// HorizontalPodAutoscalers.
     Autoscalers,
     /// Workloads that dial the backend: they may be anywhere, and are no business of the operator's.
@@ -119,21 +133,49 @@ impl Need {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pods => "running pods",
-            Self::Metrics => "the pods' metrics",
+            Self::Metrics | Self::Connections => "the pods' metrics",
             Self::Autoscalers => "HorizontalPodAutoscalers",
             Self::Callers => "the clients' workloads",
         }
     }
 
-    fn is_met(self, observed: &Observed) -> bool {
+    fn is_met(self, observed: &Observed, id: &str) -> bool {
         match self {
             // To the operator no pods is an answer too.
             Self::Pods => observed.observer == Observer::Operator || !observed.pods.is_empty(),
-            Self::Metrics => observed.observer == Observer::Operator,
+            Self::Metrics => is_sampled(observed),
+            Self::Connections => is_sampled(observed) && counts_connections(observed, id),
             Self::Autoscalers => observed.autoscalers.is_some(),
             Self::Callers => observed.observer != Observer::Operator,
         }
     }
+}
+
+/// Whether the pods' metrics are read at all.
+fn is_sampled(observed: &Observed) -> bool {
+    let balance = observed.backend.spec.balance.as_ref();
+    let mode = balance.and_then(|balance| balance.mode).unwrap_or_default();
+    observed.observer == Observer::Operator && mode != BalanceMode::Disabled
+}
+
+/// Whether the pods count their connections. After a restart of the operator it is as the status says of the rule, until they
+/// have been asked anew.
+fn counts_connections(observed: &Observed, id: &str) -> bool {
+    let published = observed.published.as_ref();
+    let seen = |which: fn(&Turnover) -> bool| {
+        published.is_some_and(|published| published.turnover.values().any(which))
+    };
+    if seen(|seen| !matches!(seen, Turnover::Unknown | Turnover::Measuring)) {
+        return true;
+    }
+    if seen(|seen| *seen == Turnover::Unknown) {
+        return false;
+    }
+    let asked = published.is_some_and(|published| published.crowd.is_some());
+    let status = observed.backend.status.as_ref();
+    let lacked =
+        status.is_some_and(|status| status.unchecked_findings.iter().any(|lacked| lacked == id));
+    asked || !lacked
 }
 
 /// The answers of all rules.
@@ -149,9 +191,8 @@ pub struct Answers {
 /// Asks every rule.
 pub fn ask(observed: &Observed) -> Answers {
     let ignored = &observed.backend.spec.ignore_findings;
-    let (able, unchecked): (Vec<&Rule>, Vec<&Rule>) = CATALOGUE
-        .iter()
-        .partition(|rule| rule.needs.iter().all(|need| need.is_met(observed)));
+    let (able, unchecked): (Vec<&Rule>, Vec<&Rule>) =
+        CATALOGUE.iter().partition(|rule| rule.is_able(observed));
     // That something else is for `evenkeel check` is no news of this backend.
     let is_others = |rule: &&Rule| rule.needs.contains(&Need::Callers);
     let (held, unchecked): (Vec<&Rule>, Vec<&Rule>) = unchecked

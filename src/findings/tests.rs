@@ -114,6 +114,52 @@ fn more_connections_than_a_client_needs() {
     }
 }
 
+/// A server that does not count its connections is not one that has few, and nothing is said to be well.
+#[test]
+fn what_is_not_counted_is_not_checked() {
+    const COUNTED: [&str; 3] = ["GB023", "GB034", "GB043"];
+    use Turnover::{AtAge, Measuring, Unknown};
+    let mut world = observed(&age("5m"), &deployment(2, true));
+    world.autoscalers = Some(Vec::new());
+    let unchecked =
+        |world: &Observed| -> Vec<_> { ask(world).unchecked.iter().map(|rule| rule.id).collect() };
+    let asked = Some(0);
+    for (turnover, crowd, lacking) in [
+        // Before the first look nothing is known, and after it what the pages say.
+        (vec![], None, false),
+        (vec![Unknown, Measuring], asked, true),
+        // A restart of the operator changes nothing.
+        (vec![Measuring], None, true),
+        (vec![Unknown], asked, true),
+        // Another release counts them: without an age, no end of one can be compared.
+        (vec![Measuring], asked, false),
+        (vec![AtAge, Unknown], asked, false),
+        (vec![], None, false),
+    ] {
+        let report = crate::balance::Report {
+            crowd,
+            turnover: turnover
+                .iter()
+                .enumerate()
+                .map(|(pod, seen)| (pod.to_string(), *seen))
+                .collect(),
+            ..crate::balance::Report::default()
+        };
+        let published = crate::balance::publish(None, &report, jiff::Timestamp::UNIX_EPOCH);
+        world.published = Some(published);
+        let expected: &[&str] = if lacking { &COUNTED } else { &[] };
+        assert_eq!(unchecked(&world), expected, "{turnover:?} {crowd:?}");
+        world
+            .backend
+            .status
+            .get_or_insert_default()
+            .unchecked_findings = ask(&world).unchecked_ids();
+    }
+    world.published = None;
+    world.backend.spec.balance = Some(serde_json::from_value(json!({"mode": "Disabled"})).unwrap());
+    assert_eq!(unchecked(&world), ["GB023", "GB025", "GB034", "GB043"]);
+}
+
 #[test]
 fn the_hook_before_the_end() {
     let exec = |words: Value| json!({"preStop": {"exec": {"command": words}}});

@@ -32,10 +32,12 @@ fn list() -> String {
     let mut text =
         format!("{MARK}{HEAD}| id | severity | what | seen in files |\n|---|---|---|---|\n");
     for rule in CATALOGUE {
-        let seen = match rule.needs {
-            needs if needs.contains(&Need::Metrics) => "no",
-            needs if needs.contains(&Need::Pods) => "where the pods are among them",
-            _ => "yes",
+        let seen = if rule.is_measured() {
+            "no"
+        } else if rule.needs.contains(&Need::Pods) {
+            "where the pods are among them"
+        } else {
+            "yes"
         };
         let severity = rule.severity.as_str();
         let _ = writeln!(
@@ -57,13 +59,18 @@ fn page(root: &Path, rule: &Rule) -> Result<String> {
         rule.why
     );
     for need in rule.needs {
+        let needed = match need {
+            Need::Connections => {
+                "the pods' metrics count [connections](../metrics.md#connections)".to_owned()
+            }
+            need => format!("{} are known", need.as_str()),
+        };
         let _ = writeln!(
             text,
-            "Decided only where {} are known; elsewhere it is not checked.\n",
-            need.as_str()
+            "Decided only where {needed}; elsewhere it is not checked.\n"
         );
     }
-    if !in_files(rule) {
+    if rule.is_measured() {
         let seen = first(rule, &running(root)?)
             .with_context(|| format!("the running example does not show {}", rule.id))?;
         let _ = write!(
@@ -112,10 +119,6 @@ fn difference(shown: &str, mended: &str) -> String {
         lines("-", &before[head..before.len() - tail]),
         lines("+", &after[head..after.len() - tail])
     )
-}
-
-fn in_files(rule: &Rule) -> bool {
-    !rule.needs.contains(&Need::Metrics)
 }
 
 /// What a rule says of an example, and of which line.
@@ -195,5 +198,7 @@ const TAIL: &str = "\n## What is no rule\n\n\
       NetworkPolicies, labels of namespaces and the clients' workloads (GB080): `evenkeel check` reads those, and to the operator a mesh shows\n  \
       in the proxies of running pods. HorizontalPodAutoscalers are read with the chart's `findings.readAutoscalers`; without it\n  \
       `status.uncheckedFindings` names what is not checked.\n\
+    * What a server's metrics do not say: where they count no connections, or `spec.balance.mode` is `Disabled`, what is decided by them\n  \
+      stands in `status.uncheckedFindings` too.\n\
     * That pods idle or one is hot: it is measured, and is the verdict in the condition `Balanced`.\n\
     * That the age replaces the pods once: it is said where it is asked for.\n";

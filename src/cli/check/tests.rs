@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::findings::{CATALOGUE, Need};
+use crate::findings::CATALOGUE;
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
@@ -67,7 +67,7 @@ fn the_corpus_is_told_what_it_expects() {
 fn every_rule_has_an_example() {
     for rule in CATALOGUE {
         let path = |ending: &str| corpus().join(format!("rules/{}{ending}", rule.id));
-        if rule.needs.contains(&Need::Metrics) {
+        if rule.is_measured() {
             assert!(
                 !path(".yaml").exists(),
                 "{} cannot be seen in files",
