@@ -51,6 +51,8 @@ pub struct Counts {
     pub errors: BTreeMap<String, u64>,
     /// Calls that were not made because too many were open.
     pub dropped: u64,
+    /// Calls that were not made because the client was not run in time, where it tells those apart: the machine was too busy.
+    pub late: u64,
     /// Connections that the server asked to give up.
     pub goaways: u64,
     /// The same by reason.

@@ -79,9 +79,10 @@ func (l *load) paceAndReport(ctx, calls context.Context) {
 			l.events.report(now, "report", l.totals.Window(now))
 		case <-pace.C:
 			due := int(time.Since(begin).Seconds() * l.cfg.Rate)
-			// What a stopped process missed is dropped but for a second's worth.
+			// What a stopped process missed it makes up for by a second's worth: the
+			// rest says something of the machine, and nothing of the servers.
 			if late := due - started - int(l.cfg.Rate) - 1; late > 0 {
-				l.totals.dropped(int64(late))
+				l.totals.late(int64(late))
 				started += late
 			}
 			for ; started < due; started++ {

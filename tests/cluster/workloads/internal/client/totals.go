@@ -16,6 +16,7 @@ type Counts struct {
 	Replies           map[string]int64 `json:"replies"`
 	Errors            map[string]int64 `json:"errors"`
 	Dropped           int64            `json:"dropped"`
+	Late              int64            `json:"late"`
 	InFlight          int64            `json:"in_flight"`
 	ConnectionsOpened int64            `json:"connections_opened"`
 	ConnectionsOpen   int64            `json:"connections_open"`
@@ -86,6 +87,8 @@ func (t *Totals) ended(code string, took time.Duration) {
 }
 
 func (t *Totals) dropped(n int64) { t.count(func(c *Counts) { c.Dropped += n }) }
+
+func (t *Totals) late(n int64) { t.count(func(c *Counts) { c.Late += n }) }
 
 func (t *Totals) connOpened() { t.count(func(c *Counts) { c.ConnectionsOpened++ }) }
 
