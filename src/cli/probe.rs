@@ -63,9 +63,9 @@ impl Probe {
 
 /// Whether the one that answers acts; an error says what is in the way.
 async fn acts(url: &Uri) -> anyhow::Result<()> {
-    let http = url.scheme_str() == Some("http");
-    let peer = Peer::of(url, 80).filter(|_| http);
-    let peer = peer.context("metrics are at an URL such as http://HOST:8080/metrics")?;
+    const EXAMPLE: &str = "metrics are at a URL such as http://HOST:8080/metrics";
+    ensure!(url.scheme_str() == Some("http"), EXAMPLE);
+    let peer = Peer::of(url, 80).context(EXAMPLE)?;
     let stream = peer.connect().await;
     let stream = stream.context("no connection: see whether the Service has endpoints")?;
     let request = Request::get(url.path())

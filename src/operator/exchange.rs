@@ -2,6 +2,7 @@
 
 use std::io;
 
+use http::uri::Authority;
 use http::{Request, Response, Uri};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
@@ -18,12 +19,28 @@ pub struct Peer {
     pub authority: String,
 }
 
+/// Why a URL names nobody.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NoPeer {
+    /// Such as a path alone.
+    #[error("it names no host")]
+    NoHost,
+    /// A user, or what is no port.
+    #[error("after the host there may be a port up to 65535, and nothing else")]
+    NoPort,
+}
+
 impl Peer {
-    /// `port`: where the URL has none. Nobody is named where it has no host.
-    pub fn of(url: &Uri, port: u16) -> Option<Self> {
-        let host = url.host().filter(|host| !host.is_empty())?;
+    /// `port`: where the URL has none.
+    pub fn of(url: &Uri, port: u16) -> Result<Self, NoPeer> {
+        let host = url.host().filter(|host| !host.is_empty());
+        let host = host.ok_or(NoPeer::NoHost)?;
+        let has_more = url.authority().map(Authority::as_str) != Some(host);
+        if has_more && url.port_u16().is_none() {
+            return Err(NoPeer::NoPort);
+        }
         let port = url.port_u16().unwrap_or(port);
-        Some(Self {
+        Ok(Self {
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
             authority: format!("{host}:{port}"),
@@ -78,6 +95,13 @@ mod tests {
             let peer = Peer::of(&url.parse().unwrap(), 80).unwrap();
             assert_eq!((&*peer.host, &*peer.authority), (host, authority));
         }
-        assert!(Peer::of(&"/metrics".parse().unwrap(), 80).is_none());
+        for (url, why) in [
+            ("/metrics", NoPeer::NoHost),
+            ("http://prometheus:99999", NoPeer::NoPort),
+            ("http://me@prometheus", NoPeer::NoPort),
+        ] {
+            let nobody = Peer::of(&url.parse().unwrap(), 80).map(drop);
+            assert_eq!(nobody, Err(why), "{url}");
+        }
     }
 }

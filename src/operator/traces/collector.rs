@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use http::uri::Authority;
 use http::{Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -42,13 +41,7 @@ impl Exporter {
                 "--otlp-endpoint must begin with http://: name a collector in the cluster, which can send them on over TLS"
             );
         }
-        let peer = Peer::of(&uri, 4318).context("--otlp-endpoint names no host")?;
-        let has_more = uri.authority().map(Authority::as_str) != uri.host();
-        if has_more && uri.port_u16().is_none() {
-            bail!(
-                "--otlp-endpoint: after the host there may be a port up to 65535, and nothing else"
-            );
-        }
+        let peer = Peer::of(&uri, 4318).context("--otlp-endpoint")?;
         Ok(Self {
             peer,
             path: format!("{}/v1/traces", uri.path().trim_end_matches('/')),

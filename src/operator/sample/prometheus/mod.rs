@@ -90,7 +90,7 @@ impl Prometheus {
         }
         let port = if is_secured { 443 } else { 80 };
         Ok(Self {
-            peer: Peer::of(&uri, port).context("--prometheus-url names no host")?,
+            peer: Peer::of(&uri, port).context("--prometheus-url")?,
             path: format!("{}/api/v1/query", uri.path().trim_end_matches('/')),
             is_secured,
             token_file: settings.token_file.clone(),

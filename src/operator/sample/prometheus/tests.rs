@@ -244,6 +244,7 @@ fn settings_that_cannot_be_meant_so_are_refused() {
         (with("https://prometheus", false), "--prometheus-ca-file"),
         (with("http://prometheus", true), "only sent over TLS"),
         (with("", false), "no URL"),
+        (with("http://prometheus:99999", false), "a port up to 65535"),
     ] {
         let error = Prometheus::new(&settings).err().unwrap();
         assert!(format!("{error:#}").contains(words), "{error:#}");
