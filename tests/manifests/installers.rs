@@ -91,6 +91,7 @@ fn versions_agree() {
     let version = env!("CARGO_PKG_VERSION");
     let chart = document("charts/evenkeel/Chart.yaml");
     assert_eq!(chart["appVersion"], version);
+    assert_eq!(chart["version"], version);
     let repository = document("charts/evenkeel/values.yaml")["image"]["repository"].clone();
     let repository = repository.as_str().unwrap();
     let plain = text("config/manager/manager.yaml");
