@@ -20,7 +20,7 @@ const OF_A_RELEASE: [&str; 5] = [
 ];
 
 /// What Helm says; an error is what it complains of.
-fn helm(arguments: &[&str]) -> Result<String, String> {
+pub fn helm(arguments: &[&str]) -> Result<String, String> {
     static HELM: LazyLock<std::path::PathBuf> =
         LazyLock::new(|| evenkeel_cluster::build_helm().unwrap());
     let output = Command::new(&*HELM).args(arguments).output().unwrap();
@@ -32,7 +32,7 @@ fn helm(arguments: &[&str]) -> Result<String, String> {
     }
 }
 
-fn chart() -> String {
+pub fn chart() -> String {
     path("charts/evenkeel").display().to_string()
 }
 
@@ -68,10 +68,13 @@ fn every_combination_passes_the_linter() {
 
 #[test]
 fn every_value_is_set_by_a_combination() {
-    let mut missing: BTreeSet<String> = keys(&document("charts/evenkeel/values.yaml"));
-    for values in yaml_files(COMBINATIONS) {
-        let set = keys(&document(&values));
-        missing.retain(|key| !set.contains(key));
+    let schema: Value = serde_json::from_str(&text("charts/evenkeel/values.schema.json")).unwrap();
+    let mut missing: BTreeSet<String> = values("", &schema).collect();
+    missing.remove("/global");
+    assert!(missing.contains("/image/digest"), "{missing:?}");
+    for combination in yaml_files(COMBINATIONS) {
+        let set = document(&combination);
+        missing.retain(|place| set.pointer(place).is_none());
     }
     assert!(
         missing.is_empty(),
@@ -81,6 +84,41 @@ fn every_value_is_set_by_a_combination() {
 
 fn keys(object: &Value) -> BTreeSet<String> {
     object.as_object().unwrap().keys().cloned().collect()
+}
+
+/// Where the schema has values, but for what is within those that are an object's own, such as tolerations.
+fn values(place: &str, schema: &Value) -> Box<dyn Iterator<Item = String>> {
+    const AS_PODS_HAVE_THEM: [&str; 1] = ["/affinity"];
+    match schema["properties"].as_object() {
+        Some(fields) if !AS_PODS_HAVE_THEM.contains(&place) => {
+            let inner: Vec<_> = fields
+                .iter()
+                .flat_map(|(name, field)| values(&format!("{place}/{name}"), field))
+                .collect();
+            Box::new(inner.into_iter())
+        }
+        _ => Box::new(std::iter::once(place.to_owned())),
+    }
+}
+
+#[test]
+fn every_object_has_the_common_labels() {
+    let everything = "serviceMonitor.enabled=true,prometheusRule.enabled=true,grafanaDashboard.enabled=true,\
+                      networkPolicy.enabled=true,podDisruptionBudget.enabled=true,commonLabels.team=platform";
+    for limited in ["", ",watchNamespaces={shop}"] {
+        let sets = format!("{everything}{limited}");
+        let text = helm(&["template", "evenkeel", &chart(), "--set", &sets]).unwrap();
+        let mut objects = 0;
+        for document in serde_yaml_ng::Deserializer::from_str(&text) {
+            let object = Value::deserialize(document).unwrap();
+            let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+            assert_eq!(object["metadata"]["labels"]["team"], "platform", "{name}");
+            objects += 1;
+        }
+        assert!(objects > 14, "{objects} objects");
+    }
+    let refused = "commonLabels.app\\.kubernetes\\.io/name=other";
+    assert!(helm(&["template", "evenkeel", &chart(), "--set", refused]).is_err());
 }
 
 #[test]
@@ -325,6 +363,12 @@ fn what_is_not_a_value_is_refused() {
         "networkPolicy.metricsFrom[0].namespace=monitoring",
         "env[0].name=POD_NAME",
         "prometheusRule.disabled={Watchdog}",
+        // These would evict nobody, for ever.
+        "podDisruptionBudget.maxUnavailable=0",
+        "podDisruptionBudget.maxUnavailable=0%",
+        // With these the operator ends at once.
+        "prometheus.url=https://prometheus:9090",
+        "prometheus.url=http://prometheus:9090,prometheus.tokenSecret=token",
     ] {
         let refused = helm(&["template", "evenkeel", &chart, "--set", unknown]);
         let said = refused.expect_err(unknown);
@@ -347,6 +391,7 @@ fn the_alerts_are_those_of_the_release() {
     let only = ["--show-only", "templates/prometheusrule.yaml"];
     let text = helm(&[&release[..], &values, &only].concat()).unwrap();
     assert!(!text.contains("evenkeel-system"), "{text}");
+    assert!(!text.contains(r#"job="evenkeel-metrics""#), "{text}");
     let rule: Value = serde_yaml_ng::from_str(&text).unwrap();
     let groups = rule["spec"]["groups"].as_array().unwrap().iter();
     let alerts: Vec<&Value> = groups

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::chart::{of_kind, rendered};
+use crate::chart::{chart, helm, of_kind, rendered};
 use crate::document;
 
 /// The policy's spec for a combination of values, for the pods that the Deployment makes.
@@ -37,8 +37,11 @@ fn tcp<P: Into<Value>>(ports: impl IntoIterator<Item = P>) -> Value {
     ports.into_iter().map(port).collect()
 }
 
-fn dns() -> Value {
-    json!({"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]})
+fn dns(ports: &[u16]) -> Value {
+    let of_one = |port: &u16| [("UDP", *port), ("TCP", *port)];
+    let ports = ports.iter().flat_map(of_one);
+    let ports = ports.map(|(protocol, port)| json!({"protocol": protocol, "port": port}));
+    json!({"ports": ports.collect::<Value>()})
 }
 
 #[test]
@@ -47,7 +50,7 @@ fn only_what_is_named_is_reached() {
     let addresses = ["10.96.0.1/32", "192.0.2.10/32"];
     let addresses = addresses.map(|cidr| json!({"ipBlock": {"cidr": cidr}}));
     let egress = json!([
-        dns(),
+        dns(&[53]),
         {"ports": tcp([443, 6443]), "to": addresses},
         // Prometheus.
         {"ports": tcp([9090])},
@@ -73,12 +76,38 @@ fn of_the_pods_only_those_of_watched_namespaces() {
     let spec = policy("namespaces-only");
     let watched = json!({"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["shop", "warehouse"]});
     let egress = json!([
-        dns(),
+        dns(&[53, 5353]),
         {"ports": tcp([443, 6443])},
         {"to": [{"namespaceSelector": {"matchExpressions": [watched]}}]},
     ]);
     assert_eq!(spec["egress"], egress);
     assert_eq!(spec["ingress"], json!([{"ports": tcp(["metrics"])}]));
+}
+
+/// Where nothing else is said, the ports are those of the URLs.
+#[test]
+fn servers_are_reached_at_the_ports_of_their_urls() {
+    for (values, port) in [
+        ("prometheus.url=http://prometheus", 80),
+        ("prometheus.url=http://prometheus:9090/prom", 9090),
+        (
+            "prometheus.url=https://[2001:db8::1]/,prometheus.caConfigMap=ca",
+            443,
+        ),
+        ("traces.otlpEndpoint=http://collector", 4318),
+        ("traces.otlpEndpoint=http://collector:8318", 8318),
+    ] {
+        let sets = format!("networkPolicy.enabled=true,{values}");
+        let only = ["--show-only", "templates/networkpolicy.yaml"];
+        let release = ["template", "evenkeel", &chart(), "--set", &sets];
+        let text = helm(&[&release[..], &only].concat()).unwrap();
+        let policy: Value = serde_yaml_ng::from_str(&text).unwrap();
+        assert_eq!(
+            policy["spec"]["egress"][2],
+            json!({"ports": tcp([port])}),
+            "{values}"
+        );
+    }
 }
 
 #[test]

@@ -23,16 +23,19 @@
 
 {{- define "evenkeel.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "evenkeel.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- /* Of the pod that helm test runs: none by which the operator is selected. */ -}}
 {{- define "evenkeel.testLabels" -}}
 app.kubernetes.io/name: {{ include "evenkeel.name" . }}-test
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "evenkeel.labels" -}}
+{{- with .Values.commonLabels }}
+{{- toYaml . }}
+{{ end -}}
 {{ include "evenkeel.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
