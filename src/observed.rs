@@ -17,7 +17,7 @@ mod workload;
 
 pub use amount::Amount;
 pub use dials::redialled;
-pub use workload::{Kind, Progress, Serves, Update, Workload, labels};
+pub use workload::{Kind, Progress, REVISION, Serves, Update, Workload, labels};
 
 /// Everything that is known of one backend at one moment.
 ///

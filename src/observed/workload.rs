@@ -13,7 +13,7 @@ use kube::ResourceExt as _;
 use super::Amount;
 
 /// Counts the templates of a Deployment.
-const REVISION: &str = "deployment.kubernetes.io/revision";
+pub const REVISION: &str = "deployment.kubernetes.io/revision";
 /// Which template a ReplicaSet and its pods are of.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 

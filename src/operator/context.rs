@@ -98,7 +98,7 @@ pub struct Scope {
     pub shared: Arc<Shared>,
     /// The backends.
     pub backends: Store<GrpcBackend>,
-    /// Deployments, without what only kubectl needs.
+    /// Deployments, with only what finds them and says whether a rollout of ours is under way.
     pub deployments: Watched<Deployment>,
     /// StatefulSets, likewise.
     pub stateful_sets: Watched<StatefulSet>,

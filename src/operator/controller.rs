@@ -9,9 +9,9 @@ use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::core::{DeserializeGuard, ObjectMeta, PartialObjectMeta};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::predicates;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -22,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Namespaced;
 use super::context::{Scope, Shared};
+use super::kept;
 use super::readable::readable;
 use super::reconcile::{error_policy, reconcile};
 use super::sample::Sampler;
 use super::servers;
-use super::watched::{Watched, heard, watched};
+use super::watched::{heard, watched};
 use crate::api::GrpcBackend;
 use crate::names;
 use crate::observed::{Serves, is_serving, selects};
@@ -44,10 +45,13 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<&str>, stop: Cancellatio
     );
     let (backends, writer) = reflector::store();
     let triggers = specs(&client, namespace, writer, sampler.calls());
-    let (deployments, deployment_events) = workloads::<Deployment>(&client, namespace);
-    let (stateful_sets, stateful_set_events) = workloads::<StatefulSet>(&client, namespace);
-    let (daemon_sets, daemon_set_events) = workloads::<DaemonSet>(&client, namespace);
-    let (pods, pod_events) = watched(api::<Pod>(&client, namespace), strip);
+    let (deployments, deployment_events) =
+        watched(api::<Deployment>(&client, namespace), kept::deployment);
+    let (stateful_sets, stateful_set_events) =
+        watched(api::<StatefulSet>(&client, namespace), kept::stateful_set);
+    let (daemon_sets, daemon_set_events) =
+        watched(api::<DaemonSet>(&client, namespace), kept::daemon_set);
+    let (pods, pod_events) = watched(api::<Pod>(&client, namespace), kept::pod);
     let pod_events = pod_events.predicate_filter(what_counts, PredicateConfig::default());
     let rights = stream::select_all([
         deployments.turns().boxed(),
@@ -177,22 +181,6 @@ where
     heard(changes)
 }
 
-/// The workloads of one kind: a copy to find them by, and their changes.
-fn workloads<K>(
-    client: &Client,
-    namespace: Option<&str>,
-) -> (
-    Watched<K>,
-    impl Stream<Item = watcher::Result<K>> + Send + use<K>,
-)
-where
-    K: Namespaced + Serves + Send + Sync + 'static,
-{
-    watched(api::<K>(client, namespace), |workload: &mut K| {
-        only_our_entries(workload.meta_mut());
-    })
-}
-
 /// The backends that a workload serves for, or whose record it carries.
 fn server<K: Namespaced + Serves>(
     backends: &Store<GrpcBackend>,
@@ -231,66 +219,6 @@ fn concerned(
         .iter()
         .map(|backend| ObjectRef::from_obj(backend.as_ref()))
         .collect()
-}
-
-/// Of managedFields only what a write of ours has left; the owner's would be most of the operator's memory.
-fn only_our_entries(metadata: &mut ObjectMeta) {
-    if let Some(entries) = &mut metadata.managed_fields {
-        entries.retain(|entry| entry.manager.as_deref() == Some(names::WORKLOAD_MANAGER));
-    }
-}
-
-/// Of a pod only what decisions are made from; a copy of everything would be most of the operator's memory.
-pub(super) fn strip(pod: &mut Pod) {
-    pod.metadata.managed_fields = None;
-    if let Some(annotations) = &mut pod.metadata.annotations {
-        let used = [
-            names::METRICS_PORT_ANNOTATION,
-            names::METRICS_PATH_ANNOTATION,
-        ];
-        annotations.retain(|name, _| used.contains(&name.as_str()));
-    }
-    if let Some(spec) = &mut pod.spec {
-        spec.volumes = None;
-        spec.affinity = None;
-        spec.tolerations = None;
-        // Native sidecars go on; the others have done what they were for.
-        let init = spec.init_containers.iter_mut().flatten();
-        let mut sidecars: Vec<Container> = init
-            .filter(|container| container.restart_policy.as_deref() == Some("Always"))
-            .map(|container| Container {
-                name: std::mem::take(&mut container.name),
-                ports: container.ports.take(),
-                restart_policy: container.restart_policy.take(),
-                ..Container::default()
-            })
-            .collect();
-        sidecars.shrink_to_fit();
-        spec.init_containers = (!sidecars.is_empty()).then_some(sidecars);
-        for container in &mut spec.containers {
-            container.volume_mounts = None;
-            container.liveness_probe = None;
-            container.startup_probe = None;
-            container.lifecycle = None;
-            container.resources = container.resources.take().and_then(only_cpu);
-        }
-    }
-    if let Some(status) = &mut pod.status {
-        status.init_container_statuses = None;
-        status.host_ip = None;
-        status.conditions.iter_mut().for_each(|conditions| {
-            conditions.retain(|condition| condition.type_ == "Ready");
-        });
-    }
-}
-
-/// What a pod is measured against; none where it requests no CPU.
-fn only_cpu(resources: ResourceRequirements) -> Option<ResourceRequirements> {
-    let cpu = resources.requests?.remove_entry("cpu")?;
-    Some(ResourceRequirements {
-        requests: Some([cpu].into()),
-        ..ResourceRequirements::default()
-    })
 }
 
 fn hash(value: impl std::hash::Hash) -> u64 {

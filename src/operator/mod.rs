@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod exchange;
 mod http;
+pub(crate) mod kept;
 mod leader;
 mod observe;
 mod readable;

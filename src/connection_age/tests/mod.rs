@@ -94,6 +94,13 @@ fn deployment(name: &str, container: &Value) -> Value {
     })
 }
 
+/// As the watch's copy has it.
+fn kept(pod: &Value) -> Pod {
+    let mut pod = serde_json::from_value(pod.clone()).unwrap();
+    crate::operator::kept::pod(&mut pod);
+    pod
+}
+
 /// The cluster, as far as it matters here.
 #[derive(Clone)]
 struct World {
@@ -127,11 +134,7 @@ impl World {
             backend: self.backend.clone(),
             siblings: self.siblings.clone(),
             workloads: self.deployments.iter().map(workload).collect(),
-            pods: self
-                .pods
-                .iter()
-                .map(|pod| serde_json::from_value::<Pod>(pod.clone()).unwrap())
-                .collect(),
+            pods: self.pods.iter().map(kept).collect(),
             namespace_terminating: self.namespace_terminating,
             ..Observed::default()
         }

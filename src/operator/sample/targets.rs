@@ -214,7 +214,7 @@ mod tests {
         });
         change(&mut pod);
         let mut pod = serde_json::from_value(pod).unwrap();
-        crate::operator::controller::strip(&mut pod);
+        crate::operator::kept::pod(&mut pod);
         pod
     }
 
