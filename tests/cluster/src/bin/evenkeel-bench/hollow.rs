@@ -120,7 +120,10 @@ pub async fn ask(cluster: &Cluster, port: u16, what: &str) -> Result<String> {
 
 async fn add_node(client: &Client) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
-    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
+    // Only pods that name it come here: those of the operator are to run.
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}, "spec": {"unschedulable": true},
+    });
     nodes
         .create(&PostParams::default(), &serde_json::from_value(node)?)
         .await?;

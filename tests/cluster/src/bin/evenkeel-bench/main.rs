@@ -3,6 +3,7 @@
 
 mod check;
 mod children;
+mod foreign;
 mod hollow;
 mod memory;
 mod pages;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use evenkeel_cluster::{Cluster, Components, Options, images, install_missing, source_dir};
 
+use hollow::Hollow;
 use report::{Figure, median};
 
 const STARTS: usize = 3;
@@ -123,8 +125,26 @@ impl Bench {
         Ok([children, memory::measure(cluster).await?])
     }
 
-    /// With many backends.
-    async fn many(&self) -> Result<[Figure; 3]> {
+    /// With many backends, and with none among many objects of others.
+    async fn many(&self) -> Result<Vec<Figure>> {
+        let mut figures = Vec::from(self.backends().await?);
+        figures.push(self.foreign().await?);
+        Ok(figures)
+    }
+
+    async fn foreign(&self) -> Result<Figure> {
+        let cluster = Cluster::start(hollow::options("bench-foreign")).await?;
+        let measured = async {
+            let _hollow = Hollow::add(&cluster, &self.root).await?;
+            eprintln!("memory among objects of others");
+            foreign::make(&cluster).await?;
+            self.install(&cluster, &[]).await?;
+            foreign::measure(&cluster).await
+        };
+        measured.await.with_context(|| logs(&cluster))
+    }
+
+    async fn backends(&self) -> Result<[Figure; 3]> {
         let cluster = Cluster::start(hollow::options("bench-many")).await?;
         let measured = async {
             // They need not take turns here: it is not their rollouts that are measured.

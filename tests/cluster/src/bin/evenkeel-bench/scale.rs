@@ -16,7 +16,7 @@ use crate::usage::{Held, Used, operator_pid};
 
 const BACKENDS: usize = 200;
 /// The chart's limit of memory, 128 MiB, in MB.
-const LIMIT: f64 = 134.0;
+pub const LIMIT: f64 = 134.0;
 /// The chart's request of processor time, in thousandths of a core.
 const REQUEST: f64 = 10.0;
 /// The same with all the backends.
