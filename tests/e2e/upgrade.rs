@@ -1,4 +1,4 @@
-//! From the last packaged chart to the one at hand, and away with everything: as docs/install.md says.
+//! From the last packaged chart to the one at hand and back, and away with everything: as docs/install.md says.
 //!
 //! `tests/upgrade` has that chart and what users may have stored under it. The image is today's for both: no other is to be had.
 
@@ -25,7 +25,7 @@ use crate::versions::{conditions, each};
 use crate::world::{World, root};
 
 tests![
-    installs stored_resources_outlive_an_upgrade(600),
+    installs stored_resources_outlive_an_upgrade(720),
     installs nothing_is_left_without_the_definition(600),
 ];
 
@@ -35,6 +35,8 @@ const IMAGE: &str = "--set=image.repository=ghcr.io/evenkeel/evenkeel";
 const NOW: &str = "charts/evenkeel";
 /// As the API server knows the operator of the release.
 const OPERATOR: &str = "system:serviceaccount:evenkeel-system:evenkeel";
+/// More than the three windows of ten seconds that make a verdict.
+const JUDGED: Duration = Duration::from_secs(40);
 /// Rollouts of all servers, a few at a time.
 const SERVED: Duration = Duration::from_mins(3);
 
@@ -86,10 +88,9 @@ async fn flaps(bed: &Bed, before: &BTreeMap<String, Said>) -> Result<()> {
     .await
 }
 
-/// Everything stored has been looked at, and the last word is said: twice the same, a while apart.
+/// Everything stored has been looked at, and the last word is said: the same for as long as a verdict takes.
 async fn settled(bed: &Bed, stored: usize) -> Result<BTreeMap<String, Said>> {
-    let quiet = Duration::from_secs(5);
-    until("all is quiet", TAKES_OVER, async || {
+    until("all is quiet", SERVED, async || {
         let now = said(bed).await?;
         let looked_at = |said: &&Said| said.conditions.contains_key("Ready");
         let looked_at = now.values().filter(looked_at).count();
@@ -105,7 +106,7 @@ async fn settled(bed: &Bed, stored: usize) -> Result<BTreeMap<String, Said>> {
         if let Some((name, _)) = now.iter().find(rolls) {
             bail!("{name} is said to roll out");
         }
-        let flapped = tokio::time::timeout(quiet, flaps(bed, &now)).await;
+        let flapped = tokio::time::timeout(JUDGED, flaps(bed, &now)).await;
         Ok(flapped.is_err().then_some(now))
     })
     .await
@@ -182,32 +183,68 @@ async fn stored_resources_outlive_an_upgrade(world: Arc<World>) -> Result<()> {
         "--reset-then-reuse-values",
         "--set=podAnnotations.release=next",
     ];
-    let namespace = format!("--namespace={SYSTEM}");
     let upgraded = async {
         bring(&world, "upgrade", NOW, &upgrade).await?;
-        until("only new pods of the operator", TAKES_OVER, async || {
-            let path = "jsonpath={.items[*].metadata.annotations.release}";
-            let pods = [&namespace, "get", "pods", "-o", path];
-            let releases = world.cluster.kubectl(&pods).await?;
-            Ok((releases.split_whitespace().count() == 2).then_some(()))
-        })
-        .await?;
-        // Something to do, so that it can be seen that the new one is at work.
-        bed.apply(&manifests::backend("another")).await?;
-        bed.reason("another", Ready, "AllReady", TAKES_OVER).await
+        marked(&world, 2).await?;
+        at_work(&bed).await?;
+        // It judges for itself, from what it has seen since.
+        tokio::time::sleep(JUDGED).await;
+        anyhow::Ok(())
     };
     tokio::select! {
-        upgraded = upgraded => upgraded.map(drop)?,
-        flapped = flaps(&bed, &told) => return flapped.context("while it was upgraded"),
+        upgraded = upgraded => upgraded?,
+        flapped = flaps(&bed, &told) => return flapped.context("while it was upgraded, or after it"),
     }
+    untouched(&bed, &there, begun, "upgraded").await?;
+
+    // Back again, with the rights and the definition of before.
+    let namespace = format!("--namespace={SYSTEM}");
+    let back = [
+        "rollback",
+        "evenkeel",
+        &namespace,
+        "--wait",
+        "--timeout=90s",
+    ];
+    world.cluster.helm(&back).await?;
+    marked(&world, 0).await?;
+    at_work(&bed).await?;
+    untouched(&bed, &there, begun, "rolled back").await
+}
+
+/// Waits until so many pods of the operator are of the release that marks them: those that were replaced are gone then.
+async fn marked(world: &World, count: usize) -> Result<()> {
+    let namespace = format!("--namespace={SYSTEM}");
+    until("only new pods of the operator", TAKES_OVER, async || {
+        let path = "jsonpath={.items[*].metadata.annotations.release}";
+        let pods = [&namespace, "get", "pods", "-o", path];
+        let releases = world.cluster.kubectl(&pods).await?;
+        Ok((releases.split_whitespace().count() == count).then_some(()))
+    })
+    .await
+}
+
+/// Gives the operator something to do, so that it can be seen that it does it.
+async fn at_work(bed: &Bed) -> Result<()> {
+    bed.apply(&manifests::backend("another")).await?;
+    bed.reason("another", Ready, "AllReady", TAKES_OVER)
+        .await
+        .map(drop)
+}
+
+/// Everything is as it was, and no workload or pod was written.
+async fn untouched(bed: &Bed, there: &[String], begun: Timestamp, when: &str) -> Result<()> {
     bed.kubectl(&["delete", "gb", "another"]).await?;
     bed.gone("service/another").await?;
     bed.gone("service/another-headless").await?;
-    lasts(&bed, &there, "upgraded").await?;
-    let mut writes = world.cluster.audit().writes_by(OPERATOR, begun)?;
+    lasts(bed, there, when).await?;
+    let mut writes = bed.world.cluster.audit().writes_by(OPERATOR, begun)?;
     ensure!(!writes.is_empty(), "the audit log shows nothing of it");
     writes.retain(|write| write.group == "apps" || write.resource == "pods");
-    ensure!(writes.is_empty(), "workloads were written: {writes:#?}");
+    ensure!(
+        writes.is_empty(),
+        "{when}: workloads were written: {writes:#?}"
+    );
     Ok(())
 }
 
