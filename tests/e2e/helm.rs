@@ -9,9 +9,10 @@ use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready};
 use evenkeel::api::GrpcBackend;
 use evenkeel_cluster::{Identity, images, monitoring_kinds, until};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Subject};
-use kube::api::ListParams;
-use kube::{Api, ResourceExt as _};
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
 use crate::bed::{Bed, ROLLOUT};
@@ -24,6 +25,7 @@ tests![
     installs uninstalled_and_installed_again(600),
     installs limited_to_a_namespace(600),
     installs by_kustomize(600),
+    installs a_definition_is_handed_over(300),
     shared every_combination_is_taken(200),
 ];
 
@@ -111,6 +113,7 @@ async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
     install(&world, &[]).await?;
     tested(&world).await?;
     let bed = Bed::without_operator(&world, "shop").await?;
+    users_may(&bed).await?;
     served(&bed, &[("echo", 2), ("stuck", 1)]).await?;
     only_pods(&bed, 3).await?;
     let before = lasting(&bed).await?;
@@ -149,6 +152,98 @@ async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
         .await?;
     bed.reason("echo", Ready, "AllReady", TAKES_OVER).await?;
     lasts(&bed, &before, "installed again").await
+}
+
+/// What the holders of Kubernetes' own roles may do with GrpcBackends, and with their status.
+const MAY: [(&str, [&[&str]; 2]); 3] = [
+    ("view", [&READ, &READ]),
+    ("edit", [&VERBS, &READ]),
+    ("admin", [&VERBS, &READ]),
+];
+const READ: [&str; 3] = ["get", "list", "watch"];
+const VERBS: [&str; 8] = [
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+];
+
+/// The chart's roles for users are aggregated to those that Kubernetes has: exactly that may be done by those who hold one in a namespace.
+async fn users_may(bed: &Bed) -> Result<()> {
+    for (role, may) in MAY {
+        let user = format!("holder-of-{role}");
+        let binding = format!("--user={user}");
+        let role_of = format!("--clusterrole={role}");
+        bed.kubectl(&["create", "rolebinding", &user, &role_of, &binding])
+            .await?;
+        let client = bed.world.cluster.client_as(&Identity::user(&user)).await?;
+        until(&format!("{user} may exactly that"), ROLLOUT, async || {
+            for (resource, may) in ["grpcbackends", "grpcbackends/status"].into_iter().zip(may) {
+                for verb in VERBS {
+                    let says = can(bed, &client, verb, resource).await?;
+                    let said = may.contains(&verb);
+                    ensure!(says == said, "{verb} {resource}: {says} instead of {said}");
+                }
+            }
+            Ok(Some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// What the API server says, asked as that user.
+async fn can(bed: &Bed, user: &Client, verb: &str, resource: &str) -> Result<bool> {
+    let (resource, part) = resource.split_once('/').unwrap_or((resource, ""));
+    let asked = json!({"metadata": {}, "spec": {"resourceAttributes": {
+        "namespace": bed.name(), "verb": verb, "group": "evenkeel.dev", "resource": resource, "subresource": part,
+    }}});
+    let answer = Api::<SelfSubjectAccessReview>::all(user.clone())
+        .create(&PostParams::default(), &serde_json::from_value(asked)?)
+        .await?;
+    Ok(answer.status.context("no answer")?.allowed)
+}
+
+/// What makes a definition that is there already Helm's own: as docs/install.md has it.
+const HAND_OVER: [&str; 2] = [
+    "kubectl annotate crd grpcbackends.evenkeel.dev meta.helm.sh/release-name=evenkeel meta.helm.sh/release-namespace=evenkeel-system",
+    "kubectl label crd grpcbackends.evenkeel.dev app.kubernetes.io/managed-by=Helm",
+];
+
+/// Applied by hand, with a GrpcBackend of it; then the chart is to have it.
+async fn a_definition_is_handed_over(world: Arc<World>) -> Result<()> {
+    image(&world).await?;
+    restricted_namespace(&world).await?;
+    let definition = root().join("crds/grpcbackends.evenkeel.dev.yaml");
+    let definition = definition.display().to_string();
+    let apply = ["apply", "--server-side", "--filename", &definition];
+    world.cluster.kubectl(&apply).await?;
+    let bed = Bed::without_operator(&world, "shop").await?;
+    bed.echo(1).await?;
+    until("the kind is served", ROLLOUT, async || {
+        bed.apply(&manifests::backend("echo")).await.map(Some)
+    })
+    .await?;
+    let before = bed.backend("echo").await?.uid();
+
+    let refused = install(&world, &[]).await.err().context("it was taken")?;
+    let refused = format!("{refused:#}");
+    ensure!(refused.contains("invalid ownership metadata"), "{refused}");
+    let page = std::fs::read_to_string(root().join("docs/install.md"))?;
+    for command in HAND_OVER {
+        ensure!(page.contains(command), "docs/install.md has no {command}");
+        let arguments: Vec<&str> = command.split(' ').skip(1).collect();
+        world.cluster.kubectl(&arguments).await?;
+    }
+    install(&world, &[]).await?;
+    bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
+    let after = bed.backend("echo").await?.uid();
+    ensure!(before == after, "{before:?} is {after:?} now");
+    Ok(())
 }
 
 /// Whoever installs the operator again finds it; it goes with its namespace.
