@@ -23,7 +23,9 @@ pub const LEASE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_secs(1);
 /// Seen unchanged for so long, it is taken: by then all that its holder sent has arrived or is dead.
 const SAFE: Duration = Duration::from_secs(13);
-/// Half a lease duration, for machines that are slow.
+/// A look that is no later than this was not kept from it.
+const PROMPT: Duration = Duration::from_millis(500);
+/// A run in which it was kept from looking for longer, half a lease duration, shows nothing.
 const MARGIN: Duration = Duration::from_millis(7500);
 /// As many as have passes under way at once.
 const BUSY: usize = 8;
@@ -60,20 +62,32 @@ impl Takeover {
             "    taken {idle:.1?} after the last renewal, {waited:.1?} after the fault; {starved:.1?} of it starved"
         );
         ensure!(idle >= SAFE, "taken {idle:?} after the last renewal");
-        ensure!(
-            idle <= LEASE + starved,
-            "taken {idle:?}, {starved:?} of it starved"
-        );
+        self.within(LEASE, idle)
+    }
+
+    /// At the next look after it was given up, as far as anything ran.
+    pub fn at_once(&self) -> Result<()> {
+        let idle = Duration::try_from(self.taken - self.renewed)?;
+        self.within(2 * LOOK, idle)
+    }
+
+    fn within(&self, bound: Duration, idle: Duration) -> Result<()> {
+        let starved = self.starved;
         ensure!(starved <= MARGIN, "starved for {starved:?}");
+        ensure!(
+            idle <= bound + starved,
+            "taken {idle:?} after the last word of the one before, {starved:?} of it starved: {bound:?} is the bound"
+        );
         Ok(())
     }
 }
 
-/// By how much the looks since then were further apart than they are meant to be.
+/// By how much the looks since then were further apart than they are meant to be: nothing on a machine that has time for them.
 fn starved(looks: &[Timestamp], since: Timestamp) -> Result<Duration> {
     let pairs = looks.windows(2).filter(|pair| pair[1] > since);
     let late = pairs.map(|pair| Ok(Duration::try_from(pair[1] - pair[0])?.saturating_sub(LOOK)));
-    late.sum()
+    let late = late.collect::<Result<Vec<_>>>()?.into_iter();
+    Ok(late.filter(|late| *late > PROMPT).sum())
 }
 
 impl Pair {
