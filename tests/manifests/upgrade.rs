@@ -15,16 +15,37 @@ const MOST: [&str; 4] = ["maximum", "maxLength", "maxItems", "maxProperties"];
 /// The least that is taken: it may shrink, or go.
 const LEAST: [&str; 4] = ["minimum", "minLength", "minItems", "minProperties"];
 /// It may go, and not come or change.
-const AS_IT_WAS: [&str; 3] = ["pattern", "format", "x-kubernetes-int-or-string"];
+const AS_IT_WAS: [&str; 10] = [
+    "pattern",
+    "format",
+    "multipleOf",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "x-kubernetes-int-or-string",
+];
+/// It may come, and not go.
+const KEPT: [&str; 4] = [
+    "nullable",
+    "items",
+    "additionalProperties",
+    "x-kubernetes-preserve-unknown-fields",
+];
 /// It may neither come, go nor change.
-const FIXED: [&str; 4] = [
+const FIXED: [&str; 6] = [
     "type",
     "default",
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
+    "x-kubernetes-map-type",
+    "x-kubernetes-embedded-resource",
 ];
 
-/// Rules that came since, by place and how they begin, and why no stored object suffers. A release empties this list.
+/// Rules that came since, by place and how they begin, and defaults of new fields (`default …`), which every stored object gets; and why
+/// no stored object suffers. A release empties this list.
 const ARGUED: [(&str, &str); 2] = [
     // Asks only where `source` is set, which no stored object has.
     (".spec.balance", "!has(self.source) || "),
@@ -35,6 +56,11 @@ const ARGUED: [(&str, &str); 2] = [
     ),
 ];
 
+fn is_argued(place: &str, what: &str) -> bool {
+    let fits = |(at, begin): &(&str, &str)| *at == place && what.starts_with(begin);
+    ARGUED.iter().any(fits)
+}
+
 /// What was valid and is no more, or has another meaning.
 fn narrower(place: &str, before: &Value, now: &Value, found: &mut Vec<String>) {
     let mut tell = |what: &str| found.push(format!("{place}: {what}"));
@@ -42,8 +68,14 @@ fn narrower(place: &str, before: &Value, now: &Value, found: &mut Vec<String>) {
         tell(&told);
     }
     for key in AS_IT_WAS {
-        if now.get(key).is_some() && now[key] != before[key] {
+        if !now[key].is_null() && now[key] != before[key] {
             tell(&format!("{key} was {} and is {}", before[key], now[key]));
+        }
+    }
+    for key in KEPT {
+        let is_set = |schema: &Value| !matches!(schema[key], Value::Null | Value::Bool(false));
+        if is_set(before) && !is_set(now) {
+            tell(&format!("{key} is gone"));
         }
     }
     for key in FIXED {
@@ -69,11 +101,16 @@ fn narrower(place: &str, before: &Value, now: &Value, found: &mut Vec<String>) {
     };
     for rule in missing(&rules(now), &rules(before)) {
         let rule = rule.trim_matches('"');
-        let is_argued = |(at, begin): &(&str, &str)| *at == place && rule.starts_with(begin);
-        if ARGUED.iter().any(is_argued) {
-            continue;
+        if !is_argued(place, rule) {
+            tell(&format!("the rule {rule} is new"));
         }
-        tell(&format!("the rule {rule} is new"));
+    }
+    for (name, field) in now["properties"].as_object().into_iter().flatten() {
+        let default = format!("default {}", field["default"]);
+        let is_new = before["properties"].get(name).is_none() && !field["default"].is_null();
+        if is_new && !is_argued(&format!("{place}.{name}"), &default) {
+            tell(&format!("the new field {name} comes with the {default}"));
+        }
     }
     for (name, field) in before["properties"].as_object().into_iter().flatten() {
         match now["properties"].get(name) {
@@ -116,31 +153,92 @@ fn missing(of: &Value, within: &Value) -> Vec<String> {
     texts(of).difference(&texts(within)).cloned().collect()
 }
 
-fn schema(file: &str) -> Value {
-    let definition = document(file);
+/// The only version.
+fn version(definition: &Value) -> &Value {
     let versions = definition["spec"]["versions"].as_array().unwrap();
-    assert_eq!(versions.len(), 1, "{file} has one version");
-    assert_eq!(versions[0]["storage"], true);
-    versions[0]["schema"]["openAPIV3Schema"].clone()
+    assert_eq!(versions.len(), 1, "it has one version");
+    &versions[0]
+}
+
+/// What of the definition is not as it was: of its schema what is narrower, and of the rest what somebody may rely on.
+fn lost(before: &Value, now: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    for part in ["group", "names", "scope", "conversion"] {
+        if before["spec"][part] != now["spec"][part] {
+            found.push(format!("{part} is another"));
+        }
+    }
+    let (before, now) = (version(before), version(now));
+    for part in ["name", "served", "storage", "deprecated", "subresources"] {
+        if before[part] != now[part] {
+            found.push(format!("{part} was {} and is {}", before[part], now[part]));
+        }
+    }
+    // What they say may change, and where they stand.
+    let columns = |version: &Value| -> Value {
+        let columns = version["additionalPrinterColumns"].as_array();
+        let columns = columns.into_iter().flatten();
+        let read = |column: &Value| json!([column["name"], column["type"], column["jsonPath"]]);
+        columns.map(read).collect()
+    };
+    for column in missing(&columns(before), &columns(now)) {
+        found.push(format!("the column {column} is gone"));
+    }
+    for field in missing(&before["selectableFields"], &now["selectableFields"]) {
+        found.push(format!("nobody can select by {field} any more"));
+    }
+    let schema = |version: &Value| version["schema"]["openAPIV3Schema"].clone();
+    narrower("", &schema(before), &schema(now), &mut found);
+    found
 }
 
 #[test]
 fn the_definition_takes_what_it_took() {
-    let mut found = Vec::new();
-    narrower("", &schema(BEFORE), &schema(NOW), &mut found);
+    let found = lost(&document(BEFORE), &document(NOW));
     assert!(
         found.is_empty(),
         "stored objects may be refused, or mean something else:\n{}",
         found.join("\n")
     );
-    let (before, now) = (document(BEFORE), document(NOW));
-    for part in [
-        "/spec/group",
-        "/spec/names",
-        "/spec/scope",
-        "/spec/versions/0/name",
+}
+
+/// The same of the definition around the schema.
+#[test]
+fn what_somebody_relies_on_is_seen_to_go() {
+    let before = document(NOW);
+    for (part, change, is_lost) in [
+        ("/spec/versions/0/subresources", json!({}), true),
+        ("/spec/versions/0/served", json!(false), true),
+        ("/spec/versions/0/storage", json!(false), true),
+        ("/spec/versions/0/deprecated", json!(true), true),
+        ("/spec/versions/0/name", json!("v1beta1"), true),
+        ("/spec/versions/0/additionalPrinterColumns", json!([]), true),
+        (
+            "/spec/versions/0/additionalPrinterColumns/0/jsonPath",
+            json!(".spec"),
+            true,
+        ),
+        (
+            "/spec/versions/0/additionalPrinterColumns/0/priority",
+            json!(1),
+            false,
+        ),
+        (
+            "/spec/versions/0/selectableFields",
+            json!([{"jsonPath": ".spec.appProtocol"}]),
+            false,
+        ),
+        ("/spec/names/shortNames", json!([]), true),
+        ("/spec/scope", json!("Cluster"), true),
     ] {
-        assert_eq!(before.pointer(part), now.pointer(part), "{part}");
+        let mut now = before.clone();
+        let (parent, key) = part.rsplit_once('/').unwrap();
+        now.pointer_mut(parent).unwrap()[key] = change;
+        let found = lost(&before, &now);
+        assert_eq!(!found.is_empty(), is_lost, "{part}: {found:?}");
+        if part.ends_with("selectableFields") {
+            assert!(!lost(&now, &before).is_empty(), "{part} is not missed");
+        }
     }
 }
 
@@ -151,6 +249,8 @@ fn taking_less_is_seen_and_taking_more_is_not() {
         "a": {"type": "string", "maxLength": 5, "enum": ["x", "y"]},
         "b": {"type": "integer", "minimum": 1, "default": 3},
         "c": {"type": "array", "items": {"type": "string", "pattern": "^a$"}},
+        "e": {"type": "string", "nullable": true, "not": {"enum": ["x"]}},
+        "f": {"type": "object", "additionalProperties": {"type": "string"}},
     }});
     for (part, change, less) in [
         ("/properties/a/maxLength", json!(4), true),
@@ -177,11 +277,45 @@ fn taking_less_is_seen_and_taking_more_is_not() {
             json!({"type": "string", "maxLength": 1}),
             false,
         ),
+        (
+            "/properties/d",
+            json!({"type": "string", "default": "x"}),
+            true,
+        ),
+        (
+            "/properties/f/properties",
+            json!({"d": {"type": "string", "default": "x"}}),
+            true,
+        ),
+        // It comes only with what somebody writes.
+        (
+            "/properties/d",
+            json!({"type": "object", "properties": {"e": {"default": "x"}}}),
+            false,
+        ),
+        ("/properties/e/nullable", json!(false), true),
+        ("/properties/e/nullable", Value::Null, true),
+        ("/properties/a/nullable", json!(true), false),
+        ("/properties/e/not", json!({"enum": ["y"]}), true),
+        ("/properties/e/not", Value::Null, false),
+        ("/properties/a/not", json!({"enum": ["x"]}), true),
+        ("/properties/a/anyOf", json!([{"pattern": "^x"}]), true),
+        ("/properties/a/oneOf", json!([{"pattern": "^x"}]), true),
+        ("/properties/a/allOf", json!([{"pattern": "^x"}]), true),
+        ("/properties/b/multipleOf", json!(2), true),
+        ("/properties/b/exclusiveMinimum", json!(true), true),
+        ("/properties/f/x-kubernetes-map-type", json!("atomic"), true),
+        ("/properties/f/additionalProperties", Value::Null, true),
         ("/properties", json!({}), true),
     ] {
         let mut now = before.clone();
         let (parent, key) = part.rsplit_once('/').unwrap();
-        now.pointer_mut(parent).unwrap()[key] = change.clone();
+        let parent = now.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        if change.is_null() {
+            parent.remove(key);
+        } else {
+            parent.insert(key.into(), change.clone());
+        }
         let mut found = Vec::new();
         narrower("", &before, &now, &mut found);
         assert_eq!(!found.is_empty(), less, "{part} {change}: {found:?}");
