@@ -1,7 +1,8 @@
 //! The chart's alerts and dashboard before a real Prometheus that reads the operator: alerts fire for what they are about, and cease when
-//! it is mended; every query of the dashboard is answered with figures. Nine of the ten alerts, that is: EvenkeelReconcileSlow wants passes
-//! of ten seconds, which only its unit test has.
+//! it is mended; every query of the dashboard is answered with figures, and its variables find what there is to choose.
+//! Nine of the ten alerts, that is: EvenkeelReconcileSlow wants passes of ten seconds, which only its unit test has.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +27,14 @@ const JUDGED: Duration = Duration::from_mins(2);
 const FOR: &str = "2s";
 /// What the quarter of an hour becomes over which some look back.
 const RANGE: [&str; 2] = ["[15m]", "[15s]"];
-/// The variables of the dashboard, with everything chosen, as Grafana fills them in.
-const VARIABLES: [(&str, &str); 3] = [
+/// As the Service for the metrics is called, and Prometheus's job with it.
+const JOB: &str = "evenkeel-metrics";
+/// The variables of the dashboard, with this release and all of its backends chosen, as Grafana fills them in.
+const VARIABLES: [(&str, &str); 5] = [
     ("$__rate_interval", "1m"),
+    ("$operator", SYSTEM),
+    ("$job", JOB),
+    // The longer name first.
     ("$namespace", ".*"),
     ("$name", ".*"),
 ];
@@ -68,7 +74,7 @@ async fn config(world: &World) -> Result<Value> {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.json"],
         "scrape_configs": [{
-            "job_name": "evenkeel-metrics",
+            "job_name": JOB,
             "honor_labels": endpoint["honorLabels"],
             "file_sd_configs": [{"files": ["operator.json"], "refresh_interval": "1s"}],
         }],
@@ -78,7 +84,7 @@ async fn config(world: &World) -> Result<Value> {
 /// The operator, with the labels that its Service and pod give it.
 fn operator(bed: &Bed) -> Result<Value> {
     let metrics = bed.operator.as_ref().context("no operator runs")?.metrics;
-    let labels = json!({"namespace": SYSTEM, "service": "evenkeel-metrics", "pod": "evenkeel-0"});
+    let labels = json!({"namespace": SYSTEM, "service": JOB, "pod": "evenkeel-0"});
     Ok(json!([{"targets": [metrics], "labels": labels}]))
 }
 
@@ -111,11 +117,23 @@ async fn alert(server: &Server, name: &str, about: Option<&str>, wanted: bool) -
     .await
 }
 
-/// Every query of the dashboard's panels.
-async fn queries(world: &World) -> Result<Vec<String>> {
+/// The dashboard, as Grafana reads it.
+async fn dashboard(world: &World) -> Result<Value> {
     let map = template(world, "dashboard").await?;
     let text = map["data"]["evenkeel.json"].as_str();
-    let dashboard: Value = serde_json::from_str(text.context("no dashboard")?)?;
+    serde_json::from_str(text.context("no dashboard")?).context("the dashboard")
+}
+
+fn filled_in(query: &str) -> String {
+    VARIABLES
+        .iter()
+        .fold(query.to_owned(), |query, (variable, value)| {
+            query.replace(variable, value)
+        })
+}
+
+/// Every query of the dashboard's panels.
+fn queries(dashboard: &Value) -> Result<Vec<String>> {
     let panels = dashboard["panels"].as_array().context("no panels")?;
     let targets = panels
         .iter()
@@ -123,16 +141,49 @@ async fn queries(world: &World) -> Result<Vec<String>> {
     let queries: Vec<String> = targets
         .flatten()
         .filter_map(|target| target["expr"].as_str())
-        .map(|query| {
-            VARIABLES
-                .iter()
-                .fold(query.to_owned(), |query, (variable, value)| {
-                    query.replace(variable, value)
-                })
-        })
+        .map(filled_in)
         .collect();
     ensure!(queries.len() > 10, "only {} queries", queries.len());
     Ok(queries)
+}
+
+/// What each of the dashboard's variables offers, asked for as Grafana asks.
+async fn offered(server: &Server, dashboard: &Value) -> Result<BTreeMap<String, Vec<String>>> {
+    let variables = dashboard["templating"]["list"].as_array();
+    let mut offered = BTreeMap::new();
+    for variable in variables.context("no variables")? {
+        let Some(query) = variable["query"]["query"].as_str() else {
+            continue;
+        };
+        let query = filled_in(query);
+        let (series, label) = query
+            .strip_prefix("label_values(")
+            .and_then(|rest| rest.strip_suffix(')')?.rsplit_once(", "))
+            .with_context(|| format!("{query} is no label_values(SERIES, LABEL)"))?;
+        let path = format!("label/{label}/values");
+        let values = server.ask(&path, &[("match[]", series)]).await?;
+        let name = variable["name"].as_str().context("no name")?;
+        offered.insert(name.to_owned(), serde_json::from_value(values)?);
+    }
+    Ok(offered)
+}
+
+/// There is one release to choose, and every backend of it.
+async fn variables_offer_what_there_is(
+    bed: &Bed,
+    server: &Server,
+    dashboard: &Value,
+) -> Result<()> {
+    let offered = offered(server, dashboard).await?;
+    let of = |name: &str| offered.get(name).map_or(&[][..], Vec::as_slice);
+    ensure!(
+        of("operator") == [SYSTEM] && of("job") == [JOB] && of("namespace") == [bed.name()],
+        "{offered:?}"
+    );
+    for backend in ["echo", "few", "mute", "odd"] {
+        ensure!(of("name").iter().any(|name| name == backend), "{offered:?}");
+    }
+    Ok(())
 }
 
 /// Waits until each has an answer with a figure in it.
@@ -288,7 +339,9 @@ async fn alerts_fire_and_cease_and_the_dashboard_shows(world: Arc<World>) -> Res
     for (name, backend) in FAULTS {
         alert(&server, name, Some(backend), false).await?;
     }
-    all_answered(&server, queries(&world).await?).await?;
+    let dashboard = dashboard(&world).await?;
+    all_answered(&server, queries(&dashboard)?).await?;
+    variables_offer_what_there_is(&bed, &server, &dashboard).await?;
     all_evaluated(&server).await?;
     of_the_operator_itself(&mut bed, &server).await
 }

@@ -137,6 +137,23 @@ fn what_is_asked_for_is_told() {
     );
 }
 
+/// Two releases in one Prometheus: each panel is of the one that is chosen, as the alerts are of theirs.
+#[test]
+fn the_dashboard_is_bound_to_a_release() {
+    let dashboard: Value = serde_json::from_str(&text(DASHBOARD)).unwrap();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let expression = target["expr"].as_str().unwrap();
+            for series in expression.split("evenkeel_").skip(1) {
+                let selector = series.split_once('}').unwrap_or_default().0;
+                let bound = selector.contains(r#"{job="$job","#)
+                    || selector.ends_with(r#"{namespace="$operator",job="$job""#);
+                assert!(bound, "evenkeel_{series} is of any release");
+            }
+        }
+    }
+}
+
 /// Words that begin as our metrics do; `job="evenkeel-metrics"` is none.
 fn metrics_in(expression: &str) -> BTreeSet<String> {
     expression
