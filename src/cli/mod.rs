@@ -37,7 +37,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Run(run) => run.main()?,
         Command::Crd => {
-            print!("{}", serde_yaml_ng::to_string(&crate::api::crd())?);
+            print(&serde_yaml_ng::to_string(&crate::api::crd())?)?;
         }
         Command::Presets(presets) => presets.main()?,
         Command::Check(check) => return check.main(),
@@ -45,4 +45,13 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Top(top) => top.main()?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A reader that has seen enough, such as head, is no fault of ours.
+fn print(text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }

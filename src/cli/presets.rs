@@ -23,8 +23,7 @@ enum Output {
 impl Presets {
     /// Prints it.
     pub fn main(self) -> anyhow::Result<()> {
-        print!("{}", self.text()?);
-        Ok(())
+        Ok(super::print(&self.text()?)?)
     }
 
     fn text(&self) -> anyhow::Result<String> {

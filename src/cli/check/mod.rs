@@ -27,6 +27,7 @@ use crate::findings::{CATALOGUE, Severity};
 use crate::manifests::{self, Backend, Limits, Objects};
 
 use super::connect::connect;
+use super::print;
 use report::Report;
 
 /// Checks manifests (-f), or what runs in a cluster (--cluster), for what makes balancing fail.
@@ -188,13 +189,4 @@ fn hint(objects: &Objects) -> Option<String> {
     Some(format!(
         "{last} has a kustomization: what comes of it is looked at by kustomize build {last} | evenkeel check -"
     ))
-}
-
-/// A reader that has seen enough, such as head, is no fault of ours.
-fn print(text: &str) -> std::io::Result<()> {
-    use std::io::Write as _;
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
 }

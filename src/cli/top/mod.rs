@@ -22,6 +22,7 @@ use crossterm::event::{Event, EventStream, KeyEventKind};
 use futures::StreamExt as _;
 use tokio::sync::{mpsc, watch};
 
+use super::print;
 use crate::api::GoDuration;
 use model::{Key, Snapshot};
 use source::Source;
@@ -92,13 +93,10 @@ impl Top {
         let opened = self.name.map(|name| Key { namespace, name });
         if self.once {
             let snapshot = once::take(source, opened.as_ref()).await?;
-            print!(
-                "{}",
-                match self.output {
-                    Output::Text => once::text(&snapshot),
-                    Output::Json => serde_json::to_string_pretty(&snapshot)? + "\n",
-                }
-            );
+            print(&match self.output {
+                Output::Text => once::text(&snapshot),
+                Output::Json => serde_json::to_string_pretty(&snapshot)? + "\n",
+            })?;
             return Ok(());
         }
         let mut terminal = ratatui::try_init().context("the terminal cannot be used")?;

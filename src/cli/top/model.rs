@@ -205,6 +205,48 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn scripts_get_what_they_were_promised() {
+        let snapshot = Snapshot {
+            backends: vec![Backend::of(&resource())],
+            ..Snapshot::default()
+        };
+        let promised = json!({"backends": [{
+            "namespace": "shop",
+            "name": "cart",
+            "ready": "True",
+            "verdict": "HotPod",
+            "balanced": false,
+            "message": "a is hot",
+            "pods": "2/2",
+            "judgedPods": 2,
+            "effectivePods": 1.6,
+            "maxOverMean": 1.5,
+            "requestsPerSecond": 40.0,
+            "starvedPods": 0,
+            "maxAge": "1m",
+            "findings": 0,
+        }]});
+        assert_eq!(serde_json::to_value(&snapshot).unwrap(), promised);
+        let mut unknown = resource();
+        unknown.status = None;
+        let said = serde_json::to_value(Backend::of(&unknown)).unwrap();
+        // Each is there, known or not.
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(keys(&said), keys(&promised["backends"][0]));
+        for unknown in [
+            "balanced",
+            "effectivePods",
+            "maxOverMean",
+            "requestsPerSecond",
+            "maxAge",
+        ] {
+            assert!(said[unknown].is_null(), "{unknown}: {said}");
+        }
+    }
+
+    #[test]
     fn pods_are_told_from_their_own_pages() {
         let load = |pod: &str, standing, rate| PodLoad {
             pod: pod.into(),
