@@ -9,6 +9,7 @@ mod draw;
 mod model;
 mod once;
 mod pods;
+mod round;
 mod source;
 mod unread;
 mod view;

@@ -1,12 +1,8 @@
-//! Asks the cluster, with the user's own rights: the backends by a list, the pods' metrics pages through the API server.
+//! Asks the cluster, with the user's own rights: the backends by a list, and when the pods of one are due.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use futures::{StreamExt as _, stream};
-use http::Request;
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use anyhow::anyhow;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::Client;
 use kube::api::{Api, ListParams};
@@ -14,32 +10,38 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::model::{Backend, Key, Pods, Snapshot};
-use super::unread::{only_status, unread};
+use super::round::{ROUND_IN, round};
+use super::unread::{SILENT, unlisted};
 use crate::api::GrpcBackend;
-use crate::balance::exposition::Page;
-use crate::balance::{Choice, Judge, Mode, Round, ScrapeError, Settings};
+use crate::balance::{Choice, Judge, Mode, Settings};
 use crate::cli::connect::connect;
-use crate::operator::{ACCEPT, Answer, Asked, Endpoint, comparable, endpoint, read};
 
-/// For one list.
-const LISTED_IN: Duration = Duration::from_secs(10);
-/// For one metrics page.
-const READ_IN: Duration = Duration::from_secs(5);
+/// For one answer to a list.
+pub const LISTED_IN: Duration = Duration::from_secs(10);
 /// From one look to the next.
 const EVERY: Duration = Duration::from_secs(2);
+/// From one list of all backends to the next while one of them is looked at.
+const LISTED_EVERY: Duration = Duration::from_secs(10);
 /// Objects in one answer; no more pods are looked at.
-const PAGE: u32 = 500;
+pub const PAGE: u32 = 500;
 /// Backends that are looked at.
 const BACKENDS: usize = 5000;
-/// Pages read at once.
-const AT_ONCE: usize = 8;
 
 /// Where it all comes from.
 pub struct Source {
     client: Client,
     namespace: Option<String>,
     window: Duration,
+    listed: Option<Listed>,
     opened: Option<Opened>,
+}
+
+/// The backends.
+struct Listed {
+    at: Instant,
+    backends: Vec<GrpcBackend>,
+    /// What is left out of them.
+    cut: Option<String>,
 }
 
 /// The backend whose pods are looked at.
@@ -62,6 +64,7 @@ impl Source {
             client,
             namespace: None,
             window: Duration::ZERO,
+            listed: None,
             opened: None,
         };
         Ok((source, namespace))
@@ -85,7 +88,14 @@ impl Source {
         loop {
             let begun = Instant::now();
             let open = to_open.borrow_and_update().clone();
-            let snapshot = self.look(open.as_ref()).await;
+            // An answer that nobody waits for any more must not hold up the next.
+            let snapshot = tokio::select! {
+                snapshot = self.look(open.as_ref()) => snapshot,
+                changed = to_open.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            };
             if found.send(snapshot).await.is_err() {
                 return;
             }
@@ -96,37 +106,37 @@ impl Source {
         }
     }
 
-    /// One look.
+    /// One look. It can be given up at any time.
     pub async fn look(&mut self, open: Option<&Key>) -> anyhow::Result<Snapshot> {
-        let (backends, mut cut) = self.backends().await?;
-        let pods = match open {
-            None => {
-                self.opened = None;
-                None
-            }
-            Some(key) => {
-                let backend = backends
-                    .iter()
-                    .find(|backend| Backend::of(backend).key == *key)
-                    .ok_or_else(|| {
-                        anyhow!(
-                            "there is no GrpcBackend {} in namespace {}",
-                            key.name,
-                            key.namespace
-                        )
-                    })?;
-                let (pods, cut_pods) = self.pods(backend, key).await?;
-                cut = cut_pods;
-                Some(pods)
-            }
+        let now = Instant::now();
+        let is_recent = |listed: &Listed| open.is_some() && now < listed.at + LISTED_EVERY;
+        let listed = match self.listed.take_if(|listed| is_recent(listed)) {
+            Some(listed) => listed,
+            None => self.backends().await?,
         };
-        let mut backends: Vec<Backend> = backends.iter().map(Backend::of).collect();
-        backends.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(Snapshot {
-            backends,
-            cut,
-            pods,
-        })
+        let listed = &*self.listed.insert(listed);
+        let mut snapshot = Snapshot {
+            backends: listed.backends.iter().map(Backend::of).collect(),
+            cut: listed.cut.clone(),
+            pods: None,
+        };
+        snapshot.backends.sort_by(|a, b| a.key.cmp(&b.key));
+        let Some(key) = open else {
+            self.opened = None;
+            return Ok(snapshot);
+        };
+        let mut backends = listed.backends.iter();
+        let backend = backends.find(|backend| Backend::of(backend).key == *key);
+        let backend = backend.cloned().ok_or_else(|| {
+            anyhow!(
+                "there is no GrpcBackend {} in namespace {}",
+                key.name,
+                key.namespace
+            )
+        })?;
+        let (pods, cut) = self.pods(&backend, key).await?;
+        (snapshot.pods, snapshot.cut) = (Some(pods), cut);
+        Ok(snapshot)
     }
 
     /// When another look can show anything new of an opened backend's pods.
@@ -136,15 +146,14 @@ impl Source {
 
     /// How long to look until an opened backend's pods have figures.
     pub fn settles_in(&self) -> Duration {
-        self.window + self.interval() + READ_IN
+        self.window + self.interval() + ROUND_IN
     }
 
     fn interval(&self) -> Duration {
         self.window / 5
     }
 
-    /// They, and what is left out of them.
-    async fn backends(&self) -> anyhow::Result<(Vec<GrpcBackend>, Option<String>)> {
+    async fn backends(&self) -> anyhow::Result<Listed> {
         let api: Api<GrpcBackend> = match &self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
@@ -154,22 +163,25 @@ impl Source {
         loop {
             let list = timeout(LISTED_IN, api.list(&parameters))
                 .await
-                .context("the API server does not answer")?
-                .context("GrpcBackends cannot be listed")?;
+                .map_err(|_| anyhow!(SILENT))?
+                .map_err(|error| unlisted(&error, "GrpcBackends", self.namespace.as_deref()))?;
             backends.extend(list.items);
-            match more(&list.metadata) {
-                None => return Ok((backends, None)),
-                Some(token) if backends.len() < BACKENDS => {
-                    parameters = parameters.continue_token(token);
-                }
-                Some(_) => {
-                    let cut = format!(
-                        "only {} GrpcBackends are shown, and there are more: choose a namespace with -n",
-                        backends.len()
-                    );
-                    return Ok((backends, Some(cut)));
-                }
+            let more = more(&list.metadata);
+            if let Some(token) = more.filter(|_| backends.len() < BACKENDS) {
+                parameters = parameters.continue_token(token);
+                continue;
             }
+            let cut = more.map(|_| {
+                format!(
+                    "only {} GrpcBackends are shown, and there are more: choose a namespace with -n",
+                    backends.len()
+                )
+            });
+            return Ok(Listed {
+                at: Instant::now(),
+                backends,
+                cut,
+            });
         }
     }
 
@@ -213,115 +225,127 @@ impl Source {
 }
 
 /// Where a list goes on.
-fn more(list: &ListMeta) -> Option<&str> {
+pub fn more(list: &ListMeta) -> Option<&str> {
     list.continue_.as_deref().filter(|token| !token.is_empty())
 }
 
-/// Reads each pod once, and says what it leaves out; the inner error says why only the status can be shown.
-async fn round(
-    client: &Client,
-    backend: &GrpcBackend,
-    choice: &mut Choice,
-) -> anyhow::Result<Result<(Round, Option<String>), String>> {
-    let namespace = backend.metadata.namespace.as_deref().unwrap_or_default();
-    let Some((pods, cut)) = pods(client, backend, namespace).await? else {
-        return Ok(Err(only_status("list pods")));
-    };
-    let asked = Asked::of(backend);
-    let endpoints: Vec<Endpoint> = pods
-        .iter()
-        .filter_map(|pod| endpoint(pod, &asked.place))
-        .collect();
-    // One pod that hangs must not make the others' numbers old.
-    let begun = Timestamp::now();
-    let answers: Vec<_> = endpoints
-        .iter()
-        .map(|endpoint| answer(client, namespace, endpoint, &asked))
-        .collect();
-    let answers: Vec<Answer> = stream::iter(answers)
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    if let Some(why) = unread(&answers, &asked) {
-        return Ok(Err(why));
-    }
-    let round = Round {
-        now: begun,
-        scrapes: comparable(answers, choice, asked.family),
-        targets: endpoints
-            .into_iter()
-            .map(|endpoint| endpoint.target)
-            .collect(),
-        rolling_out: false,
-        obstacle: None,
-    };
-    Ok(Ok((round, cut)))
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
 
-/// The first of them, and what is left out; none: they may not be listed.
-async fn pods(
-    client: &Client,
-    backend: &GrpcBackend,
-    namespace: &str,
-) -> anyhow::Result<Option<(Vec<Pod>, Option<String>)>> {
-    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let selector: Vec<String> = backend
-        .spec
-        .selector
-        .iter()
-        .map(|(label, value)| format!("{label}={value}"))
-        .collect();
-    let parameters = ListParams::default()
-        .labels(&selector.join(","))
-        .limit(PAGE);
-    match timeout(LISTED_IN, api.list(&parameters)).await {
-        Err(_) => Err(anyhow!("the API server does not answer")),
-        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Ok(None),
-        Ok(listed) => {
-            let listed = listed.context("pods cannot be listed")?;
-            let cut = more(&listed.metadata).map(|_| {
-                let count = listed.items.len();
-                format!("only {count} of the pods are looked at, and shares are of these: the status counts all")
-            });
-            Ok(Some((listed.items, cut)))
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tower::{BoxError, service_fn};
+
+    use super::*;
+
+    const PODS: usize = 100;
+
+    /// What the API server was asked for.
+    type Asked = Arc<Mutex<Vec<String>>>;
+
+    fn backends() -> Value {
+        let backend = |name: &str| {
+            json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "GrpcBackend",
+                "metadata": {"name": name, "namespace": "shop", "uid": name},
+                "spec": {"selector": {"app": name}, "ports": [{"port": 80}]}})
+        };
+        json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "GrpcBackendList", "metadata": {},
+            "items": [backend("cart"), backend("rng")]})
+    }
+
+    fn pods() -> Value {
+        let time = "2026-01-01T00:00:00Z";
+        let pod = |number: usize| {
+            let name = format!("cart-{number}");
+            json!({"metadata": {"name": name, "namespace": "shop", "uid": name, "creationTimestamp": time},
+                "spec": {"containers": [{"name": "cart", "ports": [{"name": "metrics", "containerPort": 9090}]}]},
+                "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [
+                    {"type": "Ready", "status": "True", "lastTransitionTime": time}]}})
+        };
+        let pods: Vec<Value> = (0..PODS).map(pod).collect();
+        json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": pods})
+    }
+
+    /// A cluster in which every pod's page hangs.
+    fn source() -> (Source, Asked) {
+        let asked = Asked::default();
+        let log = asked.clone();
+        let server = service_fn(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            log.lock().unwrap().push(path.clone());
+            async move {
+                let answer = if path.ends_with("/grpcbackends") {
+                    backends()
+                } else if path.ends_with("/pods") {
+                    pods()
+                } else {
+                    std::future::pending().await
+                };
+                Ok::<_, BoxError>(Response::new(Body::from(answer.to_string().into_bytes())))
+            }
+        });
+        let source = Source {
+            client: Client::new(server, "shop"),
+            namespace: Some("shop".into()),
+            window: Duration::from_secs(10),
+            listed: None,
+            opened: None,
+        };
+        (source, asked)
+    }
+
+    fn key(name: &str) -> Key {
+        Key {
+            namespace: "shop".into(),
+            name: name.into(),
         }
     }
-}
 
-async fn answer(client: &Client, namespace: &str, endpoint: &Endpoint, asked: &Asked) -> Answer {
-    let read = async {
-        let at = endpoint.page.as_ref().map_err(|error| *error)?;
-        let pod = &endpoint.target.name;
-        let port = at.address.port();
-        let scheme = if asked.https.is_some() { "https:" } else { "" };
-        let place = format!(
-            "/api/v1/namespaces/{namespace}/pods/{scheme}{pod}:{port}/proxy{}",
-            at.path
-        );
-        timeout(READ_IN, page(client, &place, asked, at.is_meshed))
-            .await
-            .unwrap_or(Err(ScrapeError::Timeout))
-    };
-    Answer {
-        page: read.await,
-        uid: endpoint.target.uid.clone(),
-        at: Timestamp::now(),
+    #[tokio::test]
+    async fn pods_that_hang_do_not_keep_the_next_question_waiting() {
+        let (source, asked) = source();
+        let (open, to_open) = watch::channel(Some(key("cart")));
+        let (found, mut finds) = mpsc::channel(1);
+        let asking = tokio::spawn(source.keep_asking(to_open, found));
+        let pages = || {
+            let asked = asked.lock().unwrap();
+            asked.iter().filter(|path| path.contains("/proxy")).count()
+        };
+        while pages() == 0 {
+            tokio::task::yield_now().await;
+        }
+        open.send_replace(None);
+        let soon = timeout(Duration::from_secs(2), finds.recv()).await;
+        let snapshot = soon.expect("it waits for the pods").unwrap().unwrap();
+        assert_eq!((snapshot.backends.len(), snapshot.pods), (2, None));
+        assert!(pages() < PODS, "all are asked at once");
+        asking.abort();
     }
-}
 
-async fn page(
-    client: &Client,
-    place: &str,
-    asked: &Asked,
-    is_meshed: bool,
-) -> Result<Page, ScrapeError> {
-    let request = Request::get(place)
-        .header(http::header::ACCEPT, ACCEPT)
-        .body(kube::client::Body::empty())
-        .map_err(|_| ScrapeError::Malformed)?;
-    let response = client
-        .send(request)
-        .await
-        .map_err(|_| ScrapeError::Unreachable)?;
-    read(response, asked.labels.clone(), is_meshed).await
+    #[tokio::test]
+    async fn while_one_is_looked_at_not_all_are_listed_each_time() {
+        let (mut source, asked) = source();
+        let lists = || {
+            let asked = asked.lock().unwrap();
+            let lists = asked.iter().filter(|path| path.ends_with("/grpcbackends"));
+            lists.count()
+        };
+        let at_once = Duration::from_millis(50);
+        source.look(None).await.unwrap();
+        source.look(None).await.unwrap();
+        assert_eq!(lists(), 2);
+        for _ in 0..3 {
+            // Its pods hang, and it is given up.
+            let given_up = timeout(at_once, source.look(Some(&key("cart")))).await;
+            assert!(given_up.is_err());
+        }
+        assert_eq!(lists(), 2);
+        let absent = source.look(Some(&key("gone"))).await;
+        assert!(absent.unwrap_err().to_string().contains("no GrpcBackend"));
+        source.listed.as_mut().unwrap().at -= LISTED_EVERY;
+        let _ = timeout(at_once, source.look(Some(&key("cart")))).await;
+        assert_eq!(lists(), 3);
+    }
 }

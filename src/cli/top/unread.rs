@@ -1,4 +1,8 @@
-//! Why pods' own pages cannot be read from a user's place, in words. Pure.
+//! Why something cannot be read with a user's rights and from a user's place, in words. Pure.
+
+use std::error::Error;
+
+use anyhow::anyhow;
 
 use crate::api::BalanceSource;
 use crate::balance::ScrapeError;
@@ -6,6 +10,35 @@ use crate::operator::{Answer, Asked};
 
 /// How such a sentence begins.
 const ONLY_STATUS: &str = "of single pods only those that the status names are shown";
+
+/// Said of an API server that takes too long.
+pub const SILENT: &str = "the API server does not answer";
+
+/// Why these may not be listed there (none: in all namespaces), and what to do about it.
+pub fn unlisted(error: &kube::Error, what: &str, namespace: Option<&str>) -> anyhow::Error {
+    let place = namespace.map_or("all namespaces".into(), |name| format!("namespace {name}"));
+    let kube::Error::Api(status) = error else {
+        // What is outside says only that there is something within.
+        let mut why: &dyn Error = error;
+        while let Some(within) = why.source() {
+            why = within;
+        }
+        return anyhow!("{what} cannot be listed: {why}");
+    };
+    match status.code {
+        401 => anyhow!(
+            "the API server does not accept the credentials of the kubeconfig: log in again, or choose another context with --context"
+        ),
+        403 => anyhow!(
+            "you may not list {what} in {place}: choose a namespace with -n, or ask for the role view, which has that right where \
+             Evenkeel is installed"
+        ),
+        404 => anyhow!(
+            "this cluster knows no {what}: install Evenkeel there, or choose another cluster with --context"
+        ),
+        _ => anyhow!("{what} cannot be listed in {place}: {}", status.message),
+    }
+}
 
 /// Why no pod could be read, where it is the way that is missing; the operator has another.
 pub fn unread(answers: &[Answer], asked: &Asked) -> Option<String> {
@@ -64,6 +97,47 @@ mod tests {
             "cart",
             serde_json::from_value(spec).unwrap(),
         ))
+    }
+
+    fn refused(code: u16, namespace: Option<&str>) -> String {
+        let status = kube::core::Status {
+            code,
+            message: "the words of the API server".into(),
+            ..kube::core::Status::default()
+        };
+        let error = kube::Error::Api(Box::new(status));
+        unlisted(&error, "GrpcBackends", namespace).to_string()
+    }
+
+    #[test]
+    fn what_may_not_be_listed_says_what_to_do() {
+        for (code, namespace, words) in [
+            (401, None, "log in again"),
+            (
+                403,
+                Some("shop"),
+                "you may not list GrpcBackends in namespace shop: choose a namespace with -n",
+            ),
+            (403, None, "GrpcBackends in all namespaces: "),
+            (
+                404,
+                None,
+                "this cluster knows no GrpcBackends: install Evenkeel",
+            ),
+            (500, None, "the words of the API server"),
+        ] {
+            let said = refused(code, namespace);
+            assert!(said.contains(words), "{code}: {said}");
+            assert!(!said.contains("ApiError"), "{said}");
+        }
+    }
+
+    #[test]
+    fn where_nobody_answers_only_the_cause_is_said() {
+        let cause = std::io::Error::other("connection refused");
+        let error = kube::Error::Service(Box::new(cause));
+        let said = unlisted(&error, "GrpcBackends", None).to_string();
+        assert_eq!(said, "GrpcBackends cannot be listed: connection refused");
     }
 
     #[test]
