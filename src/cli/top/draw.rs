@@ -21,13 +21,16 @@ const UNKNOWN: Color = Color::Yellow;
 
 /// Draws everything.
 pub fn draw(frame: &mut Frame<'_>, view: &mut View) {
-    let [title, body, keys] = Layout::vertical([
+    let notice = notice(view, frame.area().width);
+    let [title, above, body, keys] = Layout::vertical([
         Constraint::Length(1),
+        Constraint::Length(u16::try_from(notice.len()).unwrap_or(u16::MAX)),
         Constraint::Min(1),
         Constraint::Length(1),
     ])
     .areas(frame.area());
     frame.render_widget(heading(view), title);
+    frame.render_widget(Paragraph::new(notice), above);
     if view.opened.is_some() {
         pods(frame, body, view);
     } else {
@@ -43,14 +46,33 @@ fn heading(view: &View) -> Paragraph<'static> {
         Some(key) => spans.push(Span::raw(format!("  {}/{}", key.namespace, key.name))),
         None => spans.push(Span::raw(format!("  {} backends", view.backends.len()))),
     }
-    if let Some(error) = &view.error {
-        spans.push(Span::styled(format!("  {error}"), Style::new().fg(BAD)));
-    } else if !view.asked {
+    if !view.asked {
         spans.push(Span::raw("  asking the cluster …"));
-    } else if let Some(cut) = &view.cut {
-        spans.push(Span::styled(format!("  {cut}"), Style::new().fg(UNKNOWN)));
     }
     Paragraph::new(Line::from(spans))
+}
+
+/// What is wrong with what is shown, or what is left out of it, in lines of this width.
+fn notice(view: &View, width: u16) -> Vec<Line<'static>> {
+    let error = view.error.as_deref().map(|error| (error, BAD));
+    let cut = view.cut.as_deref().map(|cut| (cut, UNKNOWN));
+    let Some((text, color)) = error.or(cut) else {
+        return Vec::new();
+    };
+    let width = usize::from(width);
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    let style = Style::new().fg(color);
+    let lines = lines.into_iter().map(|line| Line::styled(line, style));
+    lines.collect()
 }
 
 fn bottom(view: &View) -> Paragraph<'static> {
@@ -66,10 +88,11 @@ fn bottom(view: &View) -> Paragraph<'static> {
 }
 
 fn backends(frame: &mut Frame<'_>, area: Rect, view: &View) {
-    if view.asked && view.backends.is_empty() && view.error.is_none() {
-        let hint =
-            "There is no GrpcBackend here: kubectl apply one, or look into all namespaces with -A.";
-        frame.render_widget(Paragraph::new(hint).wrap(Wrap { trim: true }), area);
+    if view.asked && view.backends.is_empty() {
+        if view.error.is_none() {
+            let hint = "There is no GrpcBackend here: kubectl apply one, or look into all namespaces with -A.";
+            frame.render_widget(Paragraph::new(hint).wrap(Wrap { trim: true }), area);
+        }
         return;
     }
     let [list, sentence] =
@@ -149,7 +172,9 @@ fn pods(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
         frame.render_widget(Paragraph::new(said).wrap(Wrap { trim: true }), sentence);
     }
     let Some(pods) = &view.pods else {
-        frame.render_widget(Paragraph::new("reading the pods …"), list);
+        if view.error.is_none() {
+            frame.render_widget(Paragraph::new("reading the pods …"), list);
+        }
         return;
     };
     let [above, list] = Layout::vertical([Constraint::Length(2), Constraint::Min(1)]).areas(list);
@@ -205,6 +230,7 @@ fn pod(pod: &PodRow, part: Option<f64>) -> Row<'static> {
 mod tests {
     use super::super::model::Snapshot;
     use super::super::model::tests::{backend, pods as rates};
+    use super::super::unread::unlisted;
     use super::*;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
@@ -275,7 +301,48 @@ a sentence
         for (width, height) in [(1, 1), (10, 3), (40, 5)] {
             drawn(&mut view(None), width, height);
             drawn(&mut view(Some(rates("cart", &[1.0]))), width, height);
+            let mut refused = view(None);
+            refused.error = Some("a sentence of some words".into());
+            drawn(&mut refused, width, height);
         }
+    }
+
+    /// A screen, with the lines of a sentence put together again.
+    fn read_out(view: &mut View) -> String {
+        let shown = drawn(view, 80, 24);
+        let lines: Vec<&str> = shown.lines().map(str::trim).collect();
+        lines.join(" ")
+    }
+
+    #[test]
+    fn why_nothing_can_be_shown_is_shown_whole() {
+        for code in [401, 403, 404] {
+            let status = kube::core::Status {
+                code,
+                ..kube::core::Status::default()
+            };
+            let error = kube::Error::Api(Box::new(status));
+            let why = || unlisted(&error, "GrpcBackends", Some("a-namespace-of-some-length"));
+            for opened in [None, Some(rates("cart", &[]).of)] {
+                let mut view = View::new(opened);
+                view.take(Err(why()));
+                let shown = read_out(&mut view);
+                assert!(shown.contains(&why().to_string()), "{shown}");
+                assert!(
+                    !shown.contains("NAMESPACE") && !shown.contains("reading"),
+                    "{shown}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_whole() {
+        let mut view = view(None);
+        let cut = "only 5000 GrpcBackends are shown, and there are more than these: choose a namespace with -n";
+        view.cut = Some(cut.into());
+        let shown = read_out(&mut view);
+        assert!(shown.contains(cut) && shown.contains("rng"), "{shown}");
     }
 
     #[test]
