@@ -21,8 +21,6 @@ mod sets;
 mod yaml;
 
 #[cfg(test)]
-mod hostile_tests;
-#[cfg(test)]
 mod tests;
 
 pub use fix::fix;
