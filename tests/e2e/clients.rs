@@ -13,6 +13,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
+use crate::balance::figures;
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::client::Client;
 use crate::manifests;
@@ -192,14 +193,24 @@ async fn judged(bed: &Bed, example: Example) -> Result<()> {
     bed.apply(&manifests::backend(name)).await?;
     let flags = ["--rate=50", "--connections=5", "--deadline=10s"];
     let client = observer(bed, &format!("judge-{name}"), name, &flags).await?;
-    let backend = bed.reason(name, Balanced, "Balanced", JUDGED).await?;
-    let balance = backend.status.and_then(|status| status.balance);
-    let balance = balance.context("no figures")?;
-    println!(
-        "    {name}: max/mean {:?}, {:?} requests a second, {:?}",
-        balance.max_over_mean, balance.requests_per_second, balance.metric
-    );
-    ensure!(balance.pods == 2, "{name}: {balance:?}");
+    bed.reason(name, Balanced, "Balanced", JUDGED).await?;
+    until("it is judged by what is asked of it", ROLLOUT, async || {
+        let balance = figures(&bed.backend(name).await?);
+        let rate = balance.requests_per_second.as_deref();
+        let rate: f64 = rate.context("no rate")?.parse()?;
+        ensure!(
+            balance.pods == 2
+                && (35.0..=60.0).contains(&rate)
+                && balance.metric.as_deref() == Some("grpc_server_started_total"),
+            "{name}: {balance:?}"
+        );
+        println!(
+            "    {name}: max/mean {:?}, {rate} requests a second",
+            balance.max_over_mean
+        );
+        Ok(Some(()))
+    })
+    .await?;
     shows_open_metrics(bed, name).await?;
     client.stop().await
 }
