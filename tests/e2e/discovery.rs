@@ -257,7 +257,8 @@ async fn serves_in_time(bed: &Bed, client: &Client, pod: &Pod) -> Result<Arrival
     Ok(arrival)
 }
 
-/// The operator counted these new pods, and says of the slowest what the client saw, to an interval between two scrapes.
+/// The operator counted these new pods, and says of the slowest what the client saw, to an interval between two scrapes; and
+/// when they had their share, which is no sooner.
 async fn told_as_it_was(bed: &Bed, pods: u32, slowest: Duration) -> Result<()> {
     until("the operator tells of the new pods", SOON, async || {
         let counted = "evenkeel_backend_discovery_seconds_count{";
@@ -266,15 +267,36 @@ async fn told_as_it_was(bed: &Bed, pods: u32, slowest: Duration) -> Result<()> {
         ensure!(off < 0.5, "{counted} new pods are counted");
         let discovery = figures(&bed.backend("echo").await?).discovery;
         let shown = discovery.context("no word of new pods")?.slowest;
-        let seconds: f64 = shown.strip_suffix('s').unwrap_or(&shown).parse()?;
         println!("    the status says {shown}, the client {slowest:.1?}");
         ensure!(
-            (seconds - slowest.as_secs_f64()).abs() <= INTERVAL.as_secs_f64(),
+            (seconds(&shown)? - slowest.as_secs_f64()).abs() <= INTERVAL.as_secs_f64(),
             "the status says {shown}, the client {slowest:?}"
         );
         Ok(Some(()))
     })
+    .await?;
+    until("it tells when they had their share", ROLLOUT, async || {
+        let counted = "evenkeel_backend_discovery_seconds_count{";
+        let counted = told(bed, counted, "stage=\"fair_share\"").await?;
+        let off = (counted - f64::from(pods)).abs();
+        ensure!(off < 0.5, "{counted} new pods have their share");
+        let discovery = figures(&bed.backend("echo").await?).discovery;
+        let discovery = discovery.context("no word of new pods")?;
+        let fair_share = discovery.fair_share.context("no word of their share")?;
+        println!("    the status says {fair_share} until they had their share");
+        ensure!(
+            seconds(&fair_share)? >= seconds(&discovery.slowest)?,
+            "a share after {fair_share}, a first request after {}",
+            discovery.slowest
+        );
+        Ok(Some(()))
+    })
     .await
+}
+
+/// Of a figure such as `14.3s`.
+fn seconds(shown: &str) -> Result<f64> {
+    Ok(shown.strip_suffix('s').unwrap_or(shown).parse()?)
 }
 
 /// What the status promises; it does once the operator itself has seen how long a pod took.
