@@ -21,6 +21,9 @@ tests![
     shared a_pod_that_hangs_hides_no_other(180),
     shared a_pod_that_counts_otherwise_is_told_and_not_averaged(180),
     shared a_family_that_one_pod_gives_up_is_given_up(240),
+    shared a_count_that_stands_still_names_its_pod(240),
+    shared a_count_that_always_falls_is_none(240),
+    shared a_meter_that_all_pods_change_is_followed(240),
 ];
 
 /// The kind of page, and the reason and the words that say so.
@@ -123,6 +126,10 @@ async fn the_others_are_judged(world: &Arc<World>, kind: &str, words: &str) -> R
         message.contains(&odd[0]) && message.contains(words),
         "{message}"
     );
+    two_are_judged(&bed).await
+}
+
+async fn two_are_judged(bed: &Bed) -> Result<()> {
     // A verdict may come while the other one still warms up.
     until("two pods are judged by 30 a second", SAID, async || {
         let backend = bed.reason("echo", Balanced, "Balanced", SAID).await?;
@@ -136,6 +143,76 @@ async fn the_others_are_judged(world: &Arc<World>, kind: &str, words: &str) -> R
         Ok(Some(()))
     })
     .await
+}
+
+/// A number that does not rise is what an idle pod has: nothing tells the lie, but the pod to look at is named.
+async fn a_count_that_stands_still_names_its_pod(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "frozen").await?;
+    bed.echo(3).await?;
+    bed.deploy(&odd("odd", "echo", "frozen")).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.client("even", &even(&bed), &["--rate=60"]).await?;
+    // It had served before.
+    let backend = bed.reason("echo", Balanced, "FewClients", SAID * 2).await?;
+    let starved: Vec<String> = figures(&backend)
+        .starved
+        .into_iter()
+        .map(|share| share.pod)
+        .collect();
+    let odd = names(&bed.pods("odd=frozen").await?);
+    ensure!(starved == odd, "starved {starved:?}, frozen {odd:?}");
+    let message = bed.message("echo", Balanced).await?;
+    ensure!(
+        message.contains(&format!("{} is idle", odd[0])),
+        "{message}"
+    );
+    bed.reason("echo", MetricsAvailable, "Scraped", ROLLOUT)
+        .await?;
+    Ok(())
+}
+
+/// Each fall is a process that began anew, so that there never is a window to judge the pod by.
+async fn a_count_that_always_falls_is_none(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "falling").await?;
+    // It is the oldest: the others are not judged any sooner than it could be.
+    bed.deploy(&odd("odd", "echo", "falling")).await?;
+    bed.echo(2).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.client("even", &even(&bed), &["--rate=45"]).await?;
+    two_are_judged(&bed).await?;
+    tokio::time::sleep(ROUNDS).await;
+    two_are_judged(&bed).await?;
+    let starved = figures(&bed.backend("echo").await?).starved;
+    ensure!(starved.is_empty(), "{starved:?}");
+    bed.reason("echo", MetricsAvailable, "Scraped", ROLLOUT)
+        .await?;
+    Ok(())
+}
+
+/// As where a library is changed, or its names by a setting: the old ones are gone from all pages, one after the other.
+async fn a_meter_that_all_pods_change_is_followed(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "meter").await?;
+    let mut server = odd("echo", "echo", "migrate");
+    server["spec"]["replicas"] = json!(2);
+    bed.deploy(&server).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.client("even", &even(&bed), &["--rate=30"]).await?;
+    let reads = async |metric: &str| {
+        until(&format!("{metric} is read"), SAID * 2, async || {
+            let balance = figures(&bed.backend("echo").await?);
+            let is_read = balance.metric.as_deref() == Some(metric);
+            Ok(is_read.then_some(()))
+        })
+        .await
+    };
+    reads("grpc_server_started_total").await?;
+    reads("rpc_server_call_duration_seconds_count").await?;
+    two_are_judged(&bed).await?;
+    bed.reason("echo", MetricsAvailable, "Scraped", ROLLOUT)
+        .await?;
+    let message = bed.message("echo", MetricsAvailable).await?;
+    ensure!(message.contains("(family OtelRpc)"), "{message}");
+    Ok(())
 }
 
 async fn a_family_that_one_pod_gives_up_is_given_up(world: Arc<World>) -> Result<()> {

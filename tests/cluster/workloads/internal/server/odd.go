@@ -8,31 +8,40 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // oddities are what may be wrong with a metrics page.
 var oddities = []string{
-	"hang", "endless", "broken", "redirect", "garbage", "lie", "switch", "other", "tls", "forged", "forged-body", "forged-status",
+	"hang", "endless", "broken", "redirect", "garbage", "lie", "frozen", "falling", "switch", "other", "migrate", "tls", "forged",
+	"forged-body", "forged-status",
 }
 
 const (
 	oddAddress = ":9091"
 	// What "endless" sends in all.
 	endlessBytes = 1 << 30
-	// Requests after which "switch" counts in another family.
+	// Requests after which "switch" counts in another family; for "frozen" and "migrate" those count that showed a call.
 	switchAfter = 6
 )
 
-// startedSeries is how "other" finds the calls that it shows under another name.
-var startedSeries = regexp.MustCompile(`^grpc_server_started_total\{grpc_method="(\w+)",grpc_service="([\w.]+)",[^}]*\}`)
+var (
+	// startedSeries is how "other" and "migrate" find the calls that they show under another name.
+	startedSeries = regexp.MustCompile(`^grpc_server_started_total\{grpc_method="(\w+)",grpc_service="([\w.]+)",[^}]*\}`)
+	// countedSeries is one that is no more at nought.
+	countedSeries = regexp.MustCompile(`(?m)^grpc_server_started_total\{[^}]*\} [1-9]`)
+)
+
+const oddSeries = "grpc_server_%s_total{grpc_method=\"UnaryEcho\",grpc_service=\"s\",grpc_type=\"unary\"} %s\n"
 
 // oddServer serves the page of honest with something wrong about it.
 func oddServer(kind string, honest http.Handler) (*http.Server, error) {
@@ -66,6 +75,13 @@ func oddServer(kind string, honest http.Handler) (*http.Server, error) {
 		})
 	case "lie":
 		handle(lie)
+	case "frozen":
+		handle(frozen(honest))
+	case "falling":
+		var asked atomic.Int64
+		handle(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, oddSeries, "started", fmt.Sprint(1_000_000-100*asked.Add(1)))
+		})
 	case "switch":
 		var asked atomic.Int64
 		handle(func(w http.ResponseWriter, r *http.Request) {
@@ -80,13 +96,16 @@ func oddServer(kind string, honest http.Handler) (*http.Server, error) {
 			}
 		})
 	case "other":
-		// As where one image counts by another library: the same calls under another name.
+		// As where one image counts by another library.
+		handle(func(w http.ResponseWriter, r *http.Request) { renamed(w, pageOf(honest, r)) })
+	case "migrate":
+		var counted atomic.Int64
 		handle(func(w http.ResponseWriter, r *http.Request) {
-			const series = `rpc_server_call_duration_seconds_count{rpc_method="$2/$1"}`
-			for line := range bytes.Lines(pageOf(honest, r)) {
-				if startedSeries.Match(line) {
-					_, _ = w.Write(startedSeries.ReplaceAll(line, []byte(series)))
-				}
+			page := pageOf(honest, r)
+			if countedSeries.Match(page) && counted.Add(1) > switchAfter {
+				renamed(w, page)
+			} else {
+				_, _ = w.Write(page)
 			}
 		})
 	case "forged":
@@ -127,9 +146,36 @@ func endless(w http.ResponseWriter, _ *http.Request) {
 
 // lie gives numbers that no counter has.
 func lie(w http.ResponseWriter, _ *http.Request) {
-	const series = "grpc_server_%s_total{grpc_method=\"UnaryEcho\",grpc_service=\"s\",grpc_type=\"unary\"} %s\n"
-	fmt.Fprintf(w, series, "started", "NaN")
-	fmt.Fprintf(w, series, "handled", "-1e300")
+	fmt.Fprintf(w, oddSeries, "started", "NaN")
+	fmt.Fprintf(w, oddSeries, "handled", "-1e300")
+}
+
+// frozen serves the honest page until it has counted something in switchAfter of them, and that last one ever after.
+func frozen(honest http.Handler) http.HandlerFunc {
+	var lock sync.Mutex
+	var counted int
+	var last []byte
+	return func(w http.ResponseWriter, r *http.Request) {
+		lock.Lock()
+		defer lock.Unlock()
+		if counted < switchAfter {
+			last = pageOf(honest, r)
+			if countedSeries.Match(last) {
+				counted++
+			}
+		}
+		_, _ = w.Write(last)
+	}
+}
+
+// renamed writes the calls of the page under the name that OpenTelemetry has for them, and nothing else.
+func renamed(w io.Writer, page []byte) {
+	const series = `rpc_server_call_duration_seconds_count{rpc_method="$2/$1"}`
+	for line := range bytes.Lines(page) {
+		if startedSeries.Match(line) {
+			_, _ = w.Write(startedSeries.ReplaceAll(line, []byte(series)))
+		}
+	}
 }
 
 func selfSigned() (tls.Certificate, error) {

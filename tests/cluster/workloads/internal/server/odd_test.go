@@ -46,6 +46,15 @@ func TestOddPagesAreOdd(t *testing.T) {
 	if page := ask("other", 1).Body.String(); page != "rpc_server_call_duration_seconds_count{rpc_method=\"pkg.Echo/Echo\"} 3\n" {
 		t.Errorf("other: %s", page)
 	}
+	if page := ask("migrate", switchAfter).Body.String(); page != honestText {
+		t.Errorf("migrate, before: %s", page)
+	}
+	if page := ask("migrate", switchAfter+1).Body.String(); page != ask("other", 1).Body.String() {
+		t.Errorf("migrate, after: %s", page)
+	}
+	if first, second := ask("falling", 1).Body.String(), ask("falling", 2).Body.String(); first <= second || len(first) != len(second) {
+		t.Errorf("falling: %s, then %s", first, second)
+	}
 	if page := ask("forged", 1).Body.String(); strings.Count(page, "\x1b") < 4 || strings.Count(page, "\n") != 5 {
 		t.Errorf("forged: %q", page)
 	}
@@ -54,6 +63,34 @@ func TestOddPagesAreOdd(t *testing.T) {
 	}
 	if _, err := oddServer("oops", nil); err == nil || !strings.Contains(err.Error(), "--odd-metrics") {
 		t.Errorf("unknown: %v", err)
+	}
+}
+
+func TestFrozenCountsAtFirst(t *testing.T) {
+	calls := 0
+	server, err := oddServer("frozen", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "grpc_server_started_total{grpc_method=\"Echo\"} %d\n", calls)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() string {
+		recorder := httptest.NewRecorder()
+		server.Handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		return recorder.Body.String()
+	}
+	// Nothing is counted yet, for however long.
+	for range 2 * switchAfter {
+		ask()
+	}
+	for range switchAfter {
+		calls += 10
+		ask()
+	}
+	frozen := ask()
+	calls += 10
+	if again := ask(); again != frozen || !strings.HasSuffix(again, fmt.Sprintf(" %d\n", 10*switchAfter)) {
+		t.Errorf("%s, then %s", frozen, again)
 	}
 }
 
