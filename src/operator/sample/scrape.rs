@@ -249,6 +249,22 @@ mod tests {
             Err(ScrapeError::Refused)
         );
     }
+
+    #[tokio::test]
+    async fn a_pod_that_hangs_is_given_up_after_two_seconds() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let page = Page {
+            address: listener.local_addr().unwrap(),
+            path: "/metrics".into(),
+            is_meshed: false,
+        };
+        let begun = std::time::Instant::now();
+        let said = scrape(&page, Arc::default(), None, &mut None).await;
+        let took = begun.elapsed();
+        assert_eq!(said, Err(ScrapeError::Timeout));
+        // The rest is for a busy machine.
+        assert!((2..5).contains(&took.as_secs()), "{took:?}");
+    }
 }
 
 #[cfg(test)]
