@@ -345,7 +345,7 @@ mod tests {
         let absent = source.look(Some(&key("gone"))).await;
         assert!(absent.unwrap_err().to_string().contains("no GrpcBackend"));
         source.listed.as_mut().unwrap().at -= LISTED_EVERY;
-        let _ = timeout(at_once, source.look(Some(&key("cart")))).await;
+        let _ = timeout(at_once * 20, source.look(Some(&key("cart")))).await;
         assert_eq!(lists(), 3);
     }
 }
