@@ -280,8 +280,12 @@ impl Pod {
         settings: &Settings,
         family: Option<Family>,
     ) -> Standing {
-        let young = elapsed(self.ready_since, now) < settings.promise();
-        if !self.is_scraped(now, settings.interval) {
+        let is_scraped = self.is_scraped(now, settings.interval);
+        // What came since it was read last is not known.
+        let read = self.series.newest().map_or(now, |(at, _)| at);
+        let known = if is_scraped { read } else { now };
+        let young = elapsed(self.ready_since, known) < settings.promise();
+        if !is_scraped {
             let unasked = !self.is_failing() && self.series.newest().is_none();
             return if young || unasked {
                 Standing::Warming
@@ -297,7 +301,7 @@ impl Pod {
             .and_then(|counters| super::window::count(&counters, family));
         match self.requests(settings, Some(family)) {
             _ if young => Standing::Warming,
-            Some(requests) => Standing::Judged(requests, self.sums(now, settings, family)),
+            Some(requests) => Standing::Judged(requests, self.sums(known, settings, family)),
             None if comparable.is_some() => Standing::Warming,
             None => Standing::Failing,
         }
@@ -308,9 +312,9 @@ impl Pod {
     /// Requests within the last one, two and three windows, as far as the pod was to be counted on: not while clients
     /// were still to find it. One that has served nothing at all is known to have had none since it became ready, and
     /// once the promise is broken that counts.
-    fn sums(&self, now: Timestamp, settings: &Settings, family: Family) -> [Option<f64>; SPAN] {
-        let counted = elapsed(self.counted_since, now);
-        let found = elapsed(self.ready_since, now).saturating_sub(settings.promise());
+    fn sums(&self, known: Timestamp, settings: &Settings, family: Family) -> [Option<f64>; SPAN] {
+        let counted = elapsed(self.counted_since, known);
+        let found = elapsed(self.ready_since, known).saturating_sub(settings.promise());
         let slack = settings.interval / 2;
         std::array::from_fn(|index| {
             let span = settings.window * u32::try_from(index + 1).unwrap_or(u32::MAX);

@@ -35,8 +35,10 @@ pub struct Settings {
     pub age: Option<Duration>,
     /// How long streams may then hold a connection.
     pub grace: Duration,
-    /// Within what time clients find a new pod; `None` where nothing promises it: two windows.
+    /// Within what time every kind of client that goes by the age finds a new pod; `None` where nothing promises it: two windows.
     pub promise: Option<Duration>,
+    /// What people are told beside the times that were seen: the promise to most clients, where one age runs.
+    pub promised: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -49,6 +51,7 @@ impl Default for Settings {
             age: None,
             grace: Duration::ZERO,
             promise: None,
+            promised: None,
         }
     }
 }

@@ -119,6 +119,8 @@ pub struct Plan {
     pub servers: Vec<Server>,
     /// The age that the ready pods run with; `mixed` where they differ.
     pub running_max_age: Option<String>,
+    /// The longest age that any of them run with, where any do.
+    pub longest_max_age: Option<Duration>,
     /// Records remain or may be written: the finalizer must be there, before any step is taken.
     pub holds: bool,
     /// A step waits for a rollout to end, here or elsewhere.

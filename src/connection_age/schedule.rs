@@ -1,6 +1,7 @@
 //! All workloads together: what is done now, and what waits.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -8,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use super::workload::{self, Outcome};
-use super::{Change, MIXED, Permit, Plan, Step, hidden, owner, reverts, turns};
+use super::{Change, MIXED, Permit, Plan, Step, hidden, owner, reverts, timing, turns};
 use crate::api::conditions::Statement;
 use crate::api::{AgeMode, Reason, Server, SetBy};
 use crate::observed::{Observed, Workload};
@@ -44,6 +45,7 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
         statement: Statement::yes(Reason::NotRequested, "no connection age is asked for"),
         servers: Vec::new(),
         running_max_age: None,
+        longest_max_age: None,
         holds: false,
         blocked_by_rollout: false,
         look_again: None,
@@ -90,6 +92,7 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
     }
     plan.servers.extend(hidden::rows(observed));
     plan.running_max_age = running(&plan.servers);
+    plan.longest_max_age = longest(&plan.servers);
     let may_write = enforces(observed) && !suspended;
     plan.holds =
         !recorded.is_empty() || may_write || !plan.steps.is_empty() || hidden::hold(observed);
@@ -269,18 +272,36 @@ fn dangling(workload: &Workload) -> Option<Step> {
     })
 }
 
-/// The age of all workloads that have ready pods.
-fn running(servers: &[Server]) -> Option<String> {
-    let mut ages = servers
+fn serving(servers: &[Server]) -> impl Iterator<Item = &Server> {
+    servers
         .iter()
         .filter(|server| server.container.is_some() && server.replicas > 0)
-        .map(|server| server.running.clone());
+}
+
+/// The age of all workloads that have ready pods.
+fn running(servers: &[Server]) -> Option<String> {
+    let mut ages = serving(servers).map(|server| server.running.clone());
     let first = ages.next()?;
     if ages.all(|age| age == first) {
         first
     } else {
         Some(MIXED.into())
     }
+}
+
+/// The longest age that any pods run with: those without one promise nothing, and take nothing from what the others do.
+pub(super) fn longest(servers: &[Server]) -> Option<Duration> {
+    let ages = serving(servers).filter_map(|server| {
+        let running = server.running.as_deref()?;
+        // Pods of one workload differ on the way to what is planned.
+        let age = if running == MIXED {
+            server.planned.as_deref()?
+        } else {
+            running
+        };
+        timing::running_age(Some(age))
+    });
+    ages.max()
 }
 
 fn has_record(observed: &Observed, workload: &Workload) -> bool {

@@ -56,7 +56,7 @@ pub struct ClientKind {
     pub finds: Finds,
 }
 
-/// What the judge goes by: most clients are of this kind.
+/// Most clients are of this kind.
 const DNS: ClientKind = ClientKind {
     name: "DNS",
     who: "`dns:///…` with `round_robin` in Go, C++, Python, Ruby and Node.js",
@@ -123,6 +123,14 @@ impl ClientKind {
 /// How long it takes at the most until clients that balance by DNS know a new pod, with the age that runs.
 pub fn promise(age: Duration) -> Option<Duration> {
     DNS.within(Some(age))
+}
+
+/// How long it takes at the most until every kind of client that goes by the age knows a new pod: who has not found it until then
+/// never will. `longest`: the age of the pods that keep their connections longest, since a client may be connected to those alone.
+pub fn patience(longest: Duration) -> Option<Duration> {
+    let by_age = |kind: &&ClientKind| matches!(kind.finds, Finds::AfterAge { .. });
+    let kinds = CLIENTS.iter().filter(by_age);
+    kinds.filter_map(|kind| kind.within(Some(longest))).max()
 }
 
 /// What is promised to each kind of client of this backend.

@@ -156,7 +156,8 @@ fn permit(scope: &Scope) -> Permit {
 
 fn sample(scope: &Scope, observed: &Observed, age: &Plan) -> Option<crate::balance::Published> {
     let backend = &observed.backend;
-    let settings = status::settings(backend, timing::running_age(age.running_max_age.as_deref()));
+    let running = timing::running_age(age.running_max_age.as_deref());
+    let settings = status::settings(backend, running, age.longest_max_age);
     if settings.mode == crate::balance::Mode::Off {
         scope.sampler.forget(&names::key_of(backend));
         return None;

@@ -362,6 +362,7 @@ mod tests {
             statement: Statement::no(Reason::RollingOut, before),
             servers: Vec::new(),
             running_max_age: None,
+            longest_max_age: None,
             holds: true,
             blocked_by_rollout: false,
             look_again: None,

@@ -18,7 +18,12 @@ use crate::balance::{
 use crate::connection_age::timing;
 
 /// How the spec wants it judged. A value from before the schema's rule counts as absent.
-pub fn settings(backend: &GrpcBackend, age: Option<Duration>) -> Settings {
+/// `age`: the one that all pods run with, where it is one; `longest`: the longest that any do.
+pub fn settings(
+    backend: &GrpcBackend,
+    age: Option<Duration>,
+    longest: Option<Duration>,
+) -> Settings {
     let balance = backend.spec.balance.clone().unwrap_or_default();
     let defaults = Settings::default();
     let duration = |given: &Option<GoDuration>| given.as_ref().and_then(|given| given.get().ok());
@@ -41,7 +46,8 @@ pub fn settings(backend: &GrpcBackend, age: Option<Duration>) -> Settings {
             .as_ref()
             .and_then(|asked| asked.grace.as_ref()?.get().ok())
             .unwrap_or_default(),
-        promise: age.and_then(timing::promise),
+        promise: longest.and_then(timing::patience),
+        promised: age.and_then(timing::promise),
     }
 }
 
@@ -187,7 +193,7 @@ pub(super) fn statements(
     backend: &GrpcBackend,
     published: Option<&Published>,
 ) -> (Statement, Statement) {
-    if settings(backend, None).mode == Mode::Off {
+    if settings(backend, None, None).mode == Mode::Off {
         let why = "spec.balance.mode is Disabled";
         return (
             Statement::yes(Reason::Off, why),
@@ -231,7 +237,7 @@ pub(super) fn figures(
     published: Option<&Published>,
     before: Option<BalanceStatus>,
 ) -> Option<BalanceStatus> {
-    if settings(backend, None).mode == Mode::Off {
+    if settings(backend, None, None).mode == Mode::Off {
         return None;
     }
     let Some(published) = published else {
@@ -356,6 +362,22 @@ mod tests {
         let mut off = published();
         off.verdict = Verdict::Off;
         assert_eq!(restored(&with_status(&off)), None);
+    }
+
+    #[test]
+    fn pods_are_given_the_time_that_any_client_is_promised() {
+        let minutes = |minutes| Some(Duration::from_mins(minutes));
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
+        for (age, longest, promise, promised) in [
+            (minutes(1), minutes(1), Some(156), Some(126)),
+            // Workloads with 5m and 10m, or with 10m and none: nothing is promised, and who may still come is waited for.
+            (None, minutes(10), Some(750), None),
+            (None, None, None, None),
+        ] {
+            let settings = settings(&GrpcBackend::default(), age, longest);
+            let told = (seconds(settings.promise), seconds(settings.promised));
+            assert_eq!(told, (promise, promised), "{longest:?}");
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Judge {
             loads: self.pod_loads(family),
             discovery: self
                 .arrivals
-                .last(self.settings.promise, self.settings.interval),
+                .last(self.settings.promised, self.settings.interval),
             metrics: self.metrics_state(census, family),
             turnover: self
                 .pods

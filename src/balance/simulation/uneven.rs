@@ -78,6 +78,23 @@ fn a_promise_is_waited_for() {
     );
 }
 
+/// A request that came since it was read may be the first.
+#[test]
+fn a_new_pod_is_accused_by_what_was_read_after_the_promise() {
+    let mut settings = brisk();
+    settings.promise = Some(std::time::Duration::from_secs(100));
+    let mut world = World::new(settings, 2);
+    world.in_turn = true;
+    world.rounds(4, |_| 50.0);
+    world.scale(3);
+    world.pods.swap(0, 2);
+    let rounds = world.rounds_until(
+        Verdict::NewPodsStarved,
+        |pod| if pod > 0 { 50.0 } else { 0.0 },
+    );
+    assert_eq!(rounds, 21, "it is read at a third of each interval");
+}
+
 #[test]
 fn new_pods_that_are_found_are_timed() {
     let mut world = World::new(brisk(), 2);

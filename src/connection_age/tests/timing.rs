@@ -1,7 +1,10 @@
 //! When: never into a rollout, one at a time, and not for ever against somebody's will.
 
+use std::time::Duration;
+
 use super::*;
-use crate::connection_age::started_by;
+use crate::api::Server;
+use crate::connection_age::{schedule, started_by};
 
 #[test]
 fn a_busy_deployment_is_left_alone() {
@@ -56,6 +59,7 @@ fn one_workload_at_a_time() {
     );
     world.roll();
     assert_eq!(world.plan().running_max_age.as_deref(), Some("mixed"));
+    assert_eq!(world.plan().longest_max_age, Some(Duration::from_mins(1)));
     assert_eq!(world.settle(), [Change::Inject]);
     says(
         &world.plan(),
@@ -231,4 +235,35 @@ fn rollouts_of_ours_are_known_by_what_is_on_the_workload() {
     assert_eq!(by(&world), ["echo"]);
     world.roll();
     assert!(by(&world).is_empty());
+}
+
+#[test]
+fn the_longest_age_of_all_is_what_new_pods_are_given_time_by() {
+    let row = |running: Option<&str>| Server {
+        container: Some("server".into()),
+        replicas: 2,
+        running: running.map(Into::into),
+        planned: Some("3m".into()),
+        ..Server::default()
+    };
+    let minutes = |minutes| Some(Duration::from_mins(minutes));
+    for (ages, expected) in [
+        (&[Some("5m"), Some("10m")][..], minutes(10)),
+        (&[Some("5m"), None], minutes(5)),
+        (&[None, Some("5m"), Some("unknown")], minutes(5)),
+        (&[Some("mixed"), Some("1m")], minutes(3)),
+        (&[None, None], None),
+        (&[], None),
+    ] {
+        let rows: Vec<_> = ages.iter().copied().map(row).collect();
+        assert_eq!(schedule::longest(&rows), expected, "{ages:?}");
+    }
+    let scaled_to_zero = Server {
+        replicas: 0,
+        ..row(Some("20m"))
+    };
+    assert_eq!(
+        schedule::longest(&[scaled_to_zero, row(Some("1m"))]),
+        minutes(1)
+    );
 }

@@ -10,7 +10,7 @@ use crate::stage::Stage;
 use crate::view::{State, View};
 
 const SOON: Duration = Duration::from_mins(1);
-/// Longer than the promise for an age of 30 s, which is 93 s.
+/// Longer than the longest promise for an age of 30 s, which is 123 s, and a window.
 const LATE: Duration = Duration::from_mins(3);
 
 /// Images and chart.
