@@ -240,11 +240,6 @@ impl Observed {
             .map(most)
             .fold(0, i32::saturating_add)
     }
-
-    /// Whether a workload that serves is replacing its pods.
-    pub fn rolling_out(&self) -> bool {
-        self.serving_workloads().any(Workload::is_replacing)
-    }
 }
 
 /// Whether `labels` carry all of `selector`.

@@ -55,7 +55,7 @@ pub use ask::{arguments, asked};
 pub use confirm::confirmed;
 pub use owner::{owns_fields, release};
 pub use reverts::remembers;
-pub use rollout::{needs_place, started_by};
+pub use rollout::{is_rolling_out, needs_place, started_by};
 pub use schedule::plan;
 
 /// What `running` says where pods differ.

@@ -65,6 +65,14 @@ fn stands_still(workload: &Workload, pods: &[Pod], deadline: Duration, now: Time
     workload.is_seen() && is_stuck(workload, pods, set_in_motion(workload), deadline, now)
 }
 
+/// Whether a workload that serves is replacing its pods, and gets on with it: the old and the new pods of a rollout that has halted may
+/// serve beside each other for days.
+pub fn is_rolling_out(observed: &Observed, deadline: Duration, now: Timestamp) -> bool {
+    observed.serving_workloads().any(|workload| {
+        workload.is_replacing() && !has_halted(workload, &observed.pods, deadline, now)
+    })
+}
+
 /// When we, or its controller, last did something about it: a rollout that has only just begun may have none but old pods.
 /// Where something was taken back no record tells of it, but the controller's own write does.
 fn set_in_motion(workload: &Workload) -> Option<Timestamp> {

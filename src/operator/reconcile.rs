@@ -165,7 +165,11 @@ fn sample(scope: &Scope, observed: &Observed, age: &Plan) -> Option<crate::balan
     let plan = sample::Plan {
         settings,
         asked: sample::Asked::of(backend),
-        rolling_out: observed.rolling_out(),
+        rolling_out: connection_age::is_rolling_out(
+            observed,
+            scope.shared.settings.rollout_deadline,
+            now(),
+        ),
     };
     let restored = status::restored(backend);
     scope

@@ -94,7 +94,8 @@ fn sentence(report: &Report, settings: &Settings) -> String {
         ),
         Verdict::NoPods => "no ready pod matches spec.selector".into(),
         Verdict::RollingOut => {
-            "the pods are being replaced; balance is judged once that is done".into()
+            "the pods are being replaced; balance is judged once that is done, or goes no further"
+                .into()
         }
         Verdict::StreamsOnly => open_rpcs(report.open_rpcs),
         Verdict::WarmingUp if *judged > 0 => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::api::Server;
-use crate::connection_age::{schedule, started_by};
+use crate::connection_age::{rollout, schedule, started_by};
 
 #[test]
 fn a_busy_deployment_is_left_alone() {
@@ -266,4 +266,60 @@ fn the_longest_age_of_all_is_what_new_pods_are_given_time_by() {
         schedule::longest(&[scaled_to_zero, row(Some("1m"))]),
         minutes(1)
     );
+}
+
+#[test]
+fn a_rollout_that_has_halted_is_none_for_the_judge() {
+    let deadline = FREE.deadline;
+    let rolling = |kind: &str, change: &dyn Fn(&mut Value), at: Timestamp| {
+        let mut server = deployment("a", &json!({}));
+        server["kind"] = kind.into();
+        let mut world = World::new(None, vec![server]);
+        let status = &mut world.deployments[0]["status"];
+        let updated = if kind == "DaemonSet" {
+            "updatedNumberScheduled"
+        } else {
+            "updatedReplicas"
+        };
+        status[updated] = 1.into();
+        for pod in &mut world.pods {
+            pod["metadata"]["creationTimestamp"] = json!(now().to_string());
+        }
+        change(&mut world.deployments[0]);
+        rollout::is_rolling_out(&world.observed(), deadline, at)
+    };
+    let halted = |condition: &'static str| {
+        move |workload: &mut Value| {
+            workload["status"]["conditions"] = json!([{"type": "Progressing", "status": condition, "reason": "ProgressDeadlineExceeded"}]);
+        }
+    };
+    let later = now() + jiff::SignedDuration::try_from(deadline).unwrap();
+    for (kind, case, change, at, expected) in [
+        ("Deployment", "under way", &|_: &mut Value| {}, now(), true),
+        (
+            "Deployment",
+            "paused",
+            &|workload: &mut Value| workload["spec"]["paused"] = true.into(),
+            now(),
+            false,
+        ),
+        ("Deployment", "given up", &halted("False"), now(), false),
+        ("Deployment", "goes on", &halted("True"), now(), true),
+        (
+            "Deployment",
+            "given up, and changed since",
+            &|workload: &mut Value| {
+                halted("False")(workload);
+                bump(workload);
+            },
+            now(),
+            true,
+        ),
+        ("StatefulSet", "under way", &|_: &mut Value| {}, now(), true),
+        ("StatefulSet", "stuck", &|_: &mut Value| {}, later, false),
+    ]
+        as [(&str, &str, &dyn Fn(&mut Value), Timestamp, bool); 7]
+    {
+        assert_eq!(rolling(kind, change, at), expected, "{kind} {case}");
+    }
 }
