@@ -32,7 +32,7 @@ pub const PATIENCE: u32 = 10;
 pub enum Observation {
     /// A matter of fact: said at once.
     Circumstance(Verdict),
-    /// The same, and no pod covers a window yet: there are no figures to say with it.
+    /// The same, and no two pods cover a window yet: there are no figures to say with it.
     Early(Verdict),
     /// What the numbers say: has to last.
     Finding {

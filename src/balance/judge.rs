@@ -278,6 +278,8 @@ impl Judge {
     fn circumstance(&self, round: &Round, census: &Census, numbers: Observation) -> Observation {
         let judged = census.judged.len();
         let failing = usize::try_from(census.failing).unwrap_or(usize::MAX);
+        // Where one pod becomes more it is still the only one that serves.
+        let is_single = self.report.verdict == Verdict::SinglePod;
         let circumstance = if self.settings.mode == Mode::Observe {
             Verdict::Observed
         } else if self.pods.is_empty() {
@@ -293,12 +295,14 @@ impl Judge {
                 verdict: Verdict::InsufficientData,
                 windows: 1,
             };
-        } else if judged == 1 {
+        } else if judged == 1 && (census.warming == 0 || is_single) {
             Verdict::SinglePod
+        } else if judged == 1 {
+            Verdict::WarmingUp
         } else {
             return numbers;
         };
-        if judged == 0 && census.warming > 0 {
+        if census.warming > 0 && (judged == 0 || circumstance == Verdict::WarmingUp) {
             Observation::Early(circumstance)
         } else {
             Observation::Circumstance(circumstance)

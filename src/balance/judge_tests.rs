@@ -304,3 +304,39 @@ fn the_fullest_pod_tells_how_many_connections_the_age_ends() {
     assert_eq!(look([Some(1600.0), Some(100.0)]), Some(50));
     assert_eq!(look([None, Some(100.0)]), Some(0));
 }
+
+/// As after a rollout, where pods become ready one after the other.
+#[test]
+fn the_first_grown_pod_of_several_is_no_single_pod() {
+    let settings = Settings {
+        promise: Some(Duration::from_secs(30)),
+        ..brisk()
+    };
+    let mut world = World::new(settings, 0);
+    let mut said = Vec::new();
+    for pods in 1..=3 {
+        world.scale(pods);
+        for _ in 0..2 {
+            world.rolling_out = pods < 3;
+            said.push(world.round(even).verdict);
+        }
+    }
+    for _ in 0..6 {
+        let report = world.round(even);
+        said.push(report.verdict);
+        if report.verdict == Verdict::WarmingUp {
+            let words = format!("{} pods are warming up", report.warming);
+            assert!(report.message.starts_with(&words), "{}", report.message);
+        }
+    }
+    assert!(!said.contains(&Verdict::SinglePod), "{said:?}");
+    assert_eq!(said.last(), Some(&Verdict::Balanced));
+    // Where there was one, it is that until there is something to compare it with.
+    let mut world = World::new(settings, 1);
+    assert_eq!(world.rounds(4, even), Verdict::SinglePod);
+    world.scale(2);
+    let said: Vec<Verdict> = (0..8).map(|_| world.round(even).verdict).collect();
+    let single = said.iter().take_while(|said| **said == Verdict::SinglePod);
+    assert_eq!(single.count(), 5, "{said:?}");
+    assert!(said[5..].iter().all(|said| *said == Verdict::Balanced));
+}

@@ -11,7 +11,7 @@
 //! | 3 | no ready pod | `NoPods` |
 //! | 4 | a rollout is under way | `RollingOut` |
 //! | 5 | no pod could be scraped, or none shows a known metric | `NoMetrics` |
-//! | 6 | every pod is younger than the promise, or covers no whole window yet | `WarmingUp` |
+//! | 6 | every pod, or every one but the first of several, is younger than the promise, or covers no whole window yet | `WarmingUp` |
 //! | 7 | fewer than half of the grown pods could be scraped, or one of several | `InsufficientData` |
 //! | 8 | one grown pod | `SinglePod` |
 //!

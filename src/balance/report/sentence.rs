@@ -98,7 +98,7 @@ fn sentence(report: &Report, settings: &Settings) -> String {
                 .into()
         }
         Verdict::StreamsOnly => open_rpcs(report.open_rpcs),
-        Verdict::WarmingUp if *judged > 0 => {
+        Verdict::WarmingUp if *judged > 1 => {
             "the requests are uneven; whether that lasts is being watched".into()
         }
         Verdict::WarmingUp => format!(
