@@ -7,6 +7,7 @@
 //! | nothing yet, a circumstance or no traffic | no trouble | that, at once |
 //! | nothing yet, or a circumstance | trouble | `WarmingUp` until it has lasted three windows |
 //! | a finding | another one | the old one until the other has lasted three windows |
+//! | too few requests | no traffic | the same until that has lasted ten windows: some come now and then |
 //! | nothing yet | a suspicion | `WarmingUp`; after ten windows of it, what it says |
 //! | a finding | a suspicion | it stays; after ten windows of suspicion, what it says |
 //! | restored after a restart | no window is full yet | the restored one, until the first full window |
@@ -139,7 +140,11 @@ impl Evidence {
             _ => since,
         };
         self.pending = Some((verdict, since));
-        if elapsed(since, now) >= window * WINDOWS {
+        let lasting = match (self.settled, verdict) {
+            (Some(Verdict::InsufficientData), Verdict::NoTraffic) => PATIENCE,
+            _ => WINDOWS,
+        };
+        if elapsed(since, now) >= window * lasting {
             self.pending = None;
             self.settled = Some(verdict);
         }
@@ -237,6 +242,16 @@ mod tests {
             say(&mut evidence, 10, &[silence; 5]),
             [Balanced, Balanced, Balanced, Balanced, silence]
         );
+    }
+
+    #[test]
+    fn silence_between_few_requests_has_to_last_ten_windows() {
+        let silence = Verdict::NoTraffic;
+        let mut evidence = Evidence::default();
+        say(&mut evidence, 0, &[silence, InsufficientData]);
+        let said = say(&mut evidence, 10, &[silence; 19]);
+        assert_eq!(said[..18], [InsufficientData; 18]);
+        assert_eq!(said[18], silence);
     }
 
     #[test]

@@ -26,9 +26,10 @@ const TOLD: [ConditionType; 5] = [
 ];
 
 /// Reasons that are only a way to somewhere.
-const PASSING: [&str; 6] = [
+const PASSING: [&str; 7] = [
     "WarmingUp",
     "InsufficientData",
+    "NoTraffic",
     "NotRequested",
     "Pending",
     "NoMetrics",
@@ -121,6 +122,7 @@ mod tests {
         assert!(notes(&nothing, &hot)[0].warning);
         assert!(notes(&hot, &hot).is_empty());
         assert!(notes(&hot, &status("Balanced", "Unknown", "WarmingUp")).is_empty());
+        assert!(notes(&hot, &status("Balanced", "Unknown", "NoTraffic")).is_empty());
     }
 
     #[test]

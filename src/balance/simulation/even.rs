@@ -157,3 +157,22 @@ fn traffic_on_the_border_of_enough_does_not_flap() {
         assert!(turns <= 2, "{turns} turns at a mean of {mean}");
     }
 }
+
+/// A probe of somebody's, a job by the clock: the status neither follows each request nor denies them.
+#[test]
+fn a_request_now_and_then_is_no_coming_and_going() {
+    for minutes in [2, 5, 9] {
+        let mut world = World::new(Settings::default(), 2);
+        world.rounds(5, |_| 0.0);
+        let mut round = 0;
+        let mut rare = |pod: usize| {
+            round += usize::from(pod == 0);
+            f64::from(u8::from(pod == 0 && round % (4 * minutes) == 0))
+        };
+        world.rounds(4 * 30, &mut rare);
+        world.changes = 0;
+        let said = world.rounds(4 * 240, &mut rare);
+        assert_eq!(said, Verdict::InsufficientData);
+        assert_eq!(world.changes, 0, "one request each {minutes} minutes");
+    }
+}
