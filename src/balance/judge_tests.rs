@@ -340,3 +340,25 @@ fn the_first_grown_pod_of_several_is_no_single_pod() {
     assert_eq!(single.count(), 5, "{said:?}");
     assert!(said[5..].iter().all(|said| *said == Verdict::Balanced));
 }
+
+#[test]
+fn a_pod_that_fails_most_scrapes_is_failing_until_it_answers_some_in_a_row() {
+    let mut world = World::new(brisk(), 4);
+    world.rounds(6, even);
+    let mut states = Vec::new();
+    for round in 0..60 {
+        world.pods[3].error = (round % 3 != 2).then_some(ScrapeError::Timeout);
+        let report = world.round(even);
+        states.push((report.metrics.reason, report.scraped, report.judged));
+    }
+    states.drain(..2);
+    assert!(
+        states
+            .iter()
+            .all(|state| *state == (MetricsReason::PartlyScraped, 3, 3)),
+        "{states:?}"
+    );
+    world.pods[3].error = None;
+    let said: Vec<u32> = (0..4).map(|_| world.round(even).scraped).collect();
+    assert_eq!(said, [3, 4, 4, 4], "the last of the rounds above answered");
+}

@@ -15,6 +15,8 @@ use super::window::{Pushed, Series};
 
 /// Scrapes in a row that must fail before it is said: one is lost now and then.
 const FAILURES: u32 = 2;
+/// Scrapes in a row that must then come before that is over: a pod that answers now and then goes on failing.
+const ANSWERS: u32 = 3;
 
 /// Where a pod stands in a round.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +59,8 @@ pub(super) struct Pod {
     counted_since: Timestamp,
     first: FirstRequest,
     failures: u32,
+    /// Answers that it owes before it counts as scraped again.
+    owed: u32,
     pub error: Option<ScrapeError>,
     /// Whether it has ever shown a known family.
     pub known: bool,
@@ -86,6 +90,7 @@ impl Pod {
             counted_since: target.ready_since,
             first: if busy { waiting } else { FirstRequest::Untold },
             failures: 0,
+            owed: 0,
             error: None,
             known: false,
             rising: false,
@@ -151,12 +156,19 @@ impl Pod {
             Ok(counters) => counters,
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
+                // Where nobody could be asked the pod is not to blame.
+                if self.is_failing() && error != ScrapeError::NotAsked {
+                    self.owed = ANSWERS;
+                }
                 self.error = Some(error);
                 return None;
             }
         };
         self.failures = 0;
-        self.error = None;
+        self.owed = self.owed.saturating_sub(1);
+        if self.owed == 0 {
+            self.error = None;
+        }
         self.known |= counters.preferred().is_some();
         let newest = self.series.newest();
         let before = newest.map(|(_, counters)| served(&counters));
@@ -255,7 +267,7 @@ impl Pod {
     /// missed.
     pub fn is_scraped(&self, now: Timestamp, interval: Duration) -> bool {
         let recent = interval * 9 / 4;
-        self.failures < FAILURES
+        !self.is_failing()
             && self
                 .series
                 .newest()
@@ -264,7 +276,7 @@ impl Pod {
 
     /// Whether it is known to give no number, as opposed to not having been asked yet.
     pub fn is_failing(&self) -> bool {
-        self.failures >= FAILURES
+        self.failures >= FAILURES || self.owed > 0
     }
 
     /// Requests within the window, once there is one.

@@ -5,6 +5,9 @@
 //! below, five standard deviations wide and never less than what a reader would care about). Then everything
 //! is taken from the same report, so that the figures belong together. So they are at most ten minutes old,
 //! because the time of evaluation is refreshed that often.
+//!
+//! Where clients are dealt to other pods all the time, something has happened all the time: figures and names follow at
+//! most once in the time that another verdict takes. What is said itself, and of how many pods, waits for nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,6 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::arrivals::Histogram;
+use super::evidence::WINDOWS;
 use super::report::{MetricsReason, MetricsState, Report, Share};
 use super::time::elapsed;
 use super::turnover::Turnover;
@@ -125,7 +129,7 @@ pub fn publish(last: Option<&Published>, report: &Report, now: Timestamp) -> Pub
     match last {
         // Nothing was judged since the restart: there is nothing to say.
         Some(last) if report.restored && last.verdict == report.verdict => last.clone(),
-        Some(last) if !is_due(last, now) && !has_happened(last, report) => Published {
+        Some(last) if !is_due(last, now) && !has_happened(last, report, now) => Published {
             counts: Some(report.into()),
             turnover: report.turnover.clone(),
             reconnects: report.reconnects,
@@ -145,17 +149,25 @@ fn is_due(last: &Published, now: Timestamp) -> bool {
     elapsed(last.last_evaluated, now) >= REFRESH
 }
 
-fn has_happened(last: &Published, report: &Report) -> bool {
+fn has_happened(last: &Published, report: &Report, now: Timestamp) -> bool {
+    let is_rested = elapsed(last.last_evaluated, now) >= report.window * WINDOWS;
     last.verdict != report.verdict
         || last.judged != report.judged
         || last.counts.is_some_and(|counts| counts != report.into())
         || last.metric.as_deref() != report.metric
         || metrics_changed(&last.metrics, &report.metrics)
         || last.discovery != discovery(report)
-        || has_moved(last, report)
-        || names_moved(&last.hottest, &report.hottest, report)
-        || names_moved(&last.starved, &report.starved, report)
-        || last.starved_pods != report.starved_pods
+        || is_rested
+            && (has_moved(last, report)
+                || names_moved(&last.hottest, &report.hottest, report)
+                || names_moved(&last.starved, &report.starved, report)
+                || idle_moved(last.starved_pods, report))
+}
+
+/// More idle pods, or fewer, by a tenth of all, or where there were none.
+fn idle_moved(last: u32, report: &Report) -> bool {
+    let now = report.starved_pods;
+    (last == 0) != (now == 0) || last.abs_diff(now).saturating_mul(10) > report.judged
 }
 
 /// Of pods that fail the sentence names one of many: it may be another in each round.

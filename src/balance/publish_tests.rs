@@ -40,7 +40,7 @@ fn moves(change: impl FnOnce(&mut Report)) -> bool {
     let last = publish(None, &report(), at(0));
     let mut next = report();
     change(&mut next);
-    publish(Some(&last), &next, at(5)) != last
+    publish(Some(&last), &next, at(30)) != last
 }
 
 #[test]
@@ -82,6 +82,7 @@ fn what_has_happened_is_published() {
         |report| report.metrics.reason = MetricsReason::PartlyScraped
     ));
     assert!(moves(|report| report.hottest = vec![share("a", 0.5)]));
+    assert!(moves(|report| report.starved_pods = 1));
     let found = Duration::from_millis(12_340);
     let found = super::super::report::Discovery {
         pods: 1,
@@ -118,7 +119,7 @@ fn lists_follow_other_pods_and_large_moves() {
         ..report()
     };
     let last = publish(None, &skewed(vec![share("a", 0.6)]), at(0));
-    let moved = |hottest| publish(Some(&last), &skewed(hottest), at(5)) != last;
+    let moved = |hottest| publish(Some(&last), &skewed(hottest), at(30)) != last;
     assert!(!moved(vec![share("a", 0.63)]));
     assert!(!moved(vec![]));
     assert!(moved(vec![share("a", 0.9)]));
@@ -185,4 +186,57 @@ fn reasons_of_metrics_read_back() {
         assert_eq!(MetricsReason::of_name(reason.reason()), Some(*reason));
     }
     assert_eq!(MetricsReason::of_name("Fine"), None);
+}
+
+#[test]
+fn figures_and_names_follow_at_most_once_in_three_windows() {
+    let skewed = |starved: u32, max: f64| Report {
+        verdict: Verdict::FewClients,
+        judged: 30,
+        starved_pods: starved,
+        starved: (0..starved.min(10))
+            .map(|pod| share(&format!("{max}-{pod}"), 0.0))
+            .collect(),
+        max_over_mean: Some(max),
+        ..report()
+    };
+    let last = publish(None, &skewed(5, 3.0), at(0));
+    let other = skewed(9, 5.0);
+    assert_eq!(publish(Some(&last), &other, at(29)), last);
+    let next = publish(Some(&last), &other, at(30));
+    assert_eq!((next.starved_pods, next.last_evaluated), (9, at(30)));
+    // What is said itself waits for nothing.
+    let over = Report {
+        verdict: Verdict::Balanced,
+        ..report()
+    };
+    assert_eq!(
+        publish(Some(&last), &over, at(5)).verdict,
+        Verdict::Balanced
+    );
+}
+
+#[test]
+fn the_number_of_idle_pods_moves_by_a_tenth_of_all() {
+    let idle = |starved_pods: u32| Report {
+        verdict: Verdict::FewClients,
+        judged: 30,
+        starved_pods,
+        ..report()
+    };
+    let last = publish(None, &idle(8), at(0));
+    let moved = |starved| publish(Some(&last), &idle(starved), at(60)) != last;
+    for (starved, expected) in [(7, false), (10, false), (11, false), (12, true), (0, true)] {
+        assert_eq!(moved(starved), expected, "{starved}");
+    }
+    let few = Report {
+        judged: 3,
+        ..idle(1)
+    };
+    let last = publish(None, &few, at(0));
+    let two = Report {
+        starved_pods: 2,
+        ..few
+    };
+    assert_ne!(publish(Some(&last), &two, at(60)), last);
 }
