@@ -342,6 +342,41 @@ fn the_first_grown_pod_of_several_is_no_single_pod() {
 }
 
 #[test]
+fn few_clients_are_told_by_what_is_so() {
+    let mut world = World::new(brisk(), 3);
+    world.rounds(4, even);
+    let most = |pod: usize| [60.0, 40.0, 0.0][pod];
+    world.rounds_until(Verdict::FewClients, most);
+    let message = &world.judge.report().message;
+    assert!(message.starts_with("pod-3 is idle;"), "{message}");
+    let mut world = World::new(brisk(), 4);
+    world.rounds(4, even);
+    let half = |pod: usize| if pod < 2 { 100.0 } else { 0.0 };
+    world.rounds_until(Verdict::FewClients, half);
+    let message = &world.judge.report().message;
+    assert!(message.starts_with("pod-3, pod-4 are idle;"), "{message}");
+    let mut world = World::new(brisk(), 3);
+    let nearly = |pod: usize| [920.0, 40.0, 40.0][pod];
+    world.rounds_until(Verdict::FewClients, nearly);
+    let message = &world.judge.report().message;
+    assert!(
+        message.starts_with("pod-1 has nearly all requests;"),
+        "{message}"
+    );
+    // Said already, it holds below nine tenths: then in figures.
+    world.rounds(12, |pod: usize| [780.0, 110.0, 110.0][pod]);
+    let report = world.judge.report();
+    assert_eq!(report.verdict, Verdict::FewClients);
+    assert!(
+        report
+            .message
+            .starts_with("pod-1 has 78 % of all requests;"),
+        "{}",
+        report.message
+    );
+}
+
+#[test]
 fn a_pod_that_fails_most_scrapes_is_failing_until_it_answers_some_in_a_row() {
     let mut world = World::new(brisk(), 4);
     world.rounds(6, even);

@@ -55,7 +55,7 @@ const FEWEST_FOR_IDLE: f64 = 10.0;
 /// A pod below this fraction of the mean is idle.
 const IDLE: f64 = 0.1;
 /// A pod with this share of all requests has nearly all.
-const NEARLY_ALL: f64 = 0.9;
+pub(super) const NEARLY_ALL: f64 = 0.9;
 
 macro_rules! verdicts {
     ($($(#[doc = $doc:literal])+ $name:ident = $status:expr;)+) => {

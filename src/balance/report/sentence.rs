@@ -1,6 +1,7 @@
 //! A report in sentences that end in what to do, where there is something to do.
 
 use super::super::choice;
+use super::super::verdict::NEARLY_ALL;
 use super::{Counters, Family, OpenRpcs, Report, Settings, Share, Verdict};
 
 pub(in crate::balance) fn scraped(
@@ -70,11 +71,7 @@ fn sentence(report: &Report, settings: &Settings) -> String {
         Verdict::FewClients => format!(
             "{}; the connections are too few to reach every pod: dial the headless Service with round_robin, \
              and if the clients do, set spec.connectionAge so that they look again",
-            if report.hottest.is_empty() {
-                format!("{starved} is idle")
-            } else {
-                format!("{hottest} has nearly all requests")
-            }
+            few_clients(report)
         ),
         // As the judge has it: too few of the grown pods can be judged.
         Verdict::InsufficientData if failing > 0 && (*judged < 2 || *judged < failing) => {
@@ -108,6 +105,21 @@ fn sentence(report: &Report, settings: &Settings) -> String {
         Verdict::NoMetrics => format!("no pod gives numbers: {}", report.metrics.message),
         Verdict::Off => "balance is not observed: spec.balance.mode is Disabled".into(),
         Verdict::Observed => "spec.balance.mode is Observe: numbers without a verdict".into(),
+    }
+}
+
+/// What shows that the connections are too few.
+fn few_clients(report: &Report) -> String {
+    match (report.hottest.first(), report.starved.len()) {
+        (Some(hottest), _) if hottest.share >= NEARLY_ALL => {
+            format!("{} has nearly all requests", hottest.pod)
+        }
+        (Some(hottest), 0) => {
+            let percent = hottest.share * 100.0;
+            format!("{} has {percent:.0} % of all requests", hottest.pod)
+        }
+        (_, 0 | 1) => format!("{} is idle", names(&report.starved, "a pod")),
+        _ => format!("{} are idle", names(&report.starved, "some pods")),
     }
 }
 
