@@ -96,6 +96,14 @@ impl Judge {
         }
     }
 
+    /// The pods' counts are of something else from now on: what was counted so far is not to be compared with them.
+    pub fn begin_anew(&mut self) {
+        for pod in self.pods.values_mut() {
+            pod.begin_anew();
+        }
+        self.detector.restart();
+    }
+
     /// What the last round came to.
     pub fn report(&self) -> &Report {
         &self.report

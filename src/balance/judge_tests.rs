@@ -342,6 +342,33 @@ fn the_first_grown_pod_of_several_is_no_single_pod() {
 }
 
 #[test]
+fn counts_of_something_else_are_not_held_against_those_before() {
+    let mut world = World::new(brisk(), 3);
+    world.rounds(6, even);
+    // As where a filter by labels is dropped: each page shows what was never counted, one more than the others.
+    for (pod, other) in world.pods.iter_mut().zip([5e6, 1e6, 1e6]) {
+        pod.count += other;
+    }
+    world.judge.begin_anew();
+    let mut said = Vec::new();
+    for _ in 0..8 {
+        let report = world.round(even);
+        said.push(report.verdict);
+        assert!(
+            report.requests_per_second.is_none_or(|rate| rate < 61.0),
+            "{report:?}"
+        );
+        assert!(report.max_over_mean.is_none_or(|max| max < 1.01));
+    }
+    assert_eq!(said[..2], [Verdict::WarmingUp; 2]);
+    assert_eq!(said[2..], [Verdict::Balanced; 6]);
+    // What has served once has served, whatever is counted.
+    world.judge.begin_anew();
+    let idle = |pod| if pod < 2 { 100.0 } else { 0.0 };
+    world.rounds_until(Verdict::FewClients, idle);
+}
+
+#[test]
 fn few_clients_are_told_by_what_is_so() {
     let mut world = World::new(brisk(), 3);
     world.rounds(4, even);

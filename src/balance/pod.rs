@@ -140,6 +140,22 @@ impl Pod {
         }
     }
 
+    /// Something else is read from now on, which may have counted long before and may answer where this did not.
+    pub fn begin_anew(&mut self) {
+        let has_served = self.ever_served();
+        self.forget();
+        if has_served {
+            // Whatever it counts, that stays so.
+            self.baseline = Some(-1.0);
+        }
+        if matches!(self.first, FirstRequest::Seen { .. }) {
+            self.first = FirstRequest::Untold;
+        }
+        self.connections.restarted();
+        self.known = false;
+        self.owed = 0;
+    }
+
     /// Another process may serve in the pod, or a sidecar was restarted and the count goes on.
     fn forget(&mut self) {
         self.counted_since = self

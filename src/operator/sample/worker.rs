@@ -63,6 +63,18 @@ struct State {
 }
 
 impl State {
+    /// Where something else is asked for from now on, nothing that was counted before goes with it: neither what was judged, nor
+    /// what is still being answered.
+    fn follow(&mut self, asked: &Asked) {
+        if self.asked.as_ref().is_some_and(|before| before != asked) {
+            self.scrapes.stop();
+            self.scrapes.take();
+            self.has_asked = false;
+            self.choice = Choice::default();
+            self.judge.begin_anew();
+        }
+    }
+
     /// Whether the spec has changed lately in what it asks for.
     fn is_anew(&mut self, asked: &Asked) -> bool {
         match self.asked.replace(asked.clone()) {
@@ -116,6 +128,7 @@ impl Worker {
 
     /// An interval ends: what has come of it is judged.
     async fn look(&mut self, state: &mut State, backend: &GrpcBackend, plan: &Plan) {
+        state.follow(&plan.asked);
         let is_anew = state.is_anew(&plan.asked);
         let endpoints = self.endpoints(backend, plan);
         let gathered = match plan.asked.source {
