@@ -258,7 +258,7 @@ impl Judge {
         } else {
             self.detector.learn(&seen, round.now, window, interval / 2);
         }
-        let open = OpenRpcs::may_be(self.open_rpcs(census));
+        let open = OpenRpcs::are_long(self.open_rpcs(census), census.total());
         self.detector.look(&seen, open, &self.settings.thresholds)
     }
 

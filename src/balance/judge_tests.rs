@@ -369,6 +369,38 @@ fn counts_of_something_else_are_not_held_against_those_before() {
 }
 
 #[test]
+fn streams_that_begin_anew_with_each_connection_are_no_few_requests() {
+    for (begun, open, verdict) in [
+        // Three of twelve streams begin anew in a window.
+        (1.5, 6.0, Verdict::StreamsOnly),
+        (0.0, 6.0, Verdict::StreamsOnly),
+        // Short calls, one of which is under way.
+        (6.0, 1.0, Verdict::InsufficientData),
+        (1.5, 0.0, Verdict::InsufficientData),
+        (50.0, 6.0, Verdict::Balanced),
+    ] {
+        let mut world = World::new(brisk(), 2);
+        for pod in &mut world.pods {
+            pod.open = open;
+        }
+        assert_eq!(
+            world.rounds(20, |_| begun),
+            verdict,
+            "{begun} begin, {open} are open"
+        );
+        let message = &world.judge.report().message;
+        if verdict == Verdict::StreamsOnly {
+            let words = if begun > 0.0 {
+                "little new begins, and 12 long streams are open"
+            } else {
+                "nothing new begins, and 12 long streams are open"
+            };
+            assert!(message.starts_with(words), "{message}");
+        }
+    }
+}
+
+#[test]
 fn few_clients_are_told_by_what_is_so() {
     let mut world = World::new(brisk(), 3);
     world.rounds(4, even);

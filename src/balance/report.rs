@@ -64,6 +64,9 @@ pub struct Discovery {
     pub histogram: Histogram,
 }
 
+/// Of a window: RPCs that last as long are no calls.
+const LONG: f64 = 0.25;
+
 /// RPCs that have begun and not ended: what long streams are seen by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum OpenRpcs {
@@ -81,11 +84,12 @@ pub enum OpenRpcs {
 }
 
 impl OpenRpcs {
-    /// Whether there may be any.
-    pub(super) fn may_be(this: Option<Self>) -> bool {
+    /// Whether they are streams, with so many RPCs that `began` in the window: they last on average as long as RPCs that are open
+    /// are of those that begin. Streams begin anew whenever the age ends their connection.
+    pub(super) fn are_long(this: Option<Self>, began: f64) -> bool {
         match this {
-            Some(Self::Seen { total, .. }) => total >= 1.0,
-            Some(Self::Unseen) => true,
+            Some(Self::Seen { total, .. }) => total >= 1.0 && total >= LONG * began,
+            Some(Self::Unseen) => began <= 0.0,
             None => false,
         }
     }

@@ -20,7 +20,7 @@
 //!
 //! | # | requests | verdict |
 //! |---|---|---|
-//! | 9 | none, though RPCs are open | `StreamsOnly` |
+//! | 9 | none, or too few by rows 11 and 14, and long RPCs are open | `StreamsOnly` |
 //! | 10 | none | `NoTraffic` |
 //! | 11 | m < 10 | `InsufficientData` |
 //! | 12 | a pod is idle, and it once served or one pod has ≥ 90 % | `FewClients` |
@@ -101,7 +101,7 @@ verdicts! {
     NoPods = None;
     /// The pods are being replaced.
     RollingOut = None;
-    /// Long streams carry the load; nothing new begins that could be counted.
+    /// Long streams carry the load; too little begins that could be counted.
     StreamsOnly = None;
     /// The first window is not full, or the evidence is not complete.
     WarmingUp = None;
@@ -265,7 +265,11 @@ pub fn assess(
         matching.map(|(index, _)| index).collect()
     };
     let idle = which(&|x, fair| is_idle(x, fair, loads.len(), bar, held));
-    let verdict = decide(loads, &pods, &indices, &idle, &trips, held);
+    let verdict = match decide(loads, &pods, &indices, &idle, &trips, held) {
+        // Those that began are streams that were begun anew.
+        Verdict::InsufficientData if open_rpcs => Verdict::StreamsOnly,
+        verdict => verdict,
+    };
     // A pod may be the culprit by the variation alone, below the threshold of max/mean.
     let hot_from = match verdict {
         Verdict::HotPod => trips.max_over_mean.min(indices.max_over_mean),

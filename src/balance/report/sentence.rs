@@ -94,7 +94,7 @@ fn sentence(report: &Report, settings: &Settings) -> String {
             "the pods are being replaced; balance is judged once that is done, or goes no further"
                 .into()
         }
-        Verdict::StreamsOnly => open_rpcs(report.open_rpcs),
+        Verdict::StreamsOnly => open_rpcs(report),
         Verdict::WarmingUp if *judged > 1 => {
             "the requests are uneven; whether that lasts is being watched".into()
         }
@@ -123,21 +123,26 @@ fn few_clients(report: &Report) -> String {
     }
 }
 
-fn open_rpcs(open: Option<OpenRpcs>) -> String {
+fn open_rpcs(report: &Report) -> String {
+    let begins = match report.requests_per_second {
+        Some(rate) if rate > 0.0 => "little",
+        _ => "nothing",
+    };
     if let Some(OpenRpcs::Seen {
         total,
         fewest,
         most,
-    }) = open
+    }) = report.open_rpcs
     {
         return format!(
-            "nothing new begins, and {total:.0} long streams are open, from {fewest:.0} to {most:.0} a pod: counting requests says \
+            "{begins} new begins, and {total:.0} long streams are open, from {fewest:.0} to {most:.0} a pod: counting requests says \
              nothing of what they carry"
         );
     }
-    "nothing new begins, and whether streams are open cannot be seen: have the servers count both the RPCs that begin and those that \
-     end, such as grpc_server_started_total and grpc_server_handled_total"
-        .into()
+    format!(
+        "{begins} new begins, and whether streams are open cannot be seen: have the servers count both the RPCs that begin and those \
+         that end, such as grpc_server_started_total and grpc_server_handled_total"
+    )
 }
 
 /// The first pods by name; a message is no list.
