@@ -42,6 +42,7 @@ pub struct Judge {
     since: Option<Timestamp>,
     restored: String,
     obstacle: Option<MetricsState>,
+    left_out: usize,
     report: Report,
 }
 
@@ -84,6 +85,7 @@ impl Judge {
             since: None,
             restored: restored.map_or_else(String::new, |restored| restored.message.clone()),
             obstacle: None,
+            left_out: 0,
             report: Report::default(),
         }
     }
@@ -128,6 +130,7 @@ impl Judge {
             return &self.report;
         }
         self.obstacle.clone_from(&round.obstacle);
+        self.left_out = round.targets.len().saturating_sub(MAX_PODS);
         self.follow(round);
         let family = self.family();
         let census = self.census(round.now, family);

@@ -342,6 +342,17 @@ fn the_first_grown_pod_of_several_is_no_single_pod() {
 }
 
 #[test]
+fn pods_beyond_those_that_are_looked_at_are_told_of() {
+    let mut world = World::new(brisk(), MAX_PODS + 3);
+    assert!(!world.judge.report().message.contains("left out"));
+    let message = world.round(even).message.clone();
+    assert!(
+        message.ends_with("; 3 more pods are left out: 5000 are looked at, at most"),
+        "{message}"
+    );
+}
+
+#[test]
 fn counts_of_something_else_are_not_held_against_those_before() {
     let mut world = World::new(brisk(), 3);
     world.rounds(6, even);

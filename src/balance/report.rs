@@ -241,6 +241,8 @@ pub struct Report {
     pub restored: bool,
     /// Ready pods.
     pub pods: u32,
+    /// Ready pods that are not looked at, since they are too many.
+    pub left_out: usize,
     /// Those the numbers are of.
     pub judged: u32,
     /// Those that are too young, or whose first window is not full.
@@ -296,6 +298,7 @@ impl Default for Report {
             message: "nothing has been scraped yet".to_owned(),
             restored: false,
             pods: 0,
+            left_out: 0,
             judged: 0,
             warming: 0,
             scraped: 0,

@@ -24,6 +24,7 @@ impl Judge {
             message: String::new(),
             restored: self.detector.is_restored(),
             pods: u32::try_from(self.pods.len()).unwrap_or(u32::MAX),
+            left_out: self.left_out,
             judged: u32::try_from(census.judged.len()).unwrap_or(u32::MAX),
             warming: census.warming,
             scraped: census.scraped,

@@ -1,6 +1,7 @@
 //! A report in sentences that end in what to do, where there is something to do.
 
 use super::super::choice;
+use super::super::judge::MAX_PODS;
 use super::super::verdict::NEARLY_ALL;
 use super::{Counters, Family, OpenRpcs, Report, Settings, Share, Verdict};
 
@@ -33,7 +34,12 @@ pub(in crate::balance) fn no_known_metric(pods: u32) -> String {
 
 /// The verdict in a sentence that ends in what to do, where there is something to do.
 pub(in crate::balance) fn message(report: &Report, settings: &Settings) -> String {
-    let message = sentence(report, settings);
+    let mut message = sentence(report, settings);
+    if report.left_out > 0 {
+        let more = report.left_out;
+        message =
+            format!("{message}; {more} more pods are left out: {MAX_PODS} are looked at, at most");
+    }
     if report.by_capacity && (report.verdict.is_trouble() || report.verdict == Verdict::Balanced) {
         return format!(
             "{message}; a pod's fair share is its part of all CPU requests, because those differ"
