@@ -190,6 +190,7 @@ fn each_reason_of_no_metrics() {
     for (error, reason) in [
         (ScrapeError::NoMetricsPort, MetricsReason::NoMetricsPort),
         (ScrapeError::HttpStatus(403), MetricsReason::Refused),
+        (ScrapeError::MeshTls, MetricsReason::Refused),
         (ScrapeError::HttpStatus(500), MetricsReason::ScrapeFailed),
         (ScrapeError::Malformed, MetricsReason::ScrapeFailed),
     ] {
@@ -198,7 +199,15 @@ fn each_reason_of_no_metrics() {
             pod.error = Some(error);
         }
         assert_eq!(world.rounds(5, even), Verdict::NoMetrics, "{error:?}");
-        assert_eq!(world.judge.report().metrics.reason, reason, "{error:?}");
+        let metrics = &world.judge.report().metrics;
+        assert_eq!(metrics.reason, reason, "{error:?}");
+        let mesh = "pod pod-1 (and 1 more) refuses the scrape by its mesh's proxy, which asks for mutual TLS";
+        assert_eq!(
+            metrics.message.starts_with(mesh),
+            error == ScrapeError::MeshTls,
+            "{}",
+            metrics.message
+        );
     }
 }
 

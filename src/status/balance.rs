@@ -285,6 +285,7 @@ pub(super) fn figures(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::{Counters, Judge, Round, Scrape, Target};
     use crate::status::conditions;
     use jiff::Timestamp;
 
@@ -377,6 +378,82 @@ mod tests {
             let settings = settings(&GrpcBackend::default(), age, longest);
             let told = (seconds(settings.promise), seconds(settings.promised));
             assert_eq!(told, (promise, promised), "{longest:?}");
+        }
+    }
+
+    /// What is said of three pods with these requests in each interval, with these thresholds.
+    fn said(thresholds: &serde_json::Value, requests: [f64; 3]) -> Verdict {
+        let mut backend = GrpcBackend::default();
+        backend.spec.balance = serde_json::from_value(serde_json::json!({
+            "interval": "5s", "window": "10s", "thresholds": thresholds,
+        }))
+        .unwrap();
+        let mut judge = Judge::new(settings(&backend, None, None), None);
+        let begin = Timestamp::from_second(1_800_000_000).unwrap();
+        let born = begin - jiff::SignedDuration::from_hours(1);
+        for step in 1..=20_i32 {
+            let now = begin + jiff::SignedDuration::from_secs(5 * i64::from(step));
+            let target = |pod: usize| Target {
+                uid: pod.to_string(),
+                name: pod.to_string(),
+                created: born,
+                ready_since: born,
+                restarts: 0,
+                capacity: None,
+            };
+            let scrape = |pod: usize| Scrape {
+                uid: pod.to_string(),
+                at: now,
+                outcome: Ok(Counters {
+                    started: Some(1000.0 + requests[pod] * f64::from(step)),
+                    ..Counters::default()
+                }),
+            };
+            judge.round(&Round {
+                now,
+                targets: (0..3).map(target).collect(),
+                scrapes: (0..3).map(scrape).collect(),
+                rolling_out: false,
+                obstacle: None,
+            });
+        }
+        judge.report().verdict
+    }
+
+    #[test]
+    fn each_threshold_of_the_spec_changes_what_is_said() {
+        use serde_json::json;
+        for (thresholds, requests, verdict) in [
+            (json!({}), [140.0, 140.0, 320.0], Verdict::HotPod),
+            (
+                json!({"maxOverMean": "2.5", "cv": "0.9"}),
+                [140.0, 140.0, 320.0],
+                Verdict::Balanced,
+            ),
+            (json!({}), [240.0, 200.0, 160.0], Verdict::Balanced),
+            (
+                json!({"maxOverMean": "1.1"}),
+                [240.0, 200.0, 160.0],
+                Verdict::HotPod,
+            ),
+            (
+                json!({"minOverMean": "0.9"}),
+                [240.0, 200.0, 160.0],
+                Verdict::HotPod,
+            ),
+            (json!({"cv": "0.1"}), [240.0, 200.0, 160.0], Verdict::HotPod),
+            (json!({}), [10.0, 10.0, 10.0], Verdict::InsufficientData),
+            (
+                json!({"minRequests": 15}),
+                [10.0, 10.0, 10.0],
+                Verdict::Balanced,
+            ),
+        ] {
+            assert_eq!(
+                said(&thresholds, requests),
+                verdict,
+                "{thresholds} {requests:?}"
+            );
         }
     }
 

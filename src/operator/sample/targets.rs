@@ -312,6 +312,19 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_ipv6_stands_in_brackets() {
+        for (ip, address) in [
+            ("10.0.0.7", "10.0.0.7:9090"),
+            ("2001:db8::7", "[2001:db8::7]:9090"),
+            ("fd00:0:0:0::a", "[fd00::a]:9090"),
+            ("::ffff:10.0.0.7", "10.0.0.7:9090"),
+        ] {
+            let pod = pod(|pod| pod["status"]["podIP"] = json!(ip));
+            assert_eq!(asked(&pod, None), Ok(format!("{address}/metrics")), "{ip}");
+        }
+    }
+
+    #[test]
     fn only_the_pod_itself_is_asked() {
         let host = pod(|pod| pod["spec"]["hostNetwork"] = json!(true));
         assert_eq!(asked(&host, None), Err(ScrapeError::HostNetwork));
