@@ -255,3 +255,50 @@ fn ticks(first: Instant, period: Duration) -> tokio::time::Interval {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     interval
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::store;
+    use serde_json::{Value, json};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::balance::Settings;
+
+    fn asked(metrics: &Value) -> Asked {
+        let mut backend = GrpcBackend::default();
+        let balance = json!({"metrics": metrics});
+        backend.spec.balance = serde_json::from_value(balance).unwrap();
+        Asked::of(&backend)
+    }
+
+    #[test]
+    fn answers_to_another_question_are_dropped() {
+        let (pods, _) = store();
+        let idle = Arc::new(Idle::new(Arc::new(Semaphore::new(1))));
+        let mut state = State {
+            judge: Judge::new(Settings::default(), None),
+            choice: Choice::default(),
+            scrapes: Scrapes::new(pods, Arc::new(Lanes::new(1)), idle, Instant::now()),
+            has_asked: false,
+            asked: None,
+            intervals: 0,
+        };
+        for (metrics, goes_on) in [
+            // After a restart of the operator nothing is another.
+            (json!({}), true),
+            (json!({}), true),
+            (json!({"labels": {"server": "a"}}), false),
+            (json!({"labels": {"server": "a"}}), true),
+            (json!({"port": 9090}), false),
+            (json!({"port": 9090, "path": "/stats"}), false),
+            (json!({}), false),
+        ] {
+            state.has_asked = true;
+            let asked = asked(&metrics);
+            state.follow(&asked);
+            assert_eq!(state.has_asked, goes_on, "{metrics}");
+            state.is_anew(&asked);
+        }
+    }
+}
