@@ -24,7 +24,7 @@ use super::dispersion::Dispersion;
 use super::evidence::{Evidence, Observation, WINDOWS};
 use super::indices::as_f64;
 use super::time::elapsed;
-use super::verdict::{Assessment, Load, Thresholds, Verdict, assess, weights};
+use super::verdict::{Assessment, Fairness, Load, Thresholds, Verdict, assess, fairness, weights};
 
 /// Windows that are added up at most.
 pub const SPAN: usize = WINDOWS as usize;
@@ -57,6 +57,8 @@ pub struct Outlook {
 #[derive(Clone, Debug, Default)]
 pub struct Detector {
     evidence: Evidence,
+    /// What a pod's fair share went by: the same in one window and in the sum of three.
+    fairness: Option<Fairness>,
     dispersion: Dispersion,
     /// When the last window ended that the dispersion was learnt from.
     learnt: Option<Timestamp>,
@@ -124,7 +126,7 @@ impl Detector {
     }
 
     /// What the numbers of a round come to.
-    pub fn look(&self, pods: &[Seen<'_>], open_rpcs: bool, thresholds: &Thresholds) -> Outlook {
+    pub fn look(&mut self, pods: &[Seen<'_>], open_rpcs: bool, thresholds: &Thresholds) -> Outlook {
         let held = self.evidence.held();
         let loads: Vec<Load> = pods
             .iter()
@@ -134,8 +136,10 @@ impl Detector {
                 capacity: pod.capacity,
             })
             .collect();
+        self.fairness = fairness(&loads, self.fairness);
+        let by = self.fairness.unwrap_or_default();
         let bar = Bar::of_a_window(&self.dispersion);
-        let mut assessment = assess(&loads, bar, open_rpcs, thresholds, held);
+        let mut assessment = assess(&loads, by, bar, open_rpcs, thresholds, held);
         let verdict = assessment.verdict;
         if held.is_trouble() {
             let observation = Observation::Finding {
@@ -194,15 +198,16 @@ impl Detector {
                 capacity: pod.capacity,
             })
             .collect();
+        let by = self.fairness.unwrap_or_default();
         let bar = Bar::of_windows(windows, &self.dispersion);
-        let assessment = assess(&loads, bar, false, thresholds, held);
+        let assessment = assess(&loads, by, bar, false, thresholds, held);
         if !assessment.verdict.is_trouble() {
             return None;
         }
         let sums: Vec<[f64; SPAN]> = covering()
             .map(|(_, pod, _)| pod.sums.map(Option::unwrap_or_default))
             .collect();
-        lasts(&sums, &weights(&loads), windows).then(|| Sum {
+        lasts(&sums, &weights(&loads, by), windows).then(|| Sum {
             windows: u32::try_from(windows).unwrap_or(WINDOWS),
             assessment,
             pods: covering().map(|(index, ..)| index).collect(),

@@ -124,3 +124,23 @@ fn what_was_said_is_judged_by_the_last_window() {
     let said = detector.weigh(outlook.observation, now, Duration::from_secs(10));
     assert_eq!(said, Verdict::HotPod);
 }
+
+#[test]
+fn figures_do_not_jump_between_both_kinds_of_fairness() {
+    let names: Vec<String> = (0..2).map(|pod| pod.to_string()).collect();
+    let of = |small: f64| {
+        let mut pods = seen(&names, &[[small; SPAN], [3000.0 - small; SPAN]]);
+        (pods[0].capacity, pods[1].capacity) = (Some(1000), Some(4000));
+        pods
+    };
+    let mut detector = detector(&of(600.0));
+    let mut largest = |small| {
+        let outlook = detector.look(&of(small), false, &Thresholds::default());
+        outlook.assessment.indices.unwrap().max_over_mean
+    };
+    for small in [600.0, 950.0, 1050.0, 950.0, 1050.0] {
+        let by_capacity = f64::max(small / 600.0, (3000.0 - small) / 2400.0);
+        assert!((largest(small) - by_capacity).abs() < 1e-9, "{small}");
+    }
+    assert!(largest(1500.0) < 1.01);
+}

@@ -39,7 +39,8 @@
 //! *Large*: max/mean > 1.5, or min/mean < 0.5, or CV* > 0.25; the first two move outwards to what chance reaches for small m.
 //! *Held*: what is said counts until it is 20 % better ([`Held`]), so that a backend on the border does not flap.
 //!
-//! *Fair*: where the pods' capacities are known and differ, m is for each pod its part of them times N.
+//! *Fair*: where the pods' capacities are known and differ, and explain the requests better, m is for each pod its part of
+//! them times N ([`fairness`]).
 //!
 //! Whether a finding lasts is not decided here but in [`detector`](super::detector) and [`evidence`](super::evidence).
 
@@ -56,6 +57,8 @@ const FEWEST_FOR_IDLE: f64 = 10.0;
 const IDLE: f64 = 0.1;
 /// A pod with this share of all requests has nearly all.
 pub(super) const NEARLY_ALL: f64 = 0.9;
+/// What is twice as near fits four times as well: by the squares of the distances.
+const NEARER: f64 = 4.0;
 
 macro_rules! verdicts {
     ($($(#[doc = $doc:literal])+ $name:ident = $status:expr;)+) => {
@@ -178,9 +181,36 @@ pub struct Load {
     pub capacity: Option<u32>,
 }
 
-/// Each pod's fair share over the mean: by capacity where all are known, differ by more than a hundredth, and explain the
-/// requests better than equal shares do. Clients that take turns load every pod alike whatever it can take, and that is no skew.
-pub fn weights(loads: &[Load]) -> Vec<f64> {
+/// What a pod's fair share goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fairness {
+    /// To each the same.
+    #[default]
+    Equal,
+    /// To each its part of the capacity.
+    ByCapacity,
+}
+
+/// What explains the requests better. Clients that take turns load every pod alike whatever it can take, and that is no skew.
+///
+/// What was `held` before stays until the other is twice as near: where the requests lie between the two, chance would
+/// choose anew each time, and all figures would jump with it.
+pub fn fairness(loads: &[Load], held: Option<Fairness>) -> Option<Fairness> {
+    use Fairness::{ByCapacity, Equal};
+    let far = |fairness| misfit(loads, &weights(loads, fairness));
+    let (equal, by_capacity) = (far(Equal), far(ByCapacity));
+    match held {
+        // Without capacities or requests there is nothing to choose by.
+        _ if (equal - by_capacity).abs() <= f64::EPSILON * equal => held,
+        Some(Equal) if by_capacity * NEARER > equal => held,
+        Some(ByCapacity) if equal * NEARER > by_capacity => held,
+        _ if by_capacity < equal => Some(ByCapacity),
+        _ => Some(Equal),
+    }
+}
+
+/// Each pod's fair share over the mean: by capacity only where all are known and differ by more than a hundredth.
+pub fn weights(loads: &[Load], fairness: Fairness) -> Vec<f64> {
     let known: Option<Vec<f64>> = loads
         .iter()
         .map(|load| {
@@ -193,16 +223,12 @@ pub fn weights(loads: &[Load]) -> Vec<f64> {
         let largest = known.iter().copied().fold(0.0, f64::max);
         known.iter().any(|capacity| capacity * 1.01 < largest)
     };
-    let equal = vec![1.0; loads.len()];
-    let Some(known) = known.filter(differ) else {
-        return equal;
-    };
-    let mean = known.iter().sum::<f64>() / as_f64(known.len());
-    let by_capacity: Vec<f64> = known.iter().map(|capacity| capacity / mean).collect();
-    if misfit(loads, &by_capacity) < misfit(loads, &equal) {
-        by_capacity
-    } else {
-        equal
+    match known.filter(differ) {
+        Some(known) if fairness == Fairness::ByCapacity => {
+            let mean = known.iter().sum::<f64>() / as_f64(known.len());
+            known.iter().map(|capacity| capacity / mean).collect()
+        }
+        _ => vec![1.0; loads.len()],
     }
 }
 
@@ -231,13 +257,14 @@ pub struct Assessment {
 /// Decides rows 9 to 18 of the [table](self) for the judged pods.
 pub fn assess(
     loads: &[Load],
+    fairness: Fairness,
     bar: Bar,
     open_rpcs: bool,
     thresholds: &Thresholds,
     held: Held,
 ) -> Assessment {
     let requests: Vec<f64> = loads.iter().map(|load| load.requests).collect();
-    let weights = weights(loads);
+    let weights = weights(loads, fairness);
     let Some(indices) = Indices::weighted(&requests, &weights, bar.dispersion) else {
         let verdict = if open_rpcs {
             Verdict::StreamsOnly

@@ -28,6 +28,7 @@ fn bar(dispersion: f64) -> Bar {
 fn say(loads: &[Load], dispersion: f64, held: Option<Verdict>) -> Verdict {
     assess(
         loads,
+        fairness(loads, None).unwrap_or_default(),
         bar(dispersion),
         false,
         &Thresholds::default(),
@@ -80,6 +81,7 @@ fn every_row_of_the_table() {
 fn open_streams_without_new_requests_are_no_silence() {
     let open = assess(
         &loads(&[0.0, 0.0]),
+        Fairness::Equal,
         bar(1.0),
         true,
         &Thresholds::default(),
@@ -88,6 +90,7 @@ fn open_streams_without_new_requests_are_no_silence() {
     assert_eq!(open.verdict, StreamsOnly);
     let busy = assess(
         &loads(&[100.0, 100.0]),
+        Fairness::Equal,
         bar(1.0),
         true,
         &Thresholds::default(),
@@ -137,6 +140,31 @@ fn a_pod_with_twice_the_processors_may_have_twice_the_requests() {
 }
 
 #[test]
+fn between_both_kinds_of_fairness_the_one_chosen_stays() {
+    use Fairness::{ByCapacity, Equal};
+    let choose = |small: f64, held| {
+        let load = |requests, capacity| Load {
+            requests,
+            ever_served: true,
+            capacity: Some(capacity),
+        };
+        fairness(&[load(small, 1000), load(3000.0 - small, 4000)], held)
+    };
+    // By capacity it would be 600; as near to that as to 1500 is 1000.
+    assert_eq!(choose(990.0, None), Some(ByCapacity));
+    assert_eq!(choose(1010.0, None), Some(Equal));
+    for held in [Equal, ByCapacity] {
+        for small in [900.0, 990.0, 1010.0, 1100.0] {
+            assert_eq!(choose(small, Some(held)), Some(held), "{small}");
+        }
+        assert_eq!(choose(700.0, Some(held)), Some(ByCapacity));
+        assert_eq!(choose(1400.0, Some(held)), Some(Equal));
+        assert_eq!(fairness(&loads(&[100.0, 300.0]), Some(held)), Some(held));
+    }
+    assert_eq!(fairness(&loads(&[100.0, 300.0]), None), None);
+}
+
+#[test]
 fn the_border_is_sharp_where_there_are_many_requests() {
     let hot = |times: f64| [times * 1e5, (3.0 - times) * 5e4, (3.0 - times) * 5e4];
     let wide = Thresholds {
@@ -144,7 +172,15 @@ fn the_border_is_sharp_where_there_are_many_requests() {
         ..Thresholds::default()
     };
     let say = |requests: &[f64]| {
-        assess(&loads(requests), bar(1.0), false, &wide, Held::default()).verdict
+        assess(
+            &loads(requests),
+            Fairness::Equal,
+            bar(1.0),
+            false,
+            &wide,
+            Held::default(),
+        )
+        .verdict
     };
     assert_eq!(say(&hot(1.49)), Balanced);
     assert_eq!(say(&hot(1.51)), HotPod);
@@ -173,7 +209,15 @@ fn the_thresholds_of_the_extremes_move_outwards_for_small_counts() {
             cv: 10.0,
             ..Thresholds::default()
         };
-        assess(&loads(&requests), bar(1.0), false, &wide, Held::default()).verdict
+        assess(
+            &loads(&requests),
+            Fairness::Equal,
+            bar(1.0),
+            false,
+            &wide,
+            Held::default(),
+        )
+        .verdict
     };
     assert_eq!(spread(46.5, 1.0), Balanced);
     assert_eq!(spread(46.5, 100.0), Skewed);
@@ -219,6 +263,7 @@ fn what_was_said_holds_until_it_is_a_fifth_better() {
 fn lists_name_the_culprits() {
     let found = assess(
         &loads(&[500.0, 100.0, 100.0, 0.0]),
+        Fairness::Equal,
         bar(1.0),
         false,
         &Thresholds::default(),
