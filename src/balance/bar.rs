@@ -1,7 +1,6 @@
 //! How much it takes to say something: of new things much, of what is said already less.
 
 use super::chance::{ALARM, SIGNIFICANCE};
-use super::dispersion::Dispersion;
 use super::indices::as_f64;
 use super::verdict::Verdict;
 
@@ -21,19 +20,19 @@ pub struct Bar {
 
 impl Bar {
     /// For one window alone: enough to keep what was said, and to doubt what was not.
-    pub fn of_a_window(dispersion: &Dispersion) -> Self {
+    pub fn of_a_window(dispersion: f64) -> Self {
         Self {
             windows: 1.0,
-            dispersion: dispersion.typical(),
+            dispersion,
             tail: SIGNIFICANCE,
         }
     }
 
     /// For saying something new of so many windows together.
-    pub fn of_windows(windows: usize, dispersion: &Dispersion) -> Self {
+    pub fn of_windows(windows: usize, dispersion: f64) -> Self {
         Self {
             windows: as_f64(windows),
-            dispersion: dispersion.cautious(),
+            dispersion,
             tail: ALARM,
         }
     }

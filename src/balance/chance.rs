@@ -8,9 +8,9 @@
 /// Chance may do so in one window of a thousand: enough to look again, and to keep what was said.
 pub const SIGNIFICANCE: f64 = 0.001;
 
-/// Chance may do so in one look of ten million: enough to say it. A backend that is looked at every 15 s has 175 000
-/// spans of three windows in a year that do not overlap, so that chance alone would say it once in 57 years; that it
-/// must be large as well makes it rarer.
+/// Chance may do so in one look of ten million: enough to say it. A backend that is looked at every 15 s is looked at 2.1 million
+/// times a year, for the spread over all and for idle pods, so that chance alone would go so far once in 2.4 years at the most;
+/// that it must be large and last as well makes it rarer. How rare is simulated: tests/calibration.
 pub const ALARM: f64 = 1e-7;
 
 /// The standard normal quantile of probability `1 - tail`.

@@ -4,12 +4,14 @@
 //!
 //! | said now | what is looked at | how |
 //! |---|---|---|
-//! | trouble | the last window alone | a thousandth, φ as it most likely is, figures 20 % better |
+//! | trouble | the last window alone | a thousandth, φ as it most likely is, or has become since; figures 20 % better |
 //! | anything else | the sum of three windows; where pods do not cover them, of two or one | one of ten million, φ as it may well be |
 //!
 //! A sum alone would let one wild window speak for three. So *it lasts* means: the deviation of the sum is to be seen in
 //! each of its windows, at least half as large. With relative deviations d of the sum and dᵢ of window i that is
-//! `Σ dᵢd ≥ ½ Σ d²`; of noise alone the left side has a mean of a third of the right.
+//! `Σ dᵢd ≥ ½ Σ d²`. That is about one wild window, not about noise: whatever the counts, the mean of the left side over the
+//! windows is the right side without its ½. Noise is kept out by φ, which is also looked for in how the three windows differ
+//! ([`within`]): traffic may have become burstier since φ was learnt.
 //!
 //! Where the last window alone looks uneven, but the sum does not say so, that is a *suspicion*: nothing even is said
 //! for the first time, and if it goes on for [`PATIENCE`](super::evidence::PATIENCE) windows it is said after all. So a
@@ -20,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::bar::Bar;
-use super::dispersion::Dispersion;
+use super::dispersion::{Dispersion, within};
 use super::evidence::{Evidence, Observation, WINDOWS};
 use super::indices::as_f64;
 use super::time::elapsed;
@@ -60,9 +62,10 @@ pub struct Detector {
     /// What a pod's fair share went by: the same in one window and in the sum of three.
     fairness: Option<Fairness>,
     dispersion: Dispersion,
+    /// The same from the windows since trouble is said: kept apart, since a pod whose load comes and goes is no noise.
+    troubled: Option<Dispersion>,
     /// When the last window ended that the dispersion was learnt from.
     learnt: Option<Timestamp>,
-    learnt_in_trouble: bool,
 }
 
 impl Detector {
@@ -79,30 +82,36 @@ impl Detector {
         self.evidence.is_restored()
     }
 
-    /// Variance over mean of a pod's count, as it most likely is.
+    /// Variance over mean of a pod's count, as it most likely is. Where trouble is said: or as it has become since at least, so
+    /// that what is only burstier than before is not held to be trouble for ever.
     pub fn dispersion(&self) -> f64 {
-        self.dispersion.typical()
+        let since = self.troubled.as_ref().map_or(1.0, Dispersion::assured);
+        self.dispersion.typical().max(since)
     }
 
     /// Forgets evidence, not what was said: the rules have changed.
     pub fn restart(&mut self) {
         self.evidence.restart();
         self.dispersion = Dispersion::default();
+        self.troubled = None;
         self.learnt = None;
     }
 
-    /// Learns the dispersion from windows that do not overlap; `slack`: by how much a window may be short. Once enough is
-    /// known, only from healthy ones; what was learnt from others, for want of better, is forgotten when they come.
+    /// Learns the dispersion from windows that do not overlap; `slack`: by how much a window may be short. What is learnt in
+    /// trouble counts after it only where the traffic has become burstier beyond doubt.
     pub fn learn(&mut self, pods: &[Seen<'_>], now: Timestamp, window: Duration, slack: Duration) {
-        let trouble = self.evidence.held().is_trouble();
-        if trouble && self.dispersion.is_known() {
+        if self.evidence.held().is_trouble() != self.troubled.is_some() {
             self.interrupt();
-            return;
+            self.troubled = match self.troubled.take() {
+                None => Some(Dispersion::default()),
+                Some(since) => {
+                    if since.assured() > self.dispersion.cautious() {
+                        self.dispersion = since.latest();
+                    }
+                    None
+                }
+            };
         }
-        if !trouble && self.learnt_in_trouble {
-            self.dispersion = Dispersion::default();
-        }
-        self.learnt_in_trouble = trouble;
         let needed = window.saturating_sub(slack);
         if self
             .learnt
@@ -110,13 +119,17 @@ impl Detector {
         {
             self.learnt = Some(now);
             let window = pods.iter().map(|pod| (pod.uid.to_owned(), pod.window));
-            self.dispersion.observe(window.collect());
+            let learns = self.troubled.as_mut().unwrap_or(&mut self.dispersion);
+            learns.observe(window.collect());
         }
     }
 
     /// What comes now is not to be compared with what was.
     pub fn interrupt(&mut self) {
         self.dispersion.interrupt();
+        if let Some(troubled) = &mut self.troubled {
+            troubled.interrupt();
+        }
         self.learnt = None;
     }
 
@@ -138,8 +151,11 @@ impl Detector {
             .collect();
         self.fairness = fairness(&loads, self.fairness);
         let by = self.fairness.unwrap_or_default();
-        let bar = Bar::of_a_window(&self.dispersion);
-        let mut assessment = assess(&loads, by, bar, open_rpcs, thresholds, held);
+        let look = |dispersion| {
+            let bar = Bar::of_a_window(dispersion);
+            assess(&loads, by, bar, open_rpcs, thresholds, held)
+        };
+        let mut assessment = look(self.dispersion());
         let verdict = assessment.verdict;
         if held.is_trouble() {
             let observation = Observation::Finding {
@@ -151,7 +167,11 @@ impl Detector {
                 observation,
             };
         }
-        let observation = if let Some(sum) = self.sum(pods, thresholds) {
+        let covered = Covered::new(pods);
+        let changing = covered.as_ref().map_or(1.0, Covered::dispersion);
+        let observation = if let Some(sum) =
+            covered.and_then(|covered| self.sum(&covered, changing, thresholds))
+        {
             let windows = sum.windows;
             // While the sum still holds windows from before, only the last one shows a pod as idle.
             let idle = matches!(verdict, Verdict::FewClients | Verdict::NewPodsStarved);
@@ -165,12 +185,16 @@ impl Detector {
                 sum.assessment.verdict
             };
             Observation::Finding { verdict, windows }
-        } else if verdict.is_trouble() {
-            Observation::Suspicion(verdict)
         } else {
-            Observation::Finding {
-                verdict,
-                windows: 1,
+            // What these windows' own noise explains is not suspicious.
+            let verdict = look(self.dispersion().max(changing)).verdict;
+            if verdict.is_trouble() {
+                Observation::Suspicion(verdict)
+            } else {
+                Observation::Finding {
+                    verdict,
+                    windows: 1,
+                }
             }
         };
         Outlook {
@@ -180,38 +204,64 @@ impl Detector {
     }
 
     /// Trouble that the most windows say which enough pods cover, if they say so.
-    fn sum(&self, pods: &[Seen<'_>], thresholds: &Thresholds) -> Option<Sum> {
-        let held = self.evidence.held();
-        let windows = (1..=SPAN).rev().find(|windows| {
-            let covering = pods.iter().filter(|pod| pod.sums[windows - 1].is_some());
-            let covering = covering.count();
-            covering >= 2 && 2 * covering >= pods.len()
-        })?;
-        let covering = || {
-            let each = pods.iter().enumerate();
-            each.filter_map(move |(index, pod)| Some((index, pod, pod.sums[windows - 1]?)))
-        };
-        let loads: Vec<Load> = covering()
-            .map(|(_, pod, requests)| Load {
-                requests,
+    fn sum(&self, covered: &Covered<'_>, changing: f64, thresholds: &Thresholds) -> Option<Sum> {
+        let loads: Vec<Load> = covered
+            .pods
+            .iter()
+            .map(|(_, pod, counts)| Load {
+                requests: counts.iter().sum(),
                 ever_served: pod.ever_served,
                 capacity: pod.capacity,
             })
             .collect();
         let by = self.fairness.unwrap_or_default();
-        let bar = Bar::of_windows(windows, &self.dispersion);
+        let bar = Bar::of_windows(covered.windows, self.dispersion.cautious().max(changing));
+        let held = self.evidence.held();
         let assessment = assess(&loads, by, bar, false, thresholds, held);
         if !assessment.verdict.is_trouble() {
             return None;
         }
-        let sums: Vec<[f64; SPAN]> = covering()
-            .map(|(_, pod, _)| pod.sums.map(Option::unwrap_or_default))
-            .collect();
-        lasts(&sums, &weights(&loads, by), windows).then(|| Sum {
-            windows: u32::try_from(windows).unwrap_or(WINDOWS),
+        lasts(covered, &weights(&loads, by)).then(|| Sum {
+            windows: u32::try_from(covered.windows).unwrap_or(WINDOWS),
             assessment,
-            pods: covering().map(|(index, ..)| index).collect(),
+            pods: covered.pods.iter().map(|(index, ..)| *index).collect(),
         })
+    }
+}
+
+/// The most windows that enough pods cover.
+struct Covered<'a> {
+    windows: usize,
+    /// The pods that do: their place among all, and their requests in each window.
+    pods: Vec<(usize, &'a Seen<'a>, Vec<f64>)>,
+}
+
+impl<'a> Covered<'a> {
+    fn new(pods: &'a [Seen<'a>]) -> Option<Self> {
+        let covering = |windows: usize| {
+            let each = pods.iter().enumerate();
+            each.filter(move |(_, pod)| pod.sums[windows - 1].is_some())
+        };
+        let windows = (1..=SPAN).rev().find(|windows| {
+            let count = covering(*windows).count();
+            count >= 2 && 2 * count >= pods.len()
+        })?;
+        let counts = |pod: &Seen<'_>| {
+            let sums = pod.sums.map(Option::unwrap_or_default);
+            let before = std::iter::once(0.0).chain(sums);
+            let each = sums.into_iter().zip(before).take(windows);
+            each.map(|(sum, before)| (sum - before).max(0.0)).collect()
+        };
+        let pods = covering(windows).map(|(index, pod)| (index, pod, counts(pod)));
+        Some(Self {
+            windows,
+            pods: pods.collect(),
+        })
+    }
+
+    /// φ as it is at least by how these windows differ.
+    fn dispersion(&self) -> f64 {
+        within(self.pods.iter().map(|(_, _, counts)| &counts[..]))
     }
 }
 
@@ -229,26 +279,25 @@ impl Sum {
     }
 }
 
-/// Whether the deviation of the sum over so many windows is to be seen in each of them, at least half as large.
-fn lasts(sums: &[[f64; SPAN]], weights: &[f64], windows: usize) -> bool {
-    let deviation = |of: &dyn Fn(&[f64; SPAN]) -> f64| -> Option<Vec<f64>> {
-        let mean = sums.iter().map(of).sum::<f64>() / as_f64(sums.len());
-        let each = || sums.iter().zip(weights);
-        (mean > 0.0).then(|| {
-            each()
-                .map(|(pod, weight)| of(pod) / mean - weight)
-                .collect()
-        })
+/// Whether the deviation of the sum is to be seen in each of its windows, at least half as large.
+fn lasts(covered: &Covered<'_>, weights: &[f64]) -> bool {
+    let deviation = |of: &dyn Fn(&[f64]) -> f64| -> Option<Vec<f64>> {
+        let counts: Vec<f64> = covered
+            .pods
+            .iter()
+            .map(|(_, _, counts)| of(counts))
+            .collect();
+        let mean = counts.iter().sum::<f64>() / as_f64(counts.len());
+        let each = counts.iter().zip(weights);
+        (mean > 0.0).then(|| each.map(|(count, weight)| count / mean - weight).collect())
     };
-    let Some(whole) = deviation(&|pod| pod[windows - 1]) else {
+    let Some(whole) = deviation(&|counts| counts.iter().sum()) else {
         return false;
     };
     let product = |part: &[f64]| part.iter().zip(&whole).map(|(a, b)| a * b).sum::<f64>();
     let enough = product(&whole) / 2.0;
-    (0..windows).all(|window| {
-        let before = |pod: &[f64; SPAN]| if window == 0 { 0.0 } else { pod[window - 1] };
-        deviation(&|pod| (pod[window] - before(pod)).max(0.0))
-            .is_some_and(|part| product(&part) >= enough)
+    (0..covered.windows).all(|window| {
+        deviation(&|counts| counts[window]).is_some_and(|part| product(&part) >= enough)
     })
 }
 

@@ -79,7 +79,8 @@ fn another_hot_pod_in_each_window_is_no_lasting_trouble() {
         [100.0, 400.0, 100.0],
         [100.0, 100.0, 400.0],
     ];
-    assert_eq!(look(&pods), Observation::Suspicion(Verdict::HotPod));
+    // So bursts look.
+    assert_eq!(look(&pods), finding(Verdict::Balanced, 1));
 }
 
 #[test]
@@ -123,6 +124,57 @@ fn what_was_said_is_judged_by_the_last_window() {
     let now = Timestamp::UNIX_EPOCH;
     let said = detector.weigh(outlook.observation, now, Duration::from_secs(10));
     assert_eq!(said, Verdict::HotPod);
+}
+
+#[test]
+fn windows_that_differ_as_much_as_their_sum_does_are_noise() {
+    let restless = [
+        [190.0, 200.0, 220.0],
+        [90.0, 40.0, 140.0],
+        [20.0, 110.0, 40.0],
+        [100.0, 50.0, 0.0],
+    ];
+    assert_eq!(look(&restless), finding(Verdict::Balanced, 1));
+    let steady = restless.map(|windows| [windows.iter().sum::<f64>() / 3.0; SPAN]);
+    assert_eq!(look(&steady), finding(Verdict::HotPod, 3));
+}
+
+/// The dispersion after such windows, in turn, while trouble is said and thereafter.
+fn learnt_in_trouble(windows: &[[f64; 4]]) -> (f64, f64) {
+    let names: Vec<String> = (0..4).map(|pod| pod.to_string()).collect();
+    let of = |counts: [f64; 4]| seen(&names, &counts.map(|count| [count; SPAN]));
+    let mut detector = detector(&of([100.0; 4]));
+    assert!(detector.dispersion() <= 1.0);
+    let mut learn = |verdict, seconds: std::ops::Range<usize>| {
+        detector.evidence = Evidence::restored(Some(verdict));
+        for second in seconds {
+            let now = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
+            let counts = windows[second % windows.len()];
+            detector.learn(&of(counts), now, Duration::from_secs(1), Duration::ZERO);
+        }
+        detector.dispersion()
+    };
+    (
+        learn(Verdict::Skewed, 100..130),
+        learn(Verdict::Balanced, 200..202),
+    )
+}
+
+#[test]
+fn what_is_only_burstier_than_before_is_not_trouble_for_ever() {
+    let (in_trouble, thereafter) =
+        learnt_in_trouble(&[[160.0, 40.0, 100.0, 100.0], [40.0, 160.0, 100.0, 100.0]]);
+    assert!(in_trouble > 20.0, "{in_trouble}");
+    assert!(thereafter > 20.0, "{thereafter}");
+}
+
+#[test]
+fn trouble_is_not_learnt_to_be_noise() {
+    const HOT: [f64; 4] = [400.0, 100.0, 100.0, 100.0];
+    const EVEN: [f64; 4] = [100.0; 4];
+    for windows in [[HOT; 4], [HOT, HOT, EVEN, EVEN]] {
+        assert_eq!(learnt_in_trouble(&windows), (1.0, 1.0));
+    }
 }
 
 #[test]

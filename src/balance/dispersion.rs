@@ -7,6 +7,9 @@
 //!
 //! * [`Dispersion::typical`]: the median over the pairs, each over the median of its χ². What was said is kept by it.
 //! * [`Dispersion::cautious`]: as large as φ may well be, in one case of twenty larger. What is new is said by it.
+//! * [`Dispersion::assured`]: as large as φ is by the last pairs, in one case of twenty smaller. What was said ends by it.
+//!
+//! Where traffic has just become burstier, all of this comes late: [`within`] says so of the very windows that are judged.
 //!
 //! Medians ignore a scale-up, a fault, or a client that comes or goes: such windows are few.
 
@@ -25,6 +28,10 @@ const UNKNOWN: f64 = 10.0;
 const MOST: f64 = 100.0;
 /// Pairs from which on their order says how large φ may be: the sixth of seven is below the median once in sixteen.
 const ORDERED: usize = 7;
+/// Pairs by which φ is assured: so many are soon there, and soon past.
+const LATEST: usize = 10;
+/// Fewer assure nothing: the least of five is above the median once in thirty-two.
+const FEW: usize = 5;
 
 /// What two windows say together.
 #[derive(Clone, Copy, Debug)]
@@ -78,11 +85,6 @@ impl Dispersion {
         self.last.clear();
     }
 
-    /// Whether there are pairs enough.
-    pub fn is_known(&self) -> bool {
-        self.pairs.len() >= ORDERED
-    }
-
     /// φ as it most likely is, from 1 to 100.
     pub fn typical(&self) -> f64 {
         self.typical
@@ -93,24 +95,51 @@ impl Dispersion {
         self.cautious
     }
 
-    fn learn(&mut self) {
-        let mut sorted: Vec<f64> = self.pairs.iter().map(|pair| pair.estimate()).collect();
-        sorted.sort_by(f64::total_cmp);
+    /// φ as it is at least by the latest pairs, from 1 to 100.
+    pub fn assured(&self) -> f64 {
+        let sorted = sorted(self.pairs.iter().rev().take(LATEST));
         let count = sorted.len();
-        let believed = |estimate: Option<&f64>| estimate.copied().unwrap_or(1.0).clamp(1.0, MOST);
+        if count < FEW {
+            return 1.0;
+        }
+        believed(sorted.get(count - 1 - rank_above_median(count)))
+    }
+
+    /// What the latest pairs say, without those before.
+    #[must_use]
+    pub fn latest(mut self) -> Self {
+        let old = self.pairs.len().saturating_sub(LATEST);
+        self.pairs.drain(..old);
+        self.learn();
+        self
+    }
+
+    fn learn(&mut self) {
+        let sorted = sorted(&self.pairs);
+        let count = sorted.len();
         self.typical = if count < 3 {
             // There is no median of two.
             believed(sorted.last()).min(UNKNOWN)
         } else {
             believed(sorted.get(count / 2))
         };
-        let bound = if self.is_known() {
+        let bound = if count >= ORDERED {
             believed(sorted.get(rank_above_median(count)))
         } else {
             pooled_bound(&self.pairs).min(UNKNOWN)
         };
         self.cautious = bound.max(self.typical);
     }
+}
+
+fn sorted<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> Vec<f64> {
+    let mut estimates: Vec<f64> = pairs.into_iter().map(|pair| pair.estimate()).collect();
+    estimates.sort_by(f64::total_cmp);
+    estimates
+}
+
+fn believed(estimate: Option<&f64>) -> f64 {
+    estimate.copied().unwrap_or(1.0).clamp(1.0, MOST)
 }
 
 /// The place, from the smallest and from 0, that is above the median in all but one of twenty cases: how many of n values
@@ -136,6 +165,33 @@ fn pooled_bound(pairs: &VecDeque<Pair>) -> f64 {
     } else {
         UNKNOWN
     }
+}
+
+/// φ as it is at least within some windows, from each pod's counts in them: Pearson's statistic of pods and windows for
+/// independence is φ times a χ², and φ below `S / χ²(0.01)` once in a hundred. A lasting skew does not raise it either: then the
+/// pods' parts are the same in each window.
+pub fn within<'a>(pods: impl Iterator<Item = &'a [f64]>) -> f64 {
+    let pods: Vec<&[f64]> = pods.collect();
+    let of_pods: Vec<f64> = pods.iter().map(|counts| counts.iter().sum()).collect();
+    let of_windows: Vec<f64> = (0..pods.first().map_or(0, |counts| counts.len()))
+        .map(|window| pods.iter().map(|counts| counts[window]).sum())
+        .collect();
+    let more = |sums: &[f64]| as_f64(sums.iter().filter(|sum| **sum > 0.0).count()) - 1.0;
+    let freedom = more(&of_pods).max(0.0) * more(&of_windows).max(0.0);
+    let total: f64 = of_pods.iter().sum();
+    if freedom < 1.0 || total < FEWEST {
+        return 1.0;
+    }
+    let mut statistic = 0.0;
+    for (counts, of_pod) in pods.iter().zip(&of_pods) {
+        for (count, of_window) in counts.iter().zip(&of_windows) {
+            let expected = of_pod * of_window / total;
+            if expected > 0.0 {
+                statistic += (count - expected).powi(2) / expected;
+            }
+        }
+    }
+    believed(Some(&(statistic / chi_square_quantile(0.01, freedom))))
 }
 
 fn compare(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> Option<Pair> {
@@ -242,5 +298,35 @@ mod tests {
         let mut turned = many.clone();
         turned.rotate_left(1);
         assert!(known(&[&many, &turned]).cautious() < 3.0);
+    }
+
+    #[test]
+    fn windows_tell_their_own_dispersion() {
+        let of = |pods: &[[f64; 3]]| within(pods.iter().map(|counts| &counts[..]));
+        assert!(of(&[[900.0, 1800.0, 450.0], [50.0, 100.0, 25.0]]) <= 1.0);
+        assert!(of(&[[100.0; 3], [0.0; 3]]) <= 1.0);
+        assert!(of(&[[0.0; 3]; 2]) <= 1.0);
+        assert!(of(&[]) <= 1.0);
+        let bursts = of(&[
+            [200.0, 20.0, 80.0],
+            [100.0, 180.0, 20.0],
+            [0.0, 100.0, 200.0],
+        ]);
+        assert!(bursts > 20.0, "{bursts}");
+    }
+
+    #[test]
+    fn what_is_assured_is_less_than_what_is_likely_and_comes_sooner() {
+        let even: &[f64] = &[100.0; 2];
+        let bursts: [&[f64]; 2] = [&[140.0, 60.0], &[60.0, 140.0]];
+        let mut counts = vec![even; 30];
+        counts.extend([bursts, bursts, bursts].concat());
+        let dispersion = known(&counts);
+        assert!(dispersion.assured() <= 1.0);
+        counts.extend(bursts);
+        let dispersion = known(&counts);
+        assert_eq!(both(&dispersion), (1.0, 1.0));
+        assert!(dispersion.assured() > 10.0);
+        assert!(dispersion.latest().typical() > 10.0);
     }
 }

@@ -25,13 +25,20 @@ pub enum Come {
     Singly,
     /// Five to one pod together.
     InFives,
+    /// Twenty to one pod together.
+    InTwenties,
     /// None, and then for all pods at once, each by itself: those that are read before and after see another world.
     InRushes,
 }
 
 impl Come {
-    fn together(self) -> f64 {
-        if self == Self::InFives { 5.0 } else { 1.0 }
+    /// How many requests come to one pod together.
+    pub fn together(self) -> f64 {
+        match self {
+            Self::Singly | Self::InRushes => 1.0,
+            Self::InFives => 5.0,
+            Self::InTwenties => 20.0,
+        }
     }
 }
 
@@ -102,12 +109,6 @@ impl Fleet {
     /// Pods that have long been there, watched by an operator that has just started.
     pub fn new(traffic: Traffic, seed: u64) -> Self {
         let mean = traffic.mean / traffic.come.together();
-        #[expect(clippy::cast_precision_loss, reason = "some")]
-        let of_moments = |mean: f64| {
-            std::array::from_fn(|moments| {
-                Poisson::new(mean * moments as f64 / (LOOKS * MOMENTS) as f64)
-            })
-        };
         Self {
             traffic,
             usual: of_moments(mean),
@@ -125,6 +126,13 @@ impl Fleet {
             now: Timestamp::UNIX_EPOCH,
             detector: Detector::default(),
         }
+    }
+
+    /// From now on requests come otherwise, and as many.
+    pub fn turn(&mut self, come: Come) {
+        self.traffic.come = come;
+        let mean = self.traffic.mean / come.together();
+        (self.usual, self.twice) = (of_moments(mean), of_moments(2.0 * mean));
     }
 
     /// The operator starts anew: nothing is known.
@@ -220,6 +228,12 @@ impl Fleet {
         let of = |recent: &[f64; LOOKS * SPAN]| self.look("", recent).window;
         self.recent.iter().map(of).collect()
     }
+}
+
+/// What comes within so many moments, where so much comes within a window.
+#[expect(clippy::cast_precision_loss, reason = "some")]
+fn of_moments(mean: f64) -> [Poisson; MOMENTS + 1] {
+    std::array::from_fn(|moments| Poisson::new(mean * moments as f64 / (LOOKS * MOMENTS) as f64))
 }
 
 /// When in the interval a pod is read. Of neighbours one comes long after the other, and the first pod, which faults are brought to,

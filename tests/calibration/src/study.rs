@@ -20,6 +20,13 @@ const LEARN: usize = 60;
 /// Healthy windows between two.
 const BETWEEN: usize = 3;
 
+/// Times that traffic becomes burstier.
+pub const TURNS: usize = 100;
+/// Windows for which it is watched then.
+const WATCHED: usize = 120;
+/// Windows for which a pod is hot before that, where one was.
+const HOT: usize = 10;
+
 /// The cells of perfect balance.
 pub fn balanced() -> Vec<Traffic> {
     let pods = [2, 3, 5, 10, 20, 50, 100];
@@ -35,6 +42,20 @@ pub fn balanced() -> Vec<Traffic> {
 /// The cells with a fault.
 pub fn faulty() -> Vec<Traffic> {
     cells(&STEADY, &[3, 10, 50], &[30.0, 100.0, 300.0, 500.0, 1000.0])
+}
+
+/// The cells of perfect balance in which requests come singly first, and then so.
+pub fn turning() -> Vec<Traffic> {
+    cells(
+        &[Come::InFives, Come::InTwenties],
+        &[2, 3, 10, 50],
+        &[30.0, 100.0, 300.0, 1000.0],
+    )
+}
+
+/// Whether it is promised that balance is not called uneven there: where some fifty bursts come to each pod in a window.
+pub fn is_calm(traffic: Traffic) -> bool {
+    traffic.mean >= 50.0 * traffic.come.together()
 }
 
 const STEADY: [Come; 2] = [Come::Singly, Come::InFives];
@@ -139,6 +160,55 @@ pub fn found(traffic: Traffic, fault: Fault) -> Tally {
         tally.said += usize::from(said);
     }
     tally
+}
+
+/// What was said after traffic became burstier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turned {
+    /// Times that trouble was said where there was none.
+    pub wrong: usize,
+    /// Windows that it was said for at the longest.
+    pub longest: usize,
+    /// Windows until a hot pod, cured at that moment, was no longer said, at the longest.
+    pub cured: usize,
+}
+
+/// Balance that is perfect, and where requests come singly until an operator that has long watched it sees them come otherwise.
+pub fn turned(traffic: Traffic) -> Turned {
+    let before = Traffic {
+        come: Come::Singly,
+        ..traffic
+    };
+    let mut healthy = Fleet::new(before, seed(traffic, Fault::None));
+    for _ in 0..LEARN * LOOKS {
+        healthy.step(Fault::None);
+    }
+    let mut turned = Turned::default();
+    for _ in 0..TURNS {
+        for _ in 0..BETWEEN * LOOKS {
+            healthy.step(Fault::None);
+        }
+        let said = watch(healthy.clone(), traffic.come);
+        let longest = said.split(|said| !said).map(<[bool]>::len).max();
+        turned.longest = turned.longest.max(longest.unwrap_or(0).div_ceil(LOOKS));
+        turned.wrong += usize::from(said.contains(&true));
+
+        let mut hot = healthy.clone();
+        for _ in 0..HOT * LOOKS {
+            hot.step(Fault::Hot);
+        }
+        let said = watch(hot, traffic.come);
+        let still = said.iter().take_while(|said| **said).count();
+        turned.cured = turned.cured.max(still.div_ceil(LOOKS));
+    }
+    turned
+}
+
+/// Whether trouble is said at each look, once requests come so.
+fn watch(mut fleet: Fleet, come: Come) -> Vec<bool> {
+    fleet.turn(come);
+    let looks = 0..WATCHED * LOOKS;
+    looks.map(|_| is_trouble(fleet.step(Fault::None))).collect()
 }
 
 /// Another for every cell, the same in every run.

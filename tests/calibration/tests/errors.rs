@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use evenkeel_calibration::fleet::Fault;
 use evenkeel_calibration::page::{Results, path, with};
-use evenkeel_calibration::study::{WINDOWS, is_promised};
+use evenkeel_calibration::study::{WINDOWS, is_calm, is_promised};
 
 static RESULTS: LazyLock<Results> = LazyLock::new(Results::new);
 
@@ -55,6 +55,22 @@ fn faults_are_found_within_three_windows() {
         );
     }
     assert_eq!(promised.len(), 45);
+}
+
+#[test]
+fn what_is_said_of_traffic_that_becomes_burstier_ends_by_itself() {
+    for (traffic, turned) in &RESULTS.turned {
+        assert!(
+            turned.wrong == 0 || !is_calm(*traffic),
+            "{turned:?} for {traffic:?}"
+        );
+        // Windows, of the 120 for which it is watched.
+        assert!(
+            turned.longest.max(turned.cured) <= 60,
+            "{turned:?} for {traffic:?}"
+        );
+    }
+    assert_eq!(RESULTS.turned.len(), 32);
 }
 
 #[test]
