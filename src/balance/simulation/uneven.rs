@@ -376,3 +376,39 @@ fn clients_that_are_dealt_anew_each_minute_do_not_write_all_the_time() {
         assert!(world.changes <= 21, "{pods} pods: {}", world.changes);
     }
 }
+
+/// Like the cells of tests/calibration, but from counters on, with pods that come: what is compiled there has none that never served.
+#[test]
+fn pods_that_never_serve_are_found_and_pods_that_do_are_not_accused() {
+    // Looks in a window; requests a pod and look.
+    const LOOKS: usize = 4;
+    const MEAN: f64 = 25.0;
+    for (pods, seed) in [(3, 60), (10, 61)] {
+        let mut chance = Chance(seed);
+        let mut missed = 0;
+        let mut world = World::new(Settings::default(), pods);
+        world.in_turn = true;
+        let mut look = |world: &mut World, serving: usize| {
+            let requests = |pod| chance.poisson(if pod < serving { MEAN } else { 0.0 });
+            world.round(requests).verdict
+        };
+        for _ in 0..60 * LOOKS {
+            assert!(!look(&mut world, pods).is_trouble());
+        }
+        for _ in 0..100 {
+            // A new one that is served as the others are, and one that is not.
+            world.scale(pods + 1);
+            for _ in 0..5 * LOOKS {
+                assert!(!look(&mut world, pods + 1).is_trouble());
+            }
+            world.scale(pods + 2);
+            let said = (0..=3 * LOOKS).map(|_| look(&mut world, pods + 1)).last();
+            missed += usize::from(said != Some(Verdict::NewPodsStarved));
+            world.scale(pods);
+            for _ in 0..5 * LOOKS {
+                look(&mut world, pods);
+            }
+        }
+        assert!(missed <= 1, "{missed} of 100 with {pods} pods");
+    }
+}
