@@ -11,10 +11,18 @@ const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// Types of two versions do not mix.
 const ONCE: [&str; 4] = ["json-patch", "k8s-openapi", "kube", "schemars"];
 
-/// Every package of the lock file.
+/// Every package that anything is built from on the platforms of deny.toml. Those of others need not be on the machine.
 fn packages() -> Vec<Value> {
+    let deny = text("deny.toml");
+    let targets = deny.lines().find(|line| line.starts_with("targets = "));
+    let targets: Vec<_> = targets.unwrap().split('"').skip(1).step_by(2).collect();
+    assert!(!targets.is_empty());
+    let platforms = targets
+        .iter()
+        .map(|target| format!("--filter-platform={target}"));
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version=1", "--locked", "--offline"])
+        .args(["metadata", "--format-version=1", "--locked"])
+        .args(platforms)
         .current_dir(path("."))
         .output()
         .unwrap();
