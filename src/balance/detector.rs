@@ -187,7 +187,11 @@ impl Detector {
             Observation::Finding { verdict, windows }
         } else {
             // What these windows' own noise explains is not suspicious.
-            let verdict = look(self.dispersion().max(changing)).verdict;
+            let verdict = if verdict.is_trouble() && changing > self.dispersion() {
+                look(changing).verdict
+            } else {
+                verdict
+            };
             if verdict.is_trouble() {
                 Observation::Suspicion(verdict)
             } else {
@@ -232,8 +236,8 @@ impl Detector {
 /// The most windows that enough pods cover.
 struct Covered<'a> {
     windows: usize,
-    /// The pods that do: their place among all, and their requests in each window.
-    pods: Vec<(usize, &'a Seen<'a>, Vec<f64>)>,
+    /// The pods that do: their place among all, and their requests in each window, the newest first.
+    pods: Vec<(usize, &'a Seen<'a>, [f64; SPAN])>,
 }
 
 impl<'a> Covered<'a> {
@@ -247,10 +251,14 @@ impl<'a> Covered<'a> {
             count >= 2 && 2 * count >= pods.len()
         })?;
         let counts = |pod: &Seen<'_>| {
-            let sums = pod.sums.map(Option::unwrap_or_default);
-            let before = std::iter::once(0.0).chain(sums);
-            let each = sums.into_iter().zip(before).take(windows);
-            each.map(|(sum, before)| (sum - before).max(0.0)).collect()
+            let mut counts = [0.0; SPAN];
+            let mut before = 0.0;
+            for (count, sum) in counts.iter_mut().zip(pod.sums).take(windows) {
+                let sum = sum.unwrap_or_default();
+                *count = (sum - before).max(0.0);
+                before = sum;
+            }
+            counts
         };
         let pods = covering(windows).map(|(index, pod)| (index, pod, counts(pod)));
         Some(Self {
@@ -261,7 +269,8 @@ impl<'a> Covered<'a> {
 
     /// φ as it is at least by how these windows differ.
     fn dispersion(&self) -> f64 {
-        within(self.pods.iter().map(|(_, _, counts)| &counts[..]))
+        let counts = self.pods.iter().map(|(_, _, counts)| counts);
+        within(counts.map(|counts| &counts[..self.windows]))
     }
 }
 

@@ -171,19 +171,21 @@ fn pooled_bound(pairs: &VecDeque<Pair>) -> f64 {
 /// independence is φ times a χ², and φ below `S / χ²(0.01)` once in a hundred. A lasting skew does not raise it either: then the
 /// pods' parts are the same in each window.
 pub fn within<'a>(pods: impl Iterator<Item = &'a [f64]>) -> f64 {
-    let pods: Vec<&[f64]> = pods.collect();
-    let of_pods: Vec<f64> = pods.iter().map(|counts| counts.iter().sum()).collect();
-    let of_windows: Vec<f64> = (0..pods.first().map_or(0, |counts| counts.len()))
-        .map(|window| pods.iter().map(|counts| counts[window]).sum())
+    let pods: Vec<(&[f64], f64)> = pods.map(|counts| (counts, counts.iter().sum())).collect();
+    let windows = pods.first().map_or(0, |(counts, _)| counts.len());
+    let of_windows: Vec<f64> = (0..windows)
+        .map(|window| pods.iter().map(|(counts, _)| counts[window]).sum())
         .collect();
-    let more = |sums: &[f64]| as_f64(sums.iter().filter(|sum| **sum > 0.0).count()) - 1.0;
-    let freedom = more(&of_pods).max(0.0) * more(&of_windows).max(0.0);
-    let total: f64 = of_pods.iter().sum();
+    let more = |busy: usize| as_f64(busy.saturating_sub(1));
+    let busy_pods = pods.iter().filter(|(_, sum)| *sum > 0.0).count();
+    let busy_windows = of_windows.iter().filter(|sum| **sum > 0.0).count();
+    let freedom = more(busy_pods) * more(busy_windows);
+    let total: f64 = of_windows.iter().sum();
     if freedom < 1.0 || total < FEWEST {
         return 1.0;
     }
     let mut statistic = 0.0;
-    for (counts, of_pod) in pods.iter().zip(&of_pods) {
+    for (counts, of_pod) in &pods {
         for (count, of_window) in counts.iter().zip(&of_windows) {
             let expected = of_pod * of_window / total;
             if expected > 0.0 {
