@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use futures::{StreamExt as _, stream};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, TypeMeta};
 use kube::core::Status;
@@ -11,6 +11,7 @@ use kube::{Client, ResourceExt as _};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::cli::connect::why;
 use crate::manifests::{Node, Objects, Unlisted};
 
 /// For one page of a list.
@@ -108,7 +109,7 @@ async fn namespaces(
             let why = format!("you may not get namespace {name}");
             Ok((Vec::new(), Some(unlisted(&resource, why))))
         }
-        Err(error) => Err(error).context(format!("namespace {name} cannot be read")),
+        Err(error) => Err(anyhow!("namespace {name} cannot be read: {}", why(&error))),
     }
 }
 
@@ -138,7 +139,7 @@ async fn list(
             }
             Err(error) => {
                 let what = format!("{} cannot be listed {}", resource.plural, place(namespace));
-                return Err(error).context(what);
+                bail!("{what}: {}", why(&error));
             }
         };
         items.extend(

@@ -1,11 +1,10 @@
 //! Why something cannot be read with a user's rights and from a user's place, in words. Pure.
 
-use std::error::Error;
-
 use anyhow::anyhow;
 
 use crate::api::BalanceSource;
 use crate::balance::ScrapeError;
+use crate::cli::connect::why;
 use crate::operator::{Answer, Asked};
 
 /// How such a sentence begins.
@@ -17,18 +16,12 @@ pub const SILENT: &str = "the API server does not answer";
 /// Why these may not be listed there (none: in all namespaces), and what to do about it.
 pub fn unlisted(error: &kube::Error, what: &str, namespace: Option<&str>) -> anyhow::Error {
     let place = namespace.map_or("all namespaces".into(), |name| format!("namespace {name}"));
-    let kube::Error::Api(status) = error else {
-        // What is outside says only that there is something within.
-        let mut why: &dyn Error = error;
-        while let Some(within) = why.source() {
-            why = within;
-        }
-        return anyhow!("{what} cannot be listed: {why}");
+    let code = match error {
+        kube::Error::Api(status) => status.code,
+        _ => 0,
     };
-    match status.code {
-        401 => anyhow!(
-            "the API server does not accept the credentials of the kubeconfig: log in again, or choose another context with --context"
-        ),
+    match code {
+        401 => anyhow!(why(error)),
         403 => anyhow!(
             "you may not list {what} in {place}: choose a namespace with -n, or ask for the role view, which has that right where \
              Evenkeel is installed"
@@ -36,7 +29,7 @@ pub fn unlisted(error: &kube::Error, what: &str, namespace: Option<&str>) -> any
         404 => anyhow!(
             "this cluster knows no {what}: install Evenkeel there, or choose another cluster with --context"
         ),
-        _ => anyhow!("{what} cannot be listed in {place}: {}", status.message),
+        _ => anyhow!("{what} cannot be listed in {place}: {}", why(error)),
     }
 }
 
@@ -137,7 +130,10 @@ mod tests {
         let cause = std::io::Error::other("connection refused");
         let error = kube::Error::Service(Box::new(cause));
         let said = unlisted(&error, "GrpcBackends", None).to_string();
-        assert_eq!(said, "GrpcBackends cannot be listed: connection refused");
+        assert_eq!(
+            said,
+            "GrpcBackends cannot be listed in all namespaces: connection refused"
+        );
     }
 
     #[test]
