@@ -10,6 +10,7 @@ use evenkeel_cluster::until;
 use serde_json::json;
 
 use crate::bed::{Bed, ROLLOUT};
+use crate::discovery::PATIENT;
 use crate::manifests;
 use crate::tests;
 use crate::world::World;
@@ -42,7 +43,10 @@ async fn an_age_that_is_kept_and_one_that_is_not(world: Arc<World>) -> Result<()
         bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
             .await?;
         let target = format!("dns:///{name}-headless.{}.svc:8080", bed.name());
-        clients.push(bed.client(&format!("{name}-client"), &target, &[]).await?);
+        clients.push(
+            bed.client(&format!("{name}-client"), &target, &[PATIENT])
+                .await?,
+        );
     }
     for (name, expected) in [
         ("kept", ObservedAge::AtAge),
