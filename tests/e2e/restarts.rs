@@ -7,9 +7,11 @@ use anyhow::{Result, ensure};
 use evenkeel::api::ConditionType::{Balanced, MetricsAvailable};
 use evenkeel::api::{ConditionType, GrpcBackend};
 use evenkeel_cluster::until;
+use serde_json::json;
 
 use crate::balance::{JUDGED, even, figures};
 use crate::bed::Bed;
+use crate::discovery::PATIENT;
 use crate::manifests;
 use crate::pods::names;
 use crate::tests;
@@ -24,10 +26,14 @@ const RATE: f64 = 45.0;
 
 async fn a_pod_that_restarts_is_no_trouble(world: Arc<World>) -> Result<()> {
     let bed = Bed::new(&world, "restart").await?;
-    bed.echo(PODS.unsigned_abs()).await?;
+    let mut server = manifests::server("echo", PODS.unsigned_abs());
+    // Without an age, a client that looks up while the pod is away never comes back to it, and that is trouble indeed.
+    manifests::container(&mut server)["args"] = json!(["--max-connection-age=5s"]);
+    bed.deploy(&server).await?;
     bed.apply(&manifests::backend("echo")).await?;
     let rate = format!("--rate={RATE}");
-    bed.client("even", &even(&bed), &[&rate]).await?;
+    let flags = [rate.as_str(), "--dns-min-interval=1s", PATIENT];
+    bed.client("even", &even(&bed), &flags).await?;
     until("all pods are judged as balanced", JUDGED, async || {
         let backend = bed.reason("echo", Balanced, "Balanced", JUDGED).await?;
         Ok((figures(&backend).pods == PODS).then_some(()))
