@@ -1,16 +1,20 @@
 //! What the API server's audit log says about who did what.
 
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::cluster::Cluster;
 
 const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
+/// By how much a line may stand before one that was written earlier.
+const DISORDER: SignedDuration = SignedDuration::from_secs(5);
+/// Bytes of the log that are not worth another look at its middle.
+const NEAR: u64 = 64 << 10;
 
 /// One request, at metadata level.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +89,10 @@ impl Audit {
     fn containing(&self, needle: &str, since: Timestamp) -> Result<Vec<AuditEvent>> {
         let file = std::fs::File::open(&self.path)
             .with_context(|| format!("open {}", self.path.display()))?;
+        let mut log = BufReader::new(file);
+        seek_to(&mut log, since)?;
         let (mut events, mut known) = (Vec::new(), HashSet::new());
-        for line in BufReader::new(file).lines() {
+        for line in log.lines() {
             let line = line?;
             if !line.contains(needle) {
                 continue;
@@ -102,6 +108,36 @@ impl Audit {
         }
         Ok(events)
     }
+}
+
+/// Goes to a line at which nothing that was received since then has been written yet. By halves: at the end of all tests the log has
+/// hundreds of megabytes, and each asks several times.
+fn seek_to(log: &mut (impl BufRead + Seek), since: Timestamp) -> Result<()> {
+    // Lines are in the order of the time at which they were written, but for those written at once.
+    let before = since.saturating_sub(DISORDER)?;
+    let (mut low, mut high) = (0, log.seek(SeekFrom::End(0))?);
+    while high - low > NEAR {
+        let middle = low + (high - low) / 2;
+        log.seek(SeekFrom::Start(middle))?;
+        log.skip_until(b'\n')?;
+        let mut line = String::new();
+        log.read_line(&mut line)?;
+        match serde_json::from_str::<Written>(&line) {
+            Ok(line) if line.stage_timestamp < before => low = middle,
+            _ => high = middle,
+        }
+    }
+    log.seek(SeekFrom::Start(low))?;
+    if low > 0 {
+        log.skip_until(b'\n')?;
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    stage_timestamp: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -157,6 +193,55 @@ impl std::convert::From<Raw> for AuditEvent {
             user: raw.user.username,
             user_agent: raw.user_agent,
             uri: raw.request_uri,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Read as _};
+
+    use super::*;
+
+    fn at(second: usize) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + i64::try_from(second).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn nothing_since_then_is_passed_over_and_little_else_is_read() {
+        let padding = "x".repeat(500);
+        let lines: Vec<String> = (0..10_000)
+            .map(|second| {
+                format!(
+                    "{{\"padding\":\"{padding}\",\"stageTimestamp\":\"{}\"}}\n",
+                    at(second)
+                )
+            })
+            .collect();
+        let mut log = Cursor::new(lines.concat());
+        for since in [0, 1, 4_999, 5_000, 9_990, 9_999, 20_000] {
+            seek_to(&mut log, at(since)).unwrap();
+            let first = log.by_ref().lines().next().transpose().unwrap();
+            let left = lines.len()
+                - 1
+                - lines
+                    .iter()
+                    .position(|line| Some(line.trim_end()) == first.as_deref())
+                    .unwrap();
+            let wanted = lines.len().saturating_sub(since);
+            assert!(
+                (wanted.min(9_999)..wanted + 200).contains(&left),
+                "{since}: {left} lines"
+            );
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_empty_or_half_written_is_read_from_its_begin() {
+        for text in ["", "{", "{}\n{\"sta"] {
+            let mut log = Cursor::new(text);
+            seek_to(&mut log, at(5)).unwrap();
+            assert_eq!(log.position(), 0);
         }
     }
 }
