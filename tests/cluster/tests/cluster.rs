@@ -67,7 +67,13 @@ async fn everything(cluster: &Cluster) -> Result<()> {
     cluster.freeze(Component::Scheduler)?;
     let scheduler = cluster.state_dir().join("config/kube-scheduler");
     let scheduler = scheduler.to_string_lossy();
-    ensure!(states(&scheduler)? == ['T'], "{:?}", states(&scheduler)?);
+    // A signal takes effect when its process has a turn.
+    until("the scheduler stands still", LIMIT, async || {
+        let states = states(&scheduler)?;
+        ensure!(states == ['T'], "{states:?}");
+        Ok(Some(()))
+    })
+    .await?;
     cluster.thaw(Component::Scheduler).await?;
     cluster.helm(&["list", "--all-namespaces"]).await?;
     dns_answers(cluster).await.context("DNS after the faults")
