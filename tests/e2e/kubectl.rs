@@ -1,16 +1,11 @@
 //! What users do with kubectl.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use evenkeel_cluster::until;
 use serde_json::Value;
 
-use crate::bed::{Bed, SOON};
-
-/// For what the garbage collector does: it hears of a new kind only every half minute, on a cluster seconds old too.
-const COLLECTED: Duration = Duration::from_secs(90);
+use crate::bed::Bed;
 
 impl Bed {
     /// `kubectl scale`, without waiting.
@@ -27,46 +22,6 @@ impl Bed {
         self.kubectl(&["patch", object, "--type=merge", "-p", &patch])
             .await
             .map(drop)
-    }
-
-    /// An object, `kind/name`, as the API server has it.
-    pub async fn object(&self, object: &str) -> Result<Value> {
-        let raw = self.kubectl(&["get", object, "-o", "json"]).await?;
-        Ok(serde_json::from_str(&raw)?)
-    }
-
-    /// Its `resourceVersion`: the same as long as nobody writes it.
-    pub async fn version(&self, object: &str) -> Result<String> {
-        let object = self.object(object).await?;
-        let version = object["metadata"]["resourceVersion"].as_str();
-        Ok(version.context("no resourceVersion")?.to_owned())
-    }
-
-    /// Whether there is such an object.
-    pub async fn exists(&self, object: &str) -> Result<bool> {
-        let found = self
-            .kubectl(&["get", object, "-o", "name", "--ignore-not-found"])
-            .await?;
-        Ok(!found.trim().is_empty())
-    }
-
-    /// Waits until there is no such object.
-    pub async fn gone(&self, object: &str) -> Result<()> {
-        until(&format!("{object} is gone"), COLLECTED, async || {
-            Ok((!self.exists(object).await?).then_some(()))
-        })
-        .await
-    }
-
-    /// Waits until a part of an object, by JSON pointer, has this value.
-    pub async fn becomes(&self, object: &str, part: &str, wanted: &Value) -> Result<()> {
-        until(&format!("{part} of {object}"), SOON, async || {
-            let now = self.object(object).await?;
-            let now = now.pointer(part).unwrap_or(&Value::Null);
-            ensure!(now == wanted, "it is {now} and not {wanted}");
-            Ok(Some(()))
-        })
-        .await
     }
 
     /// The line of `kubectl get gb NAME -o wide`, by the columns' heads.

@@ -12,6 +12,7 @@ mod dials;
 mod kubectl;
 mod lasting;
 mod manifests;
+mod objects;
 mod pods;
 mod proof;
 mod proxies;

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use kube::api::{ApiResource, DynamicObject, ListParams};
-use kube::{Api, ResourceExt as _};
+use anyhow::{Context as _, Result, ensure};
+use kube::ResourceExt as _;
+use kube::api::{DynamicObject, ListParams};
 use serde_json::Value;
 
 use crate::bed::Bed;
@@ -89,7 +88,7 @@ impl Bed {
 
     /// Any workload.
     pub async fn live_of(&self, kind: &str, name: &str) -> Result<DynamicObject> {
-        Ok(self.raw(kind)?.get(name).await?)
+        Ok(self.of_kind(kind)?.get(name).await?)
     }
 
     async fn templates(&self) -> Result<BTreeMap<String, Value>> {
@@ -104,7 +103,7 @@ impl Bed {
     async fn workloads(&self) -> Result<Vec<DynamicObject>> {
         let mut all = Vec::new();
         for kind in KINDS {
-            let list = self.raw(kind)?.list(&ListParams::default()).await?;
+            let list = self.of_kind(kind)?.list(&ListParams::default()).await?;
             all.extend(list.items.into_iter().map(|mut live| {
                 // Items of a list do not tell their kind.
                 live.types = Some(kube::api::TypeMeta {
@@ -115,17 +114,6 @@ impl Bed {
             }));
         }
         Ok(all)
-    }
-
-    fn raw(&self, kind: &str) -> Result<Api<DynamicObject>> {
-        let resource = match kind {
-            "Deployment" => ApiResource::erase::<Deployment>(&()),
-            "StatefulSet" => ApiResource::erase::<StatefulSet>(&()),
-            "DaemonSet" => ApiResource::erase::<DaemonSet>(&()),
-            other => bail!("{other} is no kind of workload"),
-        };
-        let client = self.namespace.client();
-        Ok(Api::namespaced_with(client, self.name(), &resource))
     }
 }
 
