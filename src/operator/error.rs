@@ -92,9 +92,7 @@ impl Error {
         };
         let message = bounded(&status.message);
         match status.code {
-            // An admission webhook says no by the same code as the API server where a right is missing.
-            403 if message.contains("admission webhook") => Self::Invalid { action, message },
-            403 => Self::Forbidden { action, message },
+            403 if lacks_a_right(&message) => Self::Forbidden { action, message },
             404 => Self::NotReady { action, message },
             409 => Self::Conflict {
                 action,
@@ -107,7 +105,8 @@ impl Error {
                 message,
                 taken: false,
             },
-            400 | 422 => Self::Invalid { action, message },
+            // A quota, a policy and an admission webhook say no by the same code as the API server where a right is missing.
+            400 | 403 | 422 => Self::Invalid { action, message },
             _ => Self::Transient { action, message },
         }
     }
@@ -168,6 +167,14 @@ impl Error {
     }
 }
 
+/// Its own words where a right is missing, where more would be handed on than is held, and in a namespace that is going.
+fn lacks_a_right(message: &str) -> bool {
+    let refused = message.contains(" cannot ") && message.contains(" resource ");
+    refused
+        || message.contains("attempting to grant RBAC permissions")
+        || message.contains("being terminated")
+}
+
 /// The API server has one bare sentence for every JSON patch that does not fit what is there, a failed `test` among them;
 /// an object that it finds invalid comes with causes.
 fn failed_test(status: &Status) -> bool {
@@ -221,15 +228,37 @@ mod tests {
     }
 
     #[test]
-    fn a_webhook_that_says_no_is_no_missing_right() {
-        let said = |message: &str| {
+    fn only_a_missing_right_is_said_to_be_one() {
+        for (message, label) in [
+            (
+                "admission webhook \"validation.gatekeeper.sh\" denied the request: no",
+                "invalid",
+            ),
+            (
+                "services \"a\" is forbidden: exceeded quota: few, requested: count/services=1, used: count/services=1, limited: count/services=1",
+                "invalid",
+            ),
+            (
+                "deployments.apps \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+                "invalid",
+            ),
+            (
+                "deployments.apps \"a\" is forbidden: User \"b\" cannot patch resource \"deployments\" in API group \"apps\" in the namespace \"c\"",
+                "forbidden",
+            ),
+            (
+                "roles.rbac.authorization.k8s.io \"a\" is forbidden: user \"b\" (groups=[\"c\"]) is attempting to grant RBAC permissions not currently held",
+                "forbidden",
+            ),
+            (
+                "services \"a\" is forbidden: unable to create new content in namespace c because it is being terminated",
+                "forbidden",
+            ),
+        ] {
             let status = Status::failure(message, "Forbidden").with_code(403);
-            Error::from_api("patching", &kube::Error::Api(Box::new(status))).label()
-        };
-        let webhook = "admission webhook \"validation.gatekeeper.sh\" denied the request: no";
-        assert_eq!(said(webhook), "invalid");
-        let right = "deployments.apps \"a\" is forbidden: User \"b\" cannot patch resource";
-        assert_eq!(said(right), "forbidden");
+            let error = Error::from_api("patching", &kube::Error::Api(Box::new(status)));
+            assert_eq!(error.label(), label, "{message}");
+        }
     }
 
     #[test]
