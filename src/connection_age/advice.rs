@@ -8,7 +8,8 @@ use super::record::List;
 use crate::api::conditions::MAX_MESSAGE;
 use crate::observed::Workload;
 
-/// The command that makes the change, ready for a shell; where it is too long for a status, the lines for the manifest.
+/// The lines for the manifest, and the command that makes the same change to the running object, ready for a shell; the lines alone where that
+/// is too long for a status.
 pub fn command(draft: &Draft<'_>, workload: &Workload, lines: &str) -> String {
     let patch = json!(draft.changes()).to_string().replace('\'', r"'\''");
     let command = format!(
@@ -17,8 +18,9 @@ pub fn command(draft: &Draft<'_>, workload: &Workload, lines: &str) -> String {
         workload.name(),
         workload.metadata.namespace.as_deref().unwrap_or_default(),
     );
-    if command.len() + 64 < MAX_MESSAGE {
-        format!("apply it with: {command}")
+    let both = format!("{lines}. To try it on what runs: {command}");
+    if both.len() + 64 < MAX_MESSAGE {
+        both
     } else {
         lines.to_owned()
     }

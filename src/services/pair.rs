@@ -246,7 +246,7 @@ fn existing(backend: &GrpcBackend, side: Side, live: &Service) -> Statement {
         return refuse(
             Reason::PortMismatch,
             format!(
-                "has no port {number} that leads to port {} of the pods",
+                "has no port {number} that leads to port {} of the pods (spec.ports[].port is the Service's, targetPort the pods')",
                 port.target()
             ),
         );
