@@ -159,7 +159,7 @@ pub async fn discovered(stage: &mut Stage, client: &Load) -> Result<()> {
             pod.name
         ));
     }
-    stage.screen.say("New pods are judged once they are as old as the promise (1.1 × age, resolvers' wait, DNS): until then WarmingUp.");
+    stage.screen.say("New pods are judged once they are as old as the promise (1.1 × age, resolvers' wait, DNS, and what Java keeps): until then WarmingUp.");
     let balanced = |view: &View| view.verdict == "Balanced" && view.judged == 4 && view.even();
     stage
         .watch_since(
