@@ -269,10 +269,10 @@ fn check(counts: &Counts, goaways: &[GoAway]) -> Result<()> {
 /// That each of ten connections ends at the age, give or take the tenth by which gRPC spreads them, and is replaced.
 pub fn end_at(age: Duration, counts: &Counts, goaways: &[GoAway]) -> Result<()> {
     let [shortest, _, longest] = lifetimes(goaways).context("no connection was ended")?;
-    // The client's clock starts with the connection, the server's a little later; a busy machine is late by seconds.
-    let late = Duration::from_secs(10);
+    // Either may see the connection begin before the other does, and see it end late, by seconds on a busy machine.
+    let (early, late) = (Duration::from_secs(1), Duration::from_secs(10));
     ensure!(
-        shortest + Duration::from_millis(100) >= age * 9 / 10 && longest <= age * 11 / 10 + late,
+        shortest + early >= age * 9 / 10 && longest <= age * 11 / 10 + late,
         "connections lived {shortest:?} to {longest:?}"
     );
     // Each of them at least once, and most of them twice.
