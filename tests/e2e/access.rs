@@ -99,7 +99,7 @@ async fn cannot(bed: &Bed, account: &str, verb: &str, resource: &str) -> Result<
 
 /// What the API server answers to a pod under that ServiceAccount.
 pub async fn asked(bed: &Bed, account: &str, paths: &[&str]) -> Result<Vec<(String, u16)>> {
-    let mut arguments = vec!["get".to_owned()];
+    let mut arguments = vec!["get".to_owned(), "--timeout=60s".to_owned()];
     arguments.extend(paths.iter().map(|path| format!("--path={path}")));
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"generateName": "asks-"},

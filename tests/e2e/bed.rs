@@ -23,7 +23,7 @@ use crate::world::{OPERATORS, World, operator_binary};
 /// For what takes a rollout.
 pub const ROLLOUT: Duration = Duration::from_secs(90);
 /// For what needs only the operator.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// A namespace, and the operator that watches it.
 pub struct Bed {

@@ -28,7 +28,8 @@ pub fn server(name: &str, replicas: u32) -> Value {
                         "imagePullPolicy": "Never",
                         "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}],
                         "ports": [{"name": "grpc", "containerPort": PORT}, {"name": "metrics", "containerPort": 9090}],
-                        "readinessProbe": {"httpGet": {"path": "/readyz", "port": 9090}, "periodSeconds": 1},
+                        // One that stands still with its machine for some seconds is not to be taken out.
+                        "readinessProbe": {"httpGet": {"path": "/readyz", "port": 9090}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 6},
                         // Without a share of its own a pod gets what all others leave, and its calls fail on a busy machine.
                         "resources": {"requests": {"cpu": "20m"}},
                     }],

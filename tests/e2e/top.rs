@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::Balanced;
-use evenkeel_cluster::{From, Identity};
+use evenkeel_cluster::{From, Identity, until};
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT};
@@ -46,18 +46,23 @@ async fn it_shows_backends_and_their_pods(world: Arc<World>) -> Result<()> {
         .context(list.clone())?;
     ensure!(line.contains("Balanced") && line.contains("2/2"), "{list}");
 
-    let seen = top(&bed, &Identity::Admin, &["echo", "-o", "json"]).await?;
-    let seen: Value = serde_json::from_str(&seen).with_context(|| seen.clone())?;
-    ensure!(seen["pods"]["source"] == "Pods", "{seen:#}");
-    let pods = seen["pods"]["items"].as_array().context("no items")?;
-    ensure!(pods.len() == 2, "{seen:#}");
-    for pod in pods {
-        let rate = pod["requestsPerSecond"].as_f64().context("no rate")?;
-        ensure!(
-            (15.0..=25.0).contains(&rate),
-            "{rate} of 40 requests a second: {seen:#}"
-        );
-    }
+    // Of one look: a second in which all stands still is a fifth of it.
+    until("each pod has its half", ROLLOUT, async || {
+        let seen = top(&bed, &Identity::Admin, &["echo", "-o", "json"]).await?;
+        let seen: Value = serde_json::from_str(&seen).with_context(|| seen.clone())?;
+        ensure!(seen["pods"]["source"] == "Pods", "{seen:#}");
+        let pods = seen["pods"]["items"].as_array().context("no items")?;
+        ensure!(pods.len() == 2, "{seen:#}");
+        for pod in pods {
+            let rate = pod["requestsPerSecond"].as_f64().context("no rate")?;
+            ensure!(
+                (15.0..=25.0).contains(&rate),
+                "{rate} of 40 requests a second: {seen:#}"
+            );
+        }
+        Ok(Some(()))
+    })
+    .await?;
 
     // Somebody who may look at backends and pods, and no more.
     let reader = Identity::service_account(bed.name(), "reader");

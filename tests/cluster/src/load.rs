@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::cluster::Cluster;
 use crate::wait::until;
 
-const STARTS_WITHIN: Duration = Duration::from_secs(40);
+const STARTS_WITHIN: Duration = Duration::from_secs(90);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A client that runs until its pod is deleted.
@@ -121,7 +121,13 @@ impl Load {
 
     /// Begins its sums anew.
     pub async fn reset(&self) -> Result<()> {
-        request(self.address, "POST", "/reset", "").await.map(drop)
+        let (status, _) = request(self.address, "POST", "/reset", "").await?;
+        ensure!(
+            status == 200,
+            "/reset of client {} says {status}",
+            self.name
+        );
+        Ok(())
     }
 }
 

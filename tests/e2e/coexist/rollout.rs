@@ -108,12 +108,13 @@ async fn a_value_that_crashes_the_server_is_taken_back(world: Arc<World>) -> Res
     bed.another_pass("echo").await?;
     bed.reason("echo", Ready, "RolloutFailed", SOON).await?;
     // Nor where a replacement wipes the record of it.
-    bed.kubectl_with(&["replace", "-f", "-"], &manifest.to_string())
-        .await?;
+    super::undo::replace(bed, &manifest).await?;
     bed.another_pass("echo").await?;
     bed.reason("echo", Ready, "RolloutFailed", SOON).await?;
     ensure!(bed.writes_to_deployments(begun)? == 0, "it was tried again");
-    // What is corrected is tried.
+    // What is corrected is tried, and a machine that is busy has time for it.
+    let patient = json!({"spec": {"progressDeadlineSeconds": 600}});
+    bed.patch("deployment/echo", &patient).await?;
     bed.apply(&manifests::backend_with_age("echo", "30s"))
         .await?;
     scene.applied().await?;
