@@ -21,7 +21,7 @@ use crate::workloads::Before;
 use crate::world::{OPERATORS, World, operator_binary};
 
 /// For what takes a rollout.
-pub const ROLLOUT: Duration = Duration::from_secs(90);
+pub const ROLLOUT: Duration = Duration::from_mins(3);
 /// For what needs only the operator.
 pub const SOON: Duration = Duration::from_mins(1);
 

@@ -3,18 +3,19 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use evenkeel_cluster::examples::Example;
 use evenkeel_cluster::images;
 pub use evenkeel_cluster::load::get;
 use evenkeel_cluster::load::{Counts, Load};
+use evenkeel_cluster::until;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, LogParams, PostParams};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, SOON};
 
 /// A client that runs until it is stopped.
 pub struct Client {
@@ -135,6 +136,17 @@ impl Client {
         self.reset().await?;
         tokio::time::sleep(span).await;
         Ok(self.totals().await?.counts)
+    }
+
+    /// Waits until so many pods have answered: a client begins with the first connection that it has, and others come later.
+    pub async fn reaches(&self, pods: usize) -> Result<()> {
+        let what = format!("client {} reaches {pods} pods", self.name());
+        until(&what, SOON, async || {
+            let replies = self.totals().await?.counts.replies;
+            ensure!(replies.len() == pods, "it reaches {replies:?}");
+            Ok(Some(()))
+        })
+        .await
     }
 
     /// Every GOAWAY since it started.

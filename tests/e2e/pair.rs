@@ -77,6 +77,7 @@ async fn round_robin_is_even_and_cluster_ip_is_not(world: Arc<World>) -> Result<
     counts.no_errors()?;
     one.stop().await?;
     let even = bed.client("even", &dns, &["--rate=100", PATIENT]).await?;
+    even.reaches(3).await?;
     let counts = even.during(Duration::from_secs(10)).await?;
     counts.no_errors()?;
     ensure!(

@@ -99,7 +99,7 @@ impl Options {
         let named = self
             .filter
             .as_ref()
-            .map(|filter| test.name.contains(filter));
+            .map(|filter| filter.split(',').any(|part| test.name.contains(part)));
         if self.proof {
             named.unwrap_or_else(|| proof::covers(test.name))
         } else {
@@ -137,7 +137,7 @@ fn options() -> Result<Options> {
             "--quiet" | "--nocapture" | "--show-output" => {}
             name if !name.starts_with('-') => options.filter = Some(name.to_owned()),
             other => anyhow::bail!(
-                "unknown argument {other}: there are --filter NAME, --repeat N, --jobs N, --count FILE, --again, --proof and --list"
+                "unknown argument {other}: there are --filter NAME[,NAME…], --repeat N, --jobs N, --count FILE, --again, --proof and --list"
             ),
         }
     }

@@ -13,7 +13,7 @@ use crate::bed::{Bed, SOON};
 use crate::client::Client;
 use crate::discovery::PATIENT;
 use crate::manifests;
-use crate::pods::{arrival, left, new_pods};
+use crate::pods::{arrival, left, names, new_pods};
 use crate::tests;
 use crate::world::World;
 
@@ -51,16 +51,13 @@ async fn a_watching_client_finds_pods_at_once(world: Arc<World>) -> Result<()> {
         let target = format!("kubernetes:///{service}.{}:grpc", bed.name());
         let client =
             Client::start(&bed, name, &target, "echo-client", &["--rate=50", PATIENT]).await?;
-        let counts = client.during(Duration::from_secs(2)).await?;
-        counts.no_errors()?;
-        ensure!(
-            counts.replies.len() == 2,
-            "through {service}: {:?}",
-            counts.replies
-        );
+        client
+            .reaches(2)
+            .await
+            .with_context(|| format!("through {service}"))?;
+        let old = names(&bed.pods("app=echo").await?);
 
         bed.scale("echo", 3).await?;
-        let old: Vec<String> = counts.replies.into_keys().collect();
         for pod in new_pods(&bed, &old, 1).await? {
             let arrival = arrival(&client, &pod, SOON).await?;
             println!(
@@ -107,9 +104,7 @@ async fn a_client_of_another_namespace(world: Arc<World>) -> Result<()> {
         &["--rate=50", PATIENT],
     )
     .await?;
-    let counts = client.during(Duration::from_secs(2)).await?;
-    counts.no_errors()?;
-    ensure!(counts.replies.len() == 2, "{:?}", counts.replies);
+    client.reaches(2).await?;
     bed.scale("echo", 1).await?;
     left(&bed, 1).await?;
     client
@@ -238,8 +233,6 @@ async fn more_than_one_slice_loses_pods(world: Arc<World>) -> Result<()> {
     // What the finding says to do.
     let target = format!("dns:///echo-headless.{}.svc:8080", bed.name());
     let client = Client::start(&bed, "looks", &target, "default", &["--rate=50", PATIENT]).await?;
-    let counts = client.during(span).await?;
-    counts.no_errors()?;
-    ensure!(counts.replies.len() == 5, "{:?}", counts.replies);
-    Ok(())
+    client.reaches(5).await?;
+    client.totals().await?.counts.no_errors()
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::cluster::Cluster;
 use crate::wait::until;
 
-const STARTS_WITHIN: Duration = Duration::from_secs(90);
+const STARTS_WITHIN: Duration = Duration::from_mins(3);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A client that runs until its pod is deleted.
