@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use evenkeel::api::ConditionType::{Balanced, ConnectionAgeApplied, ServicesReady};
 use evenkeel::api::GoDuration;
+use evenkeel_cluster::load::ready_since;
 use evenkeel_cluster::until;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -205,25 +206,12 @@ async fn one_after_the_other(bed: &Bed, begun: Timestamp) -> Result<()> {
     let mut patched = [first_write("v1")?, first_write("v2")?];
     patched.sort();
     let [(first, name), (second, other)] = patched;
-    let conditions = bed
-        .deployment(name)
-        .await?
-        .status
-        .and_then(|status| status.conditions)
-        .unwrap_or_default();
-    let progressing = conditions
-        .into_iter()
-        .find(|condition| condition.type_ == "Progressing")
-        .context("no condition Progressing")?;
+    let pods = bed.pods(&format!("version={name}")).await?;
+    let known = pods.iter().filter_map(ready_since).max();
+    let known = known.with_context(|| format!("no pod of {name} is Ready"))?;
     ensure!(
-        progressing.reason.as_deref() == Some("NewReplicaSetAvailable"),
-        "{progressing:?}"
-    );
-    let ended = progressing.last_update_time.context("no time")?.0;
-    // Both ends are in whole seconds.
-    ensure!(
-        second.duration_since(ended).as_secs() >= 58,
-        "{name} was patched at {first} and done at {ended}, {other} was patched at {second}"
+        second.duration_since(known).as_secs() >= 60,
+        "{name} was patched at {first}, its last pod was Ready at {known}, {other} was patched at {second}"
     );
     Ok(())
 }
