@@ -111,11 +111,28 @@ pub fn in_shell<'a>(words: impl IntoIterator<Item = &'a String>) -> bool {
     words.iter().enumerate().any(|(at, word)| {
         let program = word.rsplit('/').next().unwrap_or_default();
         matches!(program, "sh" | "bash" | "ash" | "dash" | "zsh" | "ksh")
-            && words[at + 1..]
-                .iter()
-                .take_while(|option| option.starts_with('-'))
-                .any(|option| !option.starts_with("--") && option.contains('c'))
+            && takes_a_script(&words[at + 1..])
     })
+}
+
+/// Whether `-c` is among the options of a shell, by itself or with others (`-ec`). Those that take a value have it as the next word.
+fn takes_a_script(options: &[&str]) -> bool {
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let takes_a_value = if option.starts_with("--") {
+            matches!(*option, "--rcfile" | "--init-file")
+        } else if !option.starts_with(['-', '+']) {
+            return false;
+        } else if option.starts_with('-') && option.contains('c') {
+            return true;
+        } else {
+            option.ends_with(['o', 'O'])
+        };
+        if takes_a_value {
+            options.next();
+        }
+    }
+    false
 }
 
 /// Where `group` stands in `list`, one word after the other; the last place, since appended words come late.

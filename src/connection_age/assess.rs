@@ -33,6 +33,8 @@ impl View<'_> {
             match wanted.find(container, entry) {
                 Found::Same => {}
                 Found::Absent => missing.push(entry.clone()),
+                // It was in before envFrom came, and went before it then too.
+                Found::Hidden if self.has_variable(index, entry) => missing.push(entry.clone()),
                 Found::Other(theirs) => {
                     return Assessment::Refused(Statement::no(
                         Reason::FieldConflict,
@@ -59,6 +61,16 @@ impl View<'_> {
         } else {
             Assessment::Missing(missing)
         }
+    }
+
+    /// Whether a variable of that name stands there as we wrote it.
+    fn has_variable(&self, index: usize, entry: &Entry) -> bool {
+        let live = &self.workload.containers()[index];
+        self.record.as_ref().is_some_and(|record| {
+            let written = record.as_wanted();
+            let mut same = record.entries.iter().filter(|own| own.key() == entry.key());
+            record.container == live.name && same.any(|own| written.find(live, own) == Found::Same)
+        })
     }
 
     pub(super) fn fill(

@@ -44,7 +44,9 @@ impl View<'_> {
             .as_ref()
             .is_some_and(|record| record.fits(container, wanted))
             && fitting.is_none();
-        let gone = self.known_gone(index).filter(|_| !twice);
+        // Where all that we wrote is in place, what is missing was never ours: the spec asks for more, or the owner's own half went.
+        let lost = fitting.is_none() || missing.iter().any(written);
+        let gone = self.known_gone(index).filter(|_| !twice && lost);
         let again = gone.is_some() || missing.iter().any(written);
         if let Some(record) = fitting {
             draft.undo(record);

@@ -158,15 +158,18 @@ impl View<'_> {
     }
 
     pub(super) fn running(&self, container: &str, wanted: Option<&Wanted>) -> Option<String> {
-        let recorded = self.record.as_ref().map(Record::as_wanted);
+        // Another knob or container of before; of the same one the record may hold the grace alone, which is no age.
+        let former = self
+            .record
+            .as_ref()
+            .filter(|record| wanted.is_none_or(|wanted| !record.fits(container, wanted)));
+        let former = former.map(Record::as_wanted);
         let mut ages = rollout::serving(self.workload, &self.observed.pods, container)
             .into_iter()
             .map(|own| {
                 let own = own?;
                 let by = |wanted: &Wanted| wanted.running(own);
-                wanted
-                    .and_then(by)
-                    .or_else(|| recorded.as_ref().and_then(by))
+                wanted.and_then(by).or_else(|| former.as_ref().and_then(by))
             });
         let first = ages.next()?;
         if ages.all(|age| age == first) {

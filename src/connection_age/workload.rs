@@ -151,7 +151,13 @@ impl View<'_> {
             Target::Unfit(statement) => self.say(None, None, statement),
             Target::Container(index) => match Wanted::of(age) {
                 // A spec that cannot be carried out is no order to take back what runs.
-                Err(statement) => self.say(Some(index), None, statement),
+                Err(mut statement) => {
+                    if self.record.as_ref().is_some_and(|r| !r.entries.is_empty()) {
+                        statement.message +=
+                            "; what was set before stays until spec.connectionAge is removed";
+                    }
+                    self.say(Some(index), None, statement)
+                }
                 Ok(wanted) if age.mode.unwrap_or_default() == AgeMode::Advise => {
                     self.advise(index, &wanted, leave)
                 }

@@ -146,6 +146,18 @@ fn what_cannot_be_extended_is_left_alone() {
             "shell",
         ),
         (
+            flag_age(),
+            json!({"command": ["bash", "-o", "pipefail", "-c", "exec srv"]}),
+            "UnsupportedWorkload",
+            "shell",
+        ),
+        (
+            flag_age(),
+            json!({"command": ["bash", "--noprofile", "-euo", "pipefail", "-c"], "args": ["exec srv"]}),
+            "UnsupportedWorkload",
+            "shell",
+        ),
+        (
             seconds,
             json!({}),
             "InvalidSpec",
@@ -290,4 +302,18 @@ fn a_promise_needs_an_age_that_runs() {
         promise(&world.plan()),
         Some(std::time::Duration::from_secs(66 + 60))
     );
+}
+
+/// A variable goes before envFrom: with another value it does so still.
+#[test]
+fn env_from_that_came_later_does_not_keep_a_change_from_going_in() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.settle();
+    world.owner(|c| c["envFrom"] = json!([{"configMapRef": {"name": "c"}}]));
+    assert_eq!(world.settle(), []);
+    let mut longer = env_age();
+    longer["maxAge"] = "5m".into();
+    assert_eq!(world.age(Some(longer)).settle(), [Change::Update]);
+    assert_eq!(world.container(0)["env"][0]["value"], "5m");
+    assert_eq!(world.reason(), "Applied");
 }

@@ -269,7 +269,6 @@ fn a_write_that_was_not_released_is_released() {
     let ours = json!({"manager": names::WORKLOAD_MANAGER, "operation": "Update"});
     let theirs = json!({"manager": "kubectl", "operation": "Update"});
     world.deployments[0]["metadata"]["managedFields"] = json!([ours, theirs, ours]);
-    world.backend.spec.suspend = true;
     assert_eq!(world.settle(), [Change::Release]);
     assert_eq!(
         world.deployments[0]["metadata"]["managedFields"],

@@ -120,6 +120,45 @@ fn a_change_that_waits_for_a_rollout_is_no_revert() {
     assert!(row(&world).reverts.is_empty());
 }
 
+/// What is asked for besides was never in: nobody took it out, however long it waits.
+#[test]
+fn a_grace_that_is_asked_for_later_is_no_revert() {
+    let by_flags = json!({"maxAge": "1m", "grace": "30s", "knob": {"flags": {"maxAge": "--max-age", "grace": "--grace"}}});
+    for (more, container) in [(env_age(), json!({})), (by_flags, json!({"args": ["x"]}))] {
+        let mut less = more.clone();
+        less.as_object_mut().unwrap().remove("grace");
+        let (mut world, _) = settled(less, &container);
+        world.age(Some(more));
+        world.deployments[0]["status"]["updatedReplicas"] = 1.into();
+        for minute in [0, 1] {
+            assert!(world.tell_at(after(minute)).steps.is_empty());
+        }
+        assert!(row(&world).gone_since.is_none(), "{:?}", row(&world));
+        world.deployments[0]["status"]["updatedReplicas"] = 2.into();
+        assert_eq!(world.settle_at(after(2)), [Change::Update]);
+        assert!(row(&world).reverts.is_empty(), "{:?}", row(&world));
+        assert_eq!(world.reason(), "Applied");
+    }
+}
+
+/// Ours was the grace alone. The age goes in at once, and no other is said to run meanwhile.
+#[test]
+fn an_age_that_its_owner_takes_out_is_no_revert() {
+    let theirs = json!({"env": [{"name": "AGE", "value": "1m"}]});
+    let (mut world, _) = settled(env_age(), &theirs);
+    world.owner(|c| {
+        let env = c["env"].as_array_mut().unwrap();
+        env.retain(|variable| variable["name"] != "AGE");
+    });
+    world.deployments[0]["status"]["updatedReplicas"] = 1.into();
+    let plan = world.tell_at(now());
+    assert!(plan.steps.is_empty());
+    assert_eq!(plan.running_max_age, None);
+    world.deployments[0]["status"]["updatedReplicas"] = 2.into();
+    assert_eq!(world.settle_at(after(1)), [Change::Update]);
+    assert!(row(&world).reverts.is_empty(), "{:?}", row(&world));
+}
+
 #[test]
 fn a_redo_ends_the_wait() {
     let (mut world, _) = settled(flag_age(), &json!({"args": ["x"]}));
