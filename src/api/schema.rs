@@ -53,6 +53,10 @@ fn describe_fields(schema: &mut JSONSchemaProps, documented: &Value) {
         describe_fields(field, documented);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(item)) = &mut schema.items {
+        if item.format.as_deref() == Some("date-time") {
+            // The sentence of the type speaks of the program that it was written for.
+            item.description = None;
+        }
         describe_fields(item, &documented["items"]);
     }
 }

@@ -1,6 +1,6 @@
 //! The rules of the schema, judged without an API server: they are written in CEL, and of that only as much is known as ours use.
 //!
-//! What speaks of one text, or of the keys of one map, is a conjunction of calls, and is read from the schema itself. What speaks
+//! What speaks of one text, or of the keys or values of one map, is a conjunction of calls, and is read from the schema itself. What speaks
 //! of several fields is written out in [`WHOLE`], by the first words of the rule's message.
 
 use std::collections::{HashMap, HashSet};
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::api::{
     BalanceSource, ConnectionAge, DurationFormat, GoDuration, GrpcBackendSpec, Knob, Port,
+    ServiceOptions, ServicePolicy,
 };
 
 /// Whether a value breaks a rule; none: nobody here knows what the rule means.
@@ -21,7 +22,12 @@ pub fn is_broken(rule: &str, message: &str, value: &Value, spec: &GrpcBackendSpe
         Value::String(text) => holds(rule, "self", text).map(|holds| !holds),
         Value::Object(fields) if rule.starts_with(KEYS) => {
             let of_one = rule.strip_prefix(KEYS)?.strip_suffix(')')?;
-            let all: Option<Vec<bool>> = fields.keys().map(|key| holds(of_one, "k", key)).collect();
+            let of_values = of_one.starts_with(VALUE);
+            let all = fields.iter().map(|(key, value)| match value.as_str() {
+                Some(value) if of_values => holds(of_one, VALUE, value),
+                _ => holds(of_one, "k", key),
+            });
+            let all: Option<Vec<bool>> = all.collect();
             Some(!all?.into_iter().all(|holds| holds))
         }
         _ => {
@@ -33,6 +39,8 @@ pub fn is_broken(rule: &str, message: &str, value: &Value, spec: &GrpcBackendSpe
 
 /// How a rule begins that holds for each key of a map.
 const KEYS: &str = "self.all(k, ";
+/// What such a rule calls the key's value.
+const VALUE: &str = "self[k]";
 
 /// A conjunction, of a text that it calls `own`.
 fn holds(rule: &str, own: &str, text: &str) -> Option<bool> {
@@ -110,12 +118,24 @@ fn matches(pattern: &str, text: &str) -> Option<bool> {
 /// Whether a rule of several fields is broken.
 type Breaks = fn(&GrpcBackendSpec) -> bool;
 
-const WHOLE: [(&str, Breaks); 12] = [
+const WHOLE: [(&str, Breaks); 13] = [
     ("two ports lead to one targetPort", |spec| {
         is_twice(spec.ports.iter().map(Port::target))
     }),
     ("two entries have the same port", |spec| {
         is_twice(spec.ports.iter().map(|own| own.port))
+    }),
+    ("clusterIP.name and headless.name are the same", |spec| {
+        spec.services.as_ref().is_some_and(|services| {
+            let name = |own: &Option<ServiceOptions>| {
+                let wanted = own
+                    .as_ref()
+                    .filter(|o| o.policy != Some(ServicePolicy::None))?;
+                wanted.name.clone()
+            };
+            let names = [name(&services.cluster_ip), name(&services.headless)];
+            names[0].is_some() && names[0] == names[1]
+        })
     }),
     ("knob takes exactly one of", |spec| {
         knob(spec).is_some_and(|knob| {

@@ -227,6 +227,7 @@ fn existing(backend: &GrpcBackend, side: Side, live: &Service) -> Statement {
         };
         !spec.ports.iter().flatten().any(|live| {
             live.port == number
+                && live.protocol.as_deref().unwrap_or("TCP") == "TCP"
                 && match &live.target_port {
                     None => live.port == port.target(),
                     Some(IntOrString::Int(target)) => {

@@ -46,13 +46,27 @@ const FIXED: [&str; 6] = [
 
 /// Rules that came since, by place and how they begin, and defaults of new fields (`default …`), which every stored object gets; and why
 /// no stored object suffers. A release empties this list.
-const ARGUED: [(&str, &str); 2] = [
+const ARGUED: [(&str, &str); 9] = [
     // Asks only where `source` is set, which no stored object has.
     (".spec.balance", "!has(self.source) || "),
     // Nothing was ever read from a path that climbs; and what is stored stays valid while it is not changed (ratcheting).
     (
         ".spec.balance.metrics.path",
         "!self.matches('/[.][.](/|$)')",
+    ),
+    // No Service was ever made of these, and they too stay valid while they are not changed.
+    (".spec.services", "[self.?clusterIP, self.?headless]"),
+    (".spec.selector", "self.all(k, size(k) <= 317)"),
+    (".spec.selector", "self.all(k, self[k].matches("),
+    (".spec.services.clusterIP.labels", "self.all(k, "),
+    (".spec.services.headless.labels", "self.all(k, "),
+    (
+        ".spec.services.clusterIP.annotations",
+        "self.all(k, size(k) <= 317)",
+    ),
+    (
+        ".spec.services.headless.annotations",
+        "self.all(k, size(k) <= 317)",
     ),
 ];
 

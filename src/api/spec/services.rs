@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The pair of Services.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[self.?clusterIP, self.?headless].exists(own, own.?policy.orValue('') == 'None' || !own.?name.hasValue()) || self.clusterIP.name != self.headless.name").message("clusterIP.name and headless.name are the same: the two Services need two names"))]
 pub struct Services {
     /// The Service with a virtual address, for meshed clients, health checks and HTTP; default name: that of the GrpcBackend.
     #[serde(default, rename = "clusterIP", skip_serializing_if = "Option::is_none")]
@@ -37,11 +38,14 @@ pub struct ServiceOptions {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     #[x_kube(validation = Rule::new("self.all(k, k != 'app.kubernetes.io/managed-by' && !k.startsWith('evenkeel.dev/'))").message("the labels app.kubernetes.io/managed-by and evenkeel.dev/… are set by the operator"))]
+    #[x_kube(validation = Rule::new("self.all(k, size(k) <= 317)").message("the name of a label has at most 317 characters"))]
+    #[x_kube(validation = Rule::new("self.all(k, self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("a label's value is letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"))]
     pub labels: BTreeMap<String, String>,
 
     /// Further annotations of the Service, at most 32 of at most 1024 characters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
+    #[x_kube(validation = Rule::new("self.all(k, size(k) <= 317)").message("the name of an annotation has at most 317 characters"))]
     pub annotations: BTreeMap<String, String>,
 }
 

@@ -101,7 +101,7 @@ fn somebody_elses_that_fits_is_used_as_it_is() {
 #[test]
 fn somebody_elses_that_does_not_fit_is_left_alone_and_named() {
     type Change = fn(&mut Value);
-    let wrong: [(Change, Reason); 4] = [
+    let wrong: [(Change, Reason); 5] = [
         (
             |service| service["spec"]["selector"] = json!({"app": "other"}),
             Reason::SelectorMismatch,
@@ -112,6 +112,10 @@ fn somebody_elses_that_does_not_fit_is_left_alone_and_named() {
         ),
         (
             |service| service["spec"]["ports"][0]["targetPort"] = json!(9),
+            Reason::PortMismatch,
+        ),
+        (
+            |service| service["spec"]["ports"][0]["protocol"] = json!("UDP"),
             Reason::PortMismatch,
         ),
         (
