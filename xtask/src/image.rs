@@ -105,12 +105,9 @@ pub fn static_binary_with(root: &Path, cargo_home: &Path) -> Result<PathBuf> {
     let target = metadata["target_directory"]
         .as_str()
         .context("cargo metadata names no target_directory")?;
-    // Panics say where they are, with the path of the source. Of the names that fit the last one counts.
-    let places = [
-        (cargo_home, "/cargo"),
-        (root, "/evenkeel"),
-        (Path::new(target), "/target"),
-    ];
+    // Panics say where they are, with the path of the source. Cargo names this package's by the way from the root, so that the root
+    // itself need not be here: with it, the crates that were built for one clone would be built anew for the next.
+    let places = [(cargo_home, "/cargo"), (Path::new(target), "/target")];
     let flags: Vec<String> = std::iter::once("-Ctarget-feature=+crt-static".to_owned())
         .chain(places.map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())))
         .collect();
