@@ -108,13 +108,31 @@ async fn fires(server: &Server, name: &str, about: Option<&str>) -> Result<bool>
     Ok(found.is_some())
 }
 
-/// Waits until it does, or no longer does.
+/// Whether Prometheus has just read the operator.
+async fn is_read(server: &Server) -> Result<bool> {
+    let query = format!("up{{job=\"{JOB}\"}} == 1");
+    let answer = server.ask("query", &[("query", &query)]).await?;
+    let found = answer["result"].as_array().context("no result")?;
+    Ok(!found.is_empty())
+}
+
+/// Asked so often in a row, a second apart: what is not there for a moment, as where Prometheus is late, has not ceased.
+const CEASED: usize = 3;
+
+/// Waits until it does, or no longer does while the operator is read.
 async fn alert(server: &Server, name: &str, about: Option<&str>, wanted: bool) -> Result<()> {
     let what = if wanted { "fires" } else { "has ceased" };
     let what = format!("{name} {what} for {about:?}");
     until(&what, JUDGED, async || {
-        let fires = fires(server, name, about).await?;
-        Ok((fires == wanted).then_some(()))
+        if wanted {
+            return Ok(fires(server, name, about).await?.then_some(()));
+        }
+        for _ in 0..CEASED {
+            ensure!(!fires(server, name, about).await?, "it fires");
+            ensure!(is_read(server).await?, "the operator is not read");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Ok(Some(()))
     })
     .await
 }

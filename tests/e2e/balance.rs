@@ -83,6 +83,7 @@ async fn a_pinned_client_makes_a_hot_pod(world: Arc<World>) -> Result<()> {
 
     pinned.stop().await?;
     let backend = bed.reason("echo", Balanced, "Balanced", JUDGED).await?;
+    shows(&bed, "Balanced", 2.85..=3.0, 1.0..=1.2).await?;
     ensure!(
         figures(&backend).hottest.is_empty(),
         "{:?}",

@@ -199,6 +199,27 @@ impl Bed {
         .await
     }
 
+    /// Waits until a condition has this reason and says all of these words: of what changes, the two must be of one moment.
+    pub async fn says(
+        &self,
+        name: &str,
+        kind: ConditionType,
+        reason: &str,
+        words: &[&str],
+        limit: Duration,
+    ) -> Result<()> {
+        let what = format!("{kind} of {name} says {reason} and {words:?}");
+        until(&what, limit, async || {
+            let backend = self.reason(name, kind, reason, limit).await?;
+            let conditions = backend.status.unwrap_or_default().conditions;
+            let condition = conditions.iter().find(|told| told.type_ == kind.as_str());
+            let message = condition.map_or("", |told| told.message.as_str());
+            ensure!(words.iter().all(|word| message.contains(word)), "{message}");
+            Ok(Some(()))
+        })
+        .await
+    }
+
     /// What the condition says.
     pub async fn message(&self, name: &str, kind: ConditionType) -> Result<String> {
         let backend = self.backend(name).await?;
@@ -288,15 +309,21 @@ impl Bed {
             .map(drop)
     }
 
-    /// Waits until the operator has looked at a Deployment once more after it was touched.
+    /// Waits until the operator has looked at a Deployment once more, and has done what it was about to do.
     pub async fn another_pass(&self, deployment: &str) -> Result<()> {
         self.another_pass_over(&format!("deployment/{deployment}"))
             .await
     }
 
     /// The same for any workload, `kind/name`. By a label: an annotation would count as a new generation of a Deployment, and with
-    /// that as somebody's answer to what the operator is about to do.
+    /// that as somebody's answer to what the operator is about to do. Twice: the first look may be that of a pass which had begun
+    /// before, and the second comes when the writes of the first are done.
     pub async fn another_pass_over(&self, object: &str) -> Result<()> {
+        self.another_look_at(object).await?;
+        self.another_look_at(object).await
+    }
+
+    async fn another_look_at(&self, object: &str) -> Result<()> {
         let operator = self.operator.as_ref().context("no operator runs")?;
         let touched = Timestamp::now();
         let touch = format!("touched-at={}", touched.as_millisecond());

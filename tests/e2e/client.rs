@@ -149,6 +149,17 @@ impl Client {
         .await
     }
 
+    /// Waits for a moment without a call under way, and fails where one has failed: what hangs does so only at its deadline.
+    pub async fn none_failed(&self) -> Result<()> {
+        let counts = until("no call is under way", SOON, async || {
+            let counts = self.totals().await?.counts;
+            ensure!(counts.in_flight == 0, "{} are", counts.in_flight);
+            Ok(Some(counts))
+        })
+        .await?;
+        counts.no_errors()
+    }
+
     /// Every GOAWAY since it started.
     pub async fn goaways(&self) -> Result<Vec<GoAway>> {
         self.events("goaway").await

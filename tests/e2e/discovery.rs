@@ -345,7 +345,7 @@ pub async fn endpoints(bed: &Bed, service: &str) -> Result<Vec<String>> {
 
 /// Fails where a call failed, with what the client said of it: its log goes with its pod.
 async fn no_errors(bed: &Bed, client: &Client) -> Result<()> {
-    let Err(error) = client.totals().await?.counts.no_errors() else {
+    let Err(error) = client.none_failed().await else {
         return Ok(());
     };
     let log = bed.kubectl(&["logs", "client"]).await?;

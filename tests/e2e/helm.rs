@@ -1,5 +1,6 @@
 //! The operator as users install it: from its chart and by kustomize, as a pod in a restricted namespace.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -402,6 +403,7 @@ async fn every_combination_is_taken(world: Arc<World>) -> Result<()> {
     })
     .await?;
     let mut combinations = 0;
+    let mut tried = BTreeSet::new();
     for entry in std::fs::read_dir(root().join("charts/evenkeel/ci"))? {
         let values = entry?.path();
         let manifest = template(&world, &values).await?;
@@ -415,16 +417,18 @@ async fn every_combination_is_taken(world: Arc<World>) -> Result<()> {
             ("podSelector", "podSelectors"),
         ] {
             let wrong = manifest.replace(&format!("{field}:"), &format!("{misspelt}:"));
-            ensure!(
-                wrong == manifest || taken(&world, &wrong).await.is_err(),
-                "{}: {misspelt} is taken",
-                values.display()
-            );
+            if wrong == manifest || !tried.insert(misspelt) {
+                continue;
+            }
+            let refused = taken(&world, &wrong).await.err();
+            let refused = refused.with_context(|| format!("{misspelt} is taken"))?;
+            let said = format!("{refused:#}");
+            ensure!(said.contains(misspelt), "{said}");
         }
     }
     ensure!(
-        combinations > 4,
-        "only {combinations} combinations were found"
+        combinations > 4 && tried.len() == 2,
+        "only {combinations} combinations were found, with {tried:?} misspelt"
     );
     Ok(())
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::bed::{Bed, ROLLOUT};
 use crate::discovery::PATIENT;
 use crate::manifests;
+use crate::pods::left_of;
 use crate::tests;
 use crate::world::World;
 
@@ -42,6 +43,7 @@ async fn an_age_that_is_kept_and_one_that_is_not(world: Arc<World>) -> Result<()
     for name in ["kept", "ignored"] {
         bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
             .await?;
+        left_of(&bed, name, 1).await?;
         let target = format!("dns:///{name}-headless.{}.svc:8080", bed.name());
         clients.push(
             bed.client(&format!("{name}-client"), &target, &[PATIENT])

@@ -47,9 +47,15 @@ pub async fn new_pods(bed: &Bed, old: &[String], count: usize) -> Result<Vec<Pod
 
 /// Waits until so many pods are left, those included that are going.
 pub async fn left(bed: &Bed, count: usize) -> Result<()> {
+    left_of(bed, "echo", count).await
+}
+
+/// The same of another workload, by its label `app`.
+pub async fn left_of(bed: &Bed, app: &str, count: usize) -> Result<()> {
     let pods = bed.namespace.api::<Pod>();
+    let label = format!("app={app}");
     until(&format!("{count} pods are left"), ROLLOUT, async || {
-        let all = pods.list(&ListParams::default().labels("app=echo")).await?;
+        let all = pods.list(&ListParams::default().labels(&label)).await?;
         Ok((all.items.len() == count).then_some(()))
     })
     .await

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::client::{Client, GoAway};
 use crate::manifests::same;
+use crate::pods::left_of;
 use crate::proof::lifetimes;
 use crate::tests;
 use crate::world::World;
@@ -159,6 +160,7 @@ impl Case {
         bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
             .await?;
         bed.rolled_out(name).await?;
+        left_of(&bed, name, 2).await?;
         let (client, counts) = self.watch(&bed).await?;
         let goaways = client.goaways().await?;
         check(&counts, &goaways)?;

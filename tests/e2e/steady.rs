@@ -29,6 +29,8 @@ const OURS: usize = 3;
 const RATE: u64 = 160;
 const WINDOW: Duration = Duration::from_secs(10);
 const SPAN: Duration = Duration::from_mins(2);
+/// How old figures become.
+const REFRESH: Duration = Duration::from_mins(10);
 /// Spans, of which one has to be even.
 const ATTEMPTS: usize = 3;
 /// 40 pods, four at a time beside three other tests.
@@ -98,13 +100,18 @@ async fn quiet_for_a_span(bed: &Bed, client: &Client) -> Result<bool> {
     let even = counts.replies.len() == BACKENDS * REPLICAS
         && counts.ok >= RATE * SPAN.as_secs() * 9 / 10
         && counts.goaway_reasons.contains_key("max_age");
-    if !even || !operator.process.is_running() {
-        println!("    the traffic was not even: {counts:?}");
-        return Ok(false);
-    }
     let mut writes = bed.world.cluster.audit().writes_by(&operator.user, since)?;
     let all = writes.len();
     writes.retain(|write| write.resource != "leases");
+    let ended = !operator.process.is_running();
+    if ended {
+        let log = operator.process.log_text()?;
+        ensure!(log.contains("the Lease is lost"), "the operator ended");
+    }
+    if ended || !even {
+        println!("    the machine stood still: {counts:?}, and {writes:#?}");
+        return Ok(false);
+    }
     ensure!(all > writes.len(), "the Lease was not renewed in {SPAN:?}");
     println!(
         "    the operator with {BACKENDS} backends: {} kB resident",
@@ -205,6 +212,19 @@ async fn still_measuring(bed: &Bed) -> Result<Vec<String>> {
     Ok(measuring.collect())
 }
 
+/// Backends whose figures will be ten minutes old within a span: they are written anew then, which is meant.
+async fn due(bed: &Bed) -> Result<Vec<String>> {
+    let backends = bed.namespace.api::<GrpcBackend>();
+    let list = backends.list(&ListParams::default()).await?.items;
+    let latest = Timestamp::now() + SPAN + Duration::from_secs(30) - REFRESH;
+    let due = list.into_iter().filter_map(|backend| {
+        let balance = backend.status?.balance?;
+        let old = balance.last_evaluated?.0 < latest;
+        old.then(|| format!("{:?} is about to be written", backend.metadata.name))
+    });
+    Ok(due.collect())
+}
+
 /// Waits until all verdicts have been `Balanced`, and those on the age said, for three windows.
 async fn stable(bed: &Bed) -> Result<()> {
     let mut since = Timestamp::now();
@@ -216,6 +236,7 @@ async fn stable(bed: &Bed) -> Result<()> {
         }
         let mut others = not_balanced(bed).await?;
         others.extend(still_measuring(bed).await?);
+        others.extend(due(bed).await?);
         if let Some(other) = others.first() {
             since = Timestamp::now();
             bail!("{other}");

@@ -2,6 +2,7 @@
 //!
 //! `tests/upgrade` has that chart and what users may have stored under it. The image is today's for both: no other is to be had.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -76,9 +77,10 @@ async fn said(bed: &Bed) -> Result<BTreeMap<String, Said>> {
     list.items.iter().map(say).collect()
 }
 
-/// Ends only when something is said that was not said before.
-async fn flaps(bed: &Bed, before: &BTreeMap<String, Said>) -> Result<()> {
+/// Ends only when something is said that was not said before; counts what it has seen.
+async fn flaps(bed: &Bed, before: &BTreeMap<String, Said>, seen: &Cell<usize>) -> Result<()> {
     each(bed, |backend| {
+        seen.set(seen.get() + 1);
         if let Some(told) = before.get(&backend.name_any()) {
             let now = Said::of(&backend)?;
             ensure!(told.stands(&now), "{now:#?}\nbefore: {told:#?}");
@@ -106,7 +108,9 @@ async fn settled(bed: &Bed, stored: usize) -> Result<BTreeMap<String, Said>> {
         if let Some((name, _)) = now.iter().find(rolls) {
             bail!("{name} is said to roll out");
         }
-        let flapped = tokio::time::timeout(JUDGED, flaps(bed, &now)).await;
+        let seen = Cell::new(0);
+        let flapped = tokio::time::timeout(JUDGED, flaps(bed, &now, &seen)).await;
+        ensure!(seen.get() >= stored, "the watch showed {}", seen.get());
         Ok(flapped.is_err().then_some(now))
     })
     .await
@@ -191,10 +195,12 @@ async fn stored_resources_outlive_an_upgrade(world: Arc<World>) -> Result<()> {
         tokio::time::sleep(JUDGED).await;
         anyhow::Ok(())
     };
+    let seen = Cell::new(0);
     tokio::select! {
         upgraded = upgraded => upgraded?,
-        flapped = flaps(&bed, &told) => return flapped.context("while it was upgraded, or after it"),
+        flapped = flaps(&bed, &told, &seen) => return flapped.context("while it was upgraded, or after it"),
     }
+    ensure!(seen.get() >= stored, "the watch showed {}", seen.get());
     untouched(&bed, &there, begun, "upgraded").await?;
 
     // Back again, with the rights and the definition of before.

@@ -70,10 +70,8 @@ async fn a_watching_client_finds_pods_at_once(world: Arc<World>) -> Result<()> {
         bed.scale("echo", 2).await?;
         left(&bed, 2).await?;
         client
-            .totals()
-            .await?
-            .counts
-            .no_errors()
+            .none_failed()
+            .await
             .context("at the scale-up and scale-down")?;
         client.stop().await?;
     }
@@ -107,12 +105,7 @@ async fn a_client_of_another_namespace(world: Arc<World>) -> Result<()> {
     client.reaches(2).await?;
     bed.scale("echo", 1).await?;
     left(&bed, 1).await?;
-    client
-        .totals()
-        .await?
-        .counts
-        .no_errors()
-        .context("at the scale-down")?;
+    client.none_failed().await.context("at the scale-down")?;
 
     // Nobody is bound where they work, and another account of theirs sees nothing.
     ensure!(

@@ -53,6 +53,8 @@ pub struct Counts {
     pub dropped: u64,
     /// Calls that were not made because the client was not run in time, where it tells those apart: the machine was too busy.
     pub late: u64,
+    /// Calls that are under way now.
+    pub in_flight: u64,
     /// Connections that the server asked to give up.
     pub goaways: u64,
     /// The same by reason.

@@ -25,17 +25,19 @@ async fn nothing_is_left_of_a_cluster_after_ctrl_c() -> Result<()> {
 }
 
 async fn nothing_is_left_after(name: &str, signal: Signal) -> Result<()> {
-    let mut starter = Starter::run(name)?;
+    let name = own(name);
+    let mut starter = Starter::run(&name)?;
     kill(Pid::from_raw(starter.child.id().try_into()?), signal)?;
     starter.child.wait()?;
-    nothing_is_left(name, &starter.state).await
+    nothing_is_left(&name, &starter.state).await
 }
 
 /// It outlives who started it, and another one that comes and goes beside it.
 #[tokio::test]
 async fn a_kept_cluster_runs_until_it_is_ended() -> Result<()> {
-    let kept = ["--name", "kept"];
-    let name = "beside";
+    let (kept, beside) = (own("kept"), own("beside"));
+    let _ended = Ended(&kept);
+    let (name, kept) = (beside.as_str(), ["--name", kept.as_str()]);
     let printed = told(&[&kept[..], &["up"]].concat())?;
     let state = state_of(&printed)?;
     let other = Cluster::start(Options {
@@ -50,7 +52,7 @@ async fn a_kept_cluster_runs_until_it_is_ended() -> Result<()> {
     let nodes = [&kept[..], &["kubectl", "--", "get", "nodes", "-o", "name"]].concat();
     ensure!(told(&nodes)?.starts_with("node/"), "it has no node");
     ensure!(told(&[&kept[..], &["down"]].concat())?.trim() == "ended");
-    nothing_is_left("kept", &state).await?;
+    nothing_is_left(kept[1], &state).await?;
     ensure!(told(&[&kept[..], &["down"]].concat())?.trim() == "there was none");
     Ok(())
 }
@@ -58,7 +60,8 @@ async fn a_kept_cluster_runs_until_it_is_ended() -> Result<()> {
 /// Nothing ends a supervisor's cluster but itself; the next start clears away what it left.
 #[tokio::test]
 async fn a_cluster_starts_where_the_supervisor_of_one_was_killed() -> Result<()> {
-    let (name, next) = ("orphaned", "after-it");
+    let (name, next) = (own("orphaned"), own("after-it"));
+    let (name, next) = (name.as_str(), next.as_str());
     let mut starter = Starter::run(name)?;
     let supervisor = processes(&[&format!(
         "supervise-evenkeel-cluster\0{}\0",
@@ -83,6 +86,20 @@ async fn a_cluster_starts_where_the_supervisor_of_one_was_killed() -> Result<()>
     cluster.kubectl(&["get", "nodes"]).await?;
     drop(cluster);
     nothing_is_left(next, &state).await
+}
+
+/// A cluster's name that no other run of the tests has, beside this one or before it.
+fn own(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+/// A kept cluster that must not outlive a test that fails.
+struct Ended<'a>(&'a str);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        let _ = told(&["--name", self.0, "down"]);
+    }
 }
 
 /// Who runs a cluster as long as itself. It must not outlive a test that fails.
@@ -158,7 +175,8 @@ async fn nothing_is_left(name: &str, state: &Path) -> Result<()> {
         let cgroups = cgroups
             .filter(|entry| entry.path().join(format!("evenkeel-{index}")).exists())
             .count();
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?.contains("evenkeel");
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+        let mounts = mounts.contains(&state.display().to_string());
         let left = (processes_of(state)?.len(), cgroups, mounts, state.exists());
         ensure!(
             left == (0, 0, false, false),

@@ -181,7 +181,7 @@ async fn rollouts_take_turns(world: Arc<World>) -> Result<()> {
     bed.start_operator(&["--max-concurrent-rollouts=1"]).await?;
     for name in ["first", "second"] {
         let mut manifest = manifests::server(name, 1);
-        manifest["spec"]["minReadySeconds"] = json!(4);
+        manifest["spec"]["minReadySeconds"] = json!(15);
         bed.apply(&manifest).await?;
     }
     for name in ["first", "second"] {
@@ -214,7 +214,7 @@ async fn rollouts_take_turns(world: Arc<World>) -> Result<()> {
     }
     let (first, second) = (newest(&bed, "first").await?, newest(&bed, "second").await?);
     let apart = second.duration_since(first).as_secs();
-    ensure!(apart >= 4, "the second began {apart} s after the first");
+    ensure!(apart >= 15, "the second began {apart} s after the first");
     bed.finish().await
 }
 

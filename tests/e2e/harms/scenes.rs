@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{Are, Scene, UP};
 use crate::bed::{Bed, ROLLOUT};
 use crate::client::Client;
+use crate::discovery::PATIENT;
 use crate::pods::left;
 use crate::tests;
 use crate::world::World;
@@ -47,7 +48,11 @@ async fn only_a_cluster_ip(world: Arc<World>) -> Result<()> {
             Are::AsFound => "echo",
             Are::Mended => "echo-headless",
         };
-        let client = Client::start(bed, name(are), &dns(bed, service, 8080), "default", &[]).await?;
+        let target = dns(bed, service, 8080);
+        let client = Client::start(bed, name(are), &target, "default", &[PATIENT]).await?;
+        if let Are::Mended = are {
+            client.reaches(2).await?;
+        }
         let counts = client.during(LOOK).await?;
         let most = counts.replies.values().max().copied().unwrap_or(0);
         percent(most, counts.replies.values().sum())
@@ -93,6 +98,12 @@ async fn pods_that_are_not_ready(world: Arc<World>) -> Result<()> {
         })
         .await?;
         let client = start(bed, are, &[]).await?;
+        client
+            .reaches(match are {
+                Are::AsFound => 4,
+                Are::Mended => 2,
+            })
+            .await?;
         let counts = client.during(LOOK).await?;
         let unready = counts.replies.iter().filter(|(pod, _)| pod.starts_with("echo-next"));
         percent(unready.map(|(_, replies)| replies).sum(), counts.replies.values().sum())
@@ -292,11 +303,10 @@ const LONG_CALLS: [&str; 5] = [
 /// A client on the headless Service, with grpc-go's own settings.
 async fn start(bed: &Bed, are: Are, further: &[&str]) -> Result<Client> {
     // Longer than a busy machine stands still; what finds no pod fails at once all the same.
-    let patient: &[&str] = &["--deadline=5s"];
     let further = if further == LONG_CALLS {
         further.to_vec()
     } else {
-        [patient, further].concat()
+        [&[PATIENT], further].concat()
     };
     Client::start(
         bed,
