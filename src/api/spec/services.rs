@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The pair of Services.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[self.?clusterIP, self.?headless].exists(own, own.?policy.orValue('') == 'None' || !own.?name.hasValue()) || self.clusterIP.name != self.headless.name").message("clusterIP.name and headless.name are the same: the two Services need two names"))]
+#[x_kube(validation = Rule::new("[self.?clusterIP.policy, self.?headless.policy].exists(policy, policy.orValue('') == 'None') || ![self.?clusterIP.name, self.?headless.name].all(name, name.hasValue()) || self.clusterIP.name != self.headless.name").message("clusterIP.name and headless.name are the same: the two Services need two names"))]
 pub struct Services {
     /// The Service with a virtual address, for meshed clients, health checks and HTTP; default name: that of the GrpcBackend.
     #[serde(default, rename = "clusterIP", skip_serializing_if = "Option::is_none")]
