@@ -353,5 +353,9 @@ async fn to_and_fro(
         // What was written and the finalizer, or the status.
         ensure!(points >= 2, "{way}: only {points} writes were met");
     }
+    if states[0].spec.is_some() {
+        // After all of it the workload is what it was before any backend.
+        lane.travel(&State::none(), Kill::Never, false).await?;
+    }
     Ok(())
 }

@@ -55,7 +55,10 @@ const ARGUED: [(&str, &str); 9] = [
         "!self.matches('/[.][.](/|$)')",
     ),
     // No Service was ever made of these, and they too stay valid while they are not changed.
-    (".spec.services", "[self.?clusterIP.policy, self.?headless.policy]"),
+    (
+        ".spec.services",
+        "[self.?clusterIP.policy, self.?headless.policy]",
+    ),
     (".spec.selector", "self.all(k, size(k) <= 317)"),
     (".spec.selector", "self.all(k, self[k].matches("),
     (".spec.services.clusterIP.labels", "self.all(k, "),

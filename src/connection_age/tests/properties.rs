@@ -39,6 +39,7 @@ fn variables() -> impl Strategy<Value = Option<Vec<Value>>> {
 fn knobs() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(env_age()),
+        Just(json!({"maxAge": "1m", "knob": {"env": {"maxAge": "AGE", "grace": "GRACE"}}})),
         Just(flag_age()),
         Just(switch_age()),
         list_knobs(),
@@ -63,16 +64,23 @@ fn list_knobs() -> impl Strategy<Value = Value> {
         })
 }
 
-/// Every way to write a flag and its value that some parser reads.
-fn spellings() -> impl Strategy<Value = Vec<String>> {
+/// Every way to write a flag and its value that some parser reads, and whether that value is the one that is wanted.
+fn spellings() -> impl Strategy<Value = (Vec<String>, Option<bool>)> {
     let name = prop_oneof![Just("max-age"), Just("max_age")];
     let dashes = prop_oneof![Just("-"), Just("--")];
     let value = prop_oneof![Just("1m"), Just("60s"), Just("9m"), Just("")];
-    (dashes, name, value, 0..4).prop_map(|(dashes, name, value, form)| match form {
-        0 => vec![format!("{dashes}{name}={value}")],
-        1 => vec![format!("{dashes}{name} {value}")],
-        2 => vec![format!("{dashes}{name}"), value.to_owned()],
-        _ => vec![format!("{dashes}{name}")],
+    (dashes, name, value, 0..4).prop_map(|(dashes, name, value, form)| {
+        let same = ["1m", "60s"].contains(&value);
+        match form {
+            0 => (vec![format!("{dashes}{name}={value}")], Some(same)),
+            1 => (vec![format!("{dashes}{name} {value}")], Some(same)),
+            2 => {
+                let words = vec![format!("{dashes}{name}"), value.to_owned()];
+                (words, Some(same))
+            }
+            // Its value is the next word, if there is one.
+            _ => (vec![format!("{dashes}{name}")], None),
+        }
     })
 }
 
@@ -98,13 +106,23 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn in_and_out_leaves_no_trace(command in words(), args in words(), env in variables(), age in knobs(), next in knobs()) {
+    fn in_and_out_leaves_no_trace(command in words(), args in words(), env in variables(), age in knobs(), next in knobs(), busy in any::<bool>()) {
         let mut world = World::with(age, &container(command.as_ref(), args.as_ref(), env.as_ref()));
         let spec = world.deployments[0]["spec"].clone();
         world.settle();
         prop_assert!(world.plan().steps.is_empty(), "settled");
-        world.age(Some(next)).settle();
+        world.age(Some(next));
+        if busy {
+            world.deployments[0]["status"]["updatedReplicas"] = 1.into();
+            for minute in [0, 1] {
+                world.tell_at(after(minute));
+            }
+            world.deployments[0]["status"]["updatedReplicas"] = 2.into();
+        }
+        world.settle();
         prop_assert!(world.plan().steps.is_empty(), "settled after a change");
+        let rows = &world.backend.status.as_ref().unwrap().servers;
+        prop_assert!(rows.iter().all(|row| row.reverts.is_empty() && row.gone_since.is_none()), "nobody took anything out: {rows:?}");
         world.delete().settle();
         prop_assert_eq!(&world.deployments[0]["spec"], &spec);
         prop_assert!(world.record().is_none() && !world.plan().holds);
@@ -114,13 +132,23 @@ proptest! {
     fn a_flag_is_recognised_in_every_spelling_and_wherever_it_stands(
         before in proptest::collection::vec("[a-z]{1,3}", 0..3), given in spellings(), after in words(), in_command in any::<bool>()
     ) {
-        let own: Vec<String> = before.into_iter().chain(given).chain(after.unwrap_or_default()).collect();
+        let (given, same) = given;
+        let after = after.unwrap_or_default();
+        let once = !after.iter().any(|word| word.contains("max-age"));
+        let own: Vec<String> = before.into_iter().chain(given).chain(after).collect();
         let with = vec!["s".to_owned()];
-        let (command, args) = if in_command { (own, with) } else { (with, own) };
+        let (command, args) = if in_command { (own.clone(), with) } else { (with, own.clone()) };
         let mut world = World::with(flag_age(), &container(Some(&command), Some(&args), None));
         let spec = world.deployments[0]["spec"].clone();
         prop_assert!(world.plan().steps.is_empty(), "never given twice");
-        prop_assert!(["FieldConflict", "Applied"].contains(&world.reason()), "{}", world.reason());
+        let plan = world.plan();
+        let expected: &[&str] = match same {
+            Some(true) if once => &["Applied"],
+            Some(false) => &["FieldConflict"],
+            _ => &["FieldConflict", "Applied"],
+        };
+        prop_assert!(expected.contains(&world.reason()), "{} for {own:?}", world.reason());
+        prop_assert_eq!(plan.servers[0].set_by, Some(crate::api::SetBy::Owner));
         world.delete().settle();
         prop_assert_eq!(&world.deployments[0]["spec"], &spec);
     }
@@ -169,9 +197,16 @@ proptest! {
     fn a_stale_patch_changes_nothing(age in knobs(), env in variables()) {
         let world = World::with(age, &container(Some(&vec!["s".into()]), None, env.as_ref()));
         for step in world.plan().steps {
-            let mut other = world.deployments[0].clone();
-            other["metadata"]["uid"] = "another".into();
-            prop_assert!(json_patch::patch(&mut other, &step.patch.0).is_err());
+            let text = serde_json::to_string(&step.patch).unwrap();
+            let mut changes = vec![("/metadata/uid", json!("another")), ("/spec/template/spec/containers/0/name", json!("other"))];
+            if text.contains("/command") {
+                changes.push(("/spec/template/spec/containers/0/command/0", json!("changed")));
+            }
+            for (at, value) in changes {
+                let mut other = world.deployments[0].clone();
+                *other.pointer_mut(at).unwrap() = value;
+                prop_assert!(json_patch::patch(&mut other, &step.patch.0).is_err(), "{at} may change beneath {text}");
+            }
         }
     }
 

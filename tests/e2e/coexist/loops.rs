@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use evenkeel::api::ConditionType::ConnectionAgeApplied;
 use evenkeel_cluster::until;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::before::{arguments_of, bring, take_out, with_flag};
 use super::{FLAG, LISTEN, Scene, backend_by_flag, server_with_arguments};
-use crate::bed::ROLLOUT;
+use crate::bed::{Bed, ROLLOUT};
 use crate::manifests::{self, container, same};
 use crate::tests;
 use crate::world::World;
@@ -16,6 +18,7 @@ use crate::world::World;
 tests![
     shared variables_outlive_a_loop_of_applies(150),
     shared arguments_end_in_reverted_until_git_has_them(300),
+    shared arguments_end_in_reverted_whoever_applies_them(300),
 ];
 
 async fn variables_outlive_a_loop_of_applies(world: Arc<World>) -> Result<()> {
@@ -42,7 +45,7 @@ async fn variables_outlive_a_loop_of_applies(world: Arc<World>) -> Result<()> {
 /// them in Git there is peace.
 async fn arguments_end_in_reverted_until_git_has_them(world: Arc<World>) -> Result<()> {
     let mut manifest = server_with_arguments();
-    let scene = Scene::after(&world, "war", &manifest, &backend_by_flag("30s")).await?;
+    let scene = Scene::after(&world, "war", &manifest, &backend_by_flag("echo", "30s")).await?;
     let bed = &scene.bed;
     for attempt in 1..=3 {
         bed.apply(&manifest).await?;
@@ -75,4 +78,57 @@ async fn arguments_end_in_reverted_until_git_has_them(world: Arc<World>) -> Resu
     let mut expected = scene.template_before();
     expected["spec"]["containers"][0]["args"] = json!([LISTEN, line]);
     scene.ends_as(&expected).await
+}
+
+/// Whose apply takes the flag out, whichever it is, gets no error; and after three answers it has its way.
+async fn arguments_end_in_reverted_whoever_applies_them(world: Arc<World>) -> Result<()> {
+    const WAYS: [&str; 4] = [
+        "server-side-apply",
+        "forced-apply",
+        "helm-apply",
+        "helm-merge",
+    ];
+    let bed = Bed::new(&world, "wars").await?;
+    for way in WAYS {
+        let (without, _) = with_flag(way);
+        bring(&bed, way, &(without.clone(), without))
+            .await
+            .context(way)?;
+        bed.rolled_out(way).await?;
+        bed.apply(&backend_by_flag(way, "30s")).await?;
+    }
+    for attempt in 1..=4 {
+        for way in WAYS {
+            bed.reason(way, ConnectionAgeApplied, "Applied", ROLLOUT)
+                .await
+                .with_context(|| format!("{way}, attempt {attempt}"))?;
+            let args = arguments_of(&bed, way).await?;
+            ensure!(
+                args == json!([LISTEN, format!("{FLAG}=30s")]),
+                "{way}: {args}"
+            );
+            take_out(&bed, way, &with_flag(way)).await.context(way)?;
+        }
+        for way in WAYS.iter().filter(|_| attempt < 4) {
+            until(&format!("{way}: it is set again"), ROLLOUT, async || {
+                let servers = bed.backend(way).await?.status.unwrap_or_default().servers;
+                let reverts = servers.first().map_or(0, |server| server.reverts.len());
+                ensure!(reverts == attempt, "{reverts} times");
+                Ok(Some(()))
+            })
+            .await?;
+        }
+    }
+    for way in WAYS {
+        bed.reason(way, ConnectionAgeApplied, "Reverted", ROLLOUT)
+            .await
+            .context(way)?;
+        let args = arguments_of(&bed, way).await?;
+        ensure!(args == json!([LISTEN]), "{way}: {args}");
+    }
+    let mut ends = Vec::new();
+    for way in WAYS {
+        ends.push((format!("Deployment/{way}"), bed.template(way).await?));
+    }
+    bed.finish_with(ends).await
 }

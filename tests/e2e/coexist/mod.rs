@@ -198,8 +198,8 @@ impl Bed {
 }
 
 /// [`manifests::backend_with_age`] by flag.
-pub fn backend_by_flag(age: &str) -> Value {
-    let mut backend = manifests::backend("echo");
+pub fn backend_by_flag(name: &str, age: &str) -> Value {
+    let mut backend = manifests::backend(name);
     backend["spec"]["connectionAge"] = json!({"maxAge": age, "knob": {"flags": {"maxAge": FLAG}}});
     backend
 }

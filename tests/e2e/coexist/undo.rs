@@ -59,7 +59,7 @@ async fn an_undo_of_arguments_holds_too(world: Arc<World>) -> Result<()> {
         &world,
         "undo-args",
         &server_with_arguments(),
-        &backend_by_flag("30s"),
+        &backend_by_flag("echo", "30s"),
     )
     .await?;
     undo(&scene.bed).await?;
