@@ -16,6 +16,7 @@ tests![
     shared a_matching_service_is_used_as_it_is(90),
     shared an_incompatible_service_is_left_alone(180),
     shared use_existing_waits_for_the_service(90),
+    shared what_is_not_wanted_is_not_made(90),
     shared ours_comes_back(90),
     shared labels_and_annotations_follow_the_spec(90),
 ];
@@ -63,6 +64,33 @@ async fn a_matching_service_is_used_as_it_is(world: Arc<World>) -> Result<()> {
         bed.exists("service/theirs").await?,
         "the owner's Service went with the backend"
     );
+    Ok(())
+}
+
+/// One of the two alone is enough; what is no longer wanted goes.
+async fn what_is_not_wanted_is_not_made(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "one-of-two").await?;
+    let mut backend = manifests::backend("echo");
+    backend["spec"]["services"] = json!({"clusterIP": {"policy": "None"}});
+    bed.apply(&backend).await?;
+    bed.reason("echo", Ready, "AllReady", SOON).await?;
+    ensure!(!bed.exists("service/echo").await?, "it was made");
+    let only = json!({"headless": "echo-headless"});
+    bed.becomes("gb/echo", "/status/services", &only).await?;
+    let status = bed.backend("echo").await?.status.unwrap_or_default();
+    let targets = status.targets;
+    ensure!(
+        targets
+            .iter()
+            .all(|own| own.dns.is_some() && own.cluster_ip.is_none()),
+        "{targets:?}"
+    );
+    backend["spec"]["services"] = json!({"headless": {"policy": "None"}});
+    bed.apply(&backend).await?;
+    let only = json!({"clusterIP": "echo"});
+    bed.becomes("gb/echo", "/status/services", &only).await?;
+    bed.gone("service/echo-headless").await?;
+    bed.reason("echo", Ready, "AllReady", SOON).await?;
     Ok(())
 }
 
