@@ -125,7 +125,7 @@ pub struct Server {
     /// The age that its ready pods run with; `mixed` where they differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<String>,
-    /// Who set the age that stands in the template: `Evenkeel`, or the workload's `Owner` by a value of his own.
+    /// Who set what stands in the template: `Evenkeel`, also where only the grace is its own and the age the owner's, or the workload's `Owner`, by whom another GrpcBackend counts too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_by: Option<SetBy>,
     /// What its connections say, by the server's own count of them: `AtAge` (they end as often as the age has it), `Later` (they outlive it), `Unclear` (they end more often: probes, or clients that come and go), `Measuring` (not for long enough yet: 3.3 ages; or its metrics cannot be read), `NotMeasurable` (the server does not count its connections in `grpc_tcp_connections_created_total` and `grpc_tcp_connection_count`).
