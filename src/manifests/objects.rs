@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -74,8 +75,8 @@ pub struct Objects {
     pub pods: Vec<Placed<Pod>>,
     /// ServiceAccounts.
     pub accounts: Vec<Placed<ServiceAccount>>,
-    /// Namespaces, each in itself.
-    pub namespaces: Vec<Placed<Namespace>>,
+    /// What is said of namespaces, each in itself. All backends of one share it.
+    pub namespaces: Vec<Placed<Arc<ObjectMeta>>>,
     /// What scales workloads.
     pub autoscalers: Vec<Placed<Autoscaler>>,
     /// Objects of other kinds, counted.
@@ -224,9 +225,12 @@ impl Objects {
             ("", "Pod") => self.pods.push(placed(kind, source, namespace)?),
             ("", "ServiceAccount") => self.accounts.push(placed(kind, source, namespace)?),
             ("", "Namespace") => {
-                let mut own = placed::<Namespace>(kind, source, namespace)?;
-                own.namespace = own.object.name_any();
-                self.namespaces.push(own);
+                let own = placed::<Namespace>(kind, source, namespace)?;
+                self.namespaces.push(Placed {
+                    namespace: own.object.name_any(),
+                    object: Arc::new(own.object.metadata),
+                    source: own.source,
+                });
             }
             ("autoscaling", "HorizontalPodAutoscaler") => {
                 let fields = ["minReplicas", "maxReplicas"];
