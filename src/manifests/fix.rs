@@ -20,16 +20,11 @@ pub fn fix(backend: &Backend, is_given: bool) -> String {
     match &mut resource.spec.connection_age {
         // What the rules of the age would say is settled.
         Some(age) => *age = findings::mended(age),
-        None => match known_server(observed) {
-            Some((preset, age)) => {
-                notes.push(format!(
-                    "The image looks like {preset}: see evenkeel presets {preset}."
-                ));
-                resource.spec.connection_age = Some(age);
-            }
-            None if resource.spec.endpoint_watch.is_none() => notes.push(AGE.into()),
-            None => {}
-        },
+        None => {
+            let (age, note) = age(observed);
+            resource.spec.connection_age = age;
+            notes.extend(note);
+        }
     }
     if in_args(observed, &resource) {
         notes.push(ARGS.into());
@@ -88,19 +83,30 @@ fn in_args(observed: &Observed, resource: &GrpcBackend) -> bool {
     found.iter().any(|(rule, _)| rule.id == "GB090")
 }
 
+/// The age to set where none is, and what to say of it.
+fn age(observed: &Observed) -> (Option<ConnectionAge>, Option<String>) {
+    if let Some(server) = findings::ends_by_itself(observed) {
+        let (name, default) = (&server.name, server.default.as_deref().unwrap_or_default());
+        let note = format!(
+            "The image looks like {name}, which ends connections by itself after {default}."
+        );
+        return (None, Some(note));
+    }
+    if let Some((preset, age)) = known_server(observed) {
+        let note = format!("The image looks like {preset}: see evenkeel presets {preset}.");
+        return (Some(age), Some(note));
+    }
+    let watches = observed.backend.spec.endpoint_watch.is_some();
+    (None, (!watches).then(|| AGE.into()))
+}
+
 /// An image whose name is that of a preset with a knob.
 fn known_server(observed: &Observed) -> Option<(&'static str, ConnectionAge)> {
-    let plain = |text: &str| text.to_lowercase().replace(['-', '_'], "");
     let servers = observed.serving_workloads();
-    let names: Vec<String> = servers
-        .filter_map(|workload| observed.server(workload))
-        .filter_map(|container| container.image.as_deref())
-        .filter_map(|image| image.rsplit('/').next()?.split([':', '@']).next())
-        .map(plain)
-        .collect();
-    let server = presets::all()
-        .iter()
-        .find(|server| server.knob.is_some() && names.contains(&plain(&server.name)))?;
+    let server = servers
+        .filter_map(|workload| observed.server(workload)?.image.as_deref())
+        .flat_map(presets::of_image)
+        .find(|server| server.knob.is_some())?;
     let knob = json!({"preset": server.name});
     let knob: Knob = serde_json::from_value(knob).ok()?;
     let age = ConnectionAge {

@@ -95,6 +95,34 @@ fn a_sidecar_chooses_no_preset() {
     assert!(!fixed.contains("preset: Thanos"), "{fixed}");
 }
 
+/// A server that ends connections by itself keeps its age.
+#[test]
+fn an_age_that_is_there_is_not_made_longer() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let fixed = |set: &str| manifests::fix(&backends(&[&root.join(set)])[0], false);
+    for (set, note) in [
+        (
+            "spicedb-three.yaml",
+            "# The image looks like SpiceDB, which ends connections by itself after 30s.",
+        ),
+        (
+            "cerbos-three.yaml",
+            "# The image looks like Cerbos, which ends connections by itself after 10m.",
+        ),
+    ] {
+        let fixed = fixed(set);
+        assert!(
+            fixed.contains(note) && !fixed.contains("connectionAge"),
+            "{fixed}"
+        );
+    }
+    let thanos = fixed("thanos-query-three.yaml");
+    assert!(
+        thanos.contains("maxAge: 5m") && thanos.contains("preset: Thanos"),
+        "{thanos}"
+    );
+}
+
 /// Numbers as large as they can be written: no sum of them may end the program.
 #[test]
 fn the_largest_numbers_are_borne() {
