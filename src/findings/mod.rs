@@ -25,6 +25,7 @@ pub use ports::asks_by_grpc;
 pub use rollout::{PRE_STOP, STOP};
 pub use seen::{Place, Seen};
 pub use services::{is_grpc, named, publishes_early, says_grpc};
+pub use snippet::block;
 
 use crate::api::conditions::plain;
 use crate::api::{BalanceMode, Finding};

@@ -1,7 +1,5 @@
 //! The GrpcBackend that would put things right.
 
-use std::fmt::Write as _;
-
 use kube::Resource as _;
 use serde_json::{Value, json};
 
@@ -38,13 +36,13 @@ pub fn fix(backend: &Backend, is_given: bool) -> String {
     }
     let mut text = String::new();
     if let Some(set) = &backend.set {
-        let _ = writeln!(text, "# For {set}.");
+        text += &comment(&format!("For {set}."));
     }
     if let Some(how) = &backend.how {
-        let _ = writeln!(text, "# Guessed: {how}.");
+        text += &comment(&format!("Guessed: {how}."));
     }
     for note in notes.iter().flat_map(|note| note.lines()) {
-        let _ = writeln!(text, "# {note}");
+        text += &comment(note);
     }
     for (rule, seen) in findings::ask(observed).found {
         if MENDED.contains(&rule.id) || rule.severity >= Severity::Info {
@@ -52,15 +50,19 @@ pub fn fix(backend: &Backend, is_given: bool) -> String {
         }
         for seen in seen {
             let (file, line) = backend.locate(&seen.place);
-            let _ = writeln!(
-                text,
-                "# Still to do: {} at {file}:{line}: {}.",
+            text += &comment(&format!(
+                "Still to do: {} at {file}:{line}: {}.",
                 rule.id, rule.title
-            );
+            ));
         }
     }
-    // A resource of ours always has a YAML form.
-    text + &serde_yaml_ng::to_string(&bare(&resource)).unwrap_or_default()
+    text + &findings::block(&bare(&resource))
+}
+
+/// A line of a comment, whatever names stand in it: one that ended in their midst would be read as a field.
+fn comment(line: &str) -> String {
+    let ends = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    format!("# {}\n", line.replace(ends, "\u{fffd}"))
 }
 
 /// What the resource settles: the twin, and the age, now or as the note says.

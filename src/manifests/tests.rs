@@ -367,3 +367,53 @@ fn clients_that_watch_are_bounded() {
     all.add(&"f".into(), Node::of(&backend), "shop");
     assert_eq!(group::backends(&all)[0].observed.watching.len(), 64);
 }
+
+/// Words that are texts in YAML 1.2 only, among others.
+fn labels() -> impl Strategy<Value = String> {
+    const OTHERWISE: [&str; 12] = [
+        "no",
+        "on",
+        "Off",
+        "y",
+        "null",
+        "1_000",
+        "0x1f",
+        "010",
+        "1e3",
+        "1.5",
+        ".inf",
+        "2026-01-01",
+    ];
+    let words = prop::sample::select(OTHERWISE.as_slice());
+    prop_oneof![words.prop_map(str::to_owned), "[A-Za-z0-9_.~-]{0,8}"]
+}
+
+proptest! {
+    /// kubectl reads what is printed as it was meant.
+    #[test]
+    fn a_fix_says_what_it_means(value in labels(), other in "\\PC{0,8}", reason in any::<String>()) {
+        let mut backend = grpc_backend("b", &value);
+        backend["spec"]["selector"][&value] = json!(other);
+        backend["spec"]["ignoreFindings"] = json!([{"id": "GB021", "reason": reason}]);
+        let mut all = Objects::default();
+        all.add(&"f".into(), Node::of(&backend), "shop");
+        let text = fix(&group::backends(&all)[0], false);
+        let mut read_again = Vec::new();
+        read(text.as_bytes(), &Limits::default(), |node| read_again.push(node.value())).unwrap();
+        prop_assert_eq!(read_again.len(), 1, "{}", text);
+        prop_assert_eq!(&read_again[0]["spec"], &backend["spec"], "{}", text);
+    }
+}
+
+/// What names say stays within the comment.
+#[test]
+fn no_name_leaves_its_comment() {
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a\nevil: x\u{2028}evil: y"},
+        "spec": {"selector": {"app": "a"}, "ports": [{"name": "grpc", "port": 8080}]}});
+    let mut all = Objects::default();
+    all.add(&"f".into(), Node::of(&service), "shop");
+    all.add(&"f".into(), Node::of(&server("s", "a")), "shop");
+    let text = fix(&group::backends(&all)[0], false);
+    assert!(!text.lines().any(|line| line.starts_with("evil")), "{text}");
+    assert!(!text.lines().next().unwrap().contains('\u{2028}'), "{text}");
+}
