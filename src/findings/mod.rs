@@ -8,6 +8,7 @@ mod age;
 mod catalogue;
 mod dns;
 mod gitops;
+mod mend;
 mod mesh;
 mod pair;
 mod pods;
@@ -21,6 +22,7 @@ mod watch;
 
 pub use age::{ends_by_itself, mended};
 pub use catalogue::CATALOGUE;
+pub use mend::mend;
 pub use ports::asks_by_grpc;
 pub use rollout::{PRE_STOP, STOP};
 pub use seen::{Place, Seen};

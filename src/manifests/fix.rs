@@ -1,5 +1,6 @@
 //! The GrpcBackend that would put things right.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
 use serde_json::{Value, json};
 
@@ -12,17 +13,16 @@ use crate::presets;
 /// As YAML, with comments where only the owner knows. The namespace is left out where nobody gave it: `is_given` says that it was
 /// asked for.
 pub fn fix(backend: &Backend, is_given: bool) -> String {
-    let observed = &backend.observed;
+    let (observed, mut notes) = findings::mend(&backend.observed);
+    let observed = &observed;
     let mut resource = observed.backend.clone();
-    let mut notes = Vec::new();
-    match &mut resource.spec.connection_age {
+    if let Some(age) = &mut resource.spec.connection_age {
         // What the rules of the age would say is settled.
-        Some(age) => *age = findings::mended(age),
-        None => {
-            let (age, note) = age(observed);
-            resource.spec.connection_age = age;
-            notes.extend(note);
-        }
+        *age = findings::mended(age);
+    } else {
+        let (age, note) = age(observed);
+        resource.spec.connection_age = age;
+        notes.extend(note);
     }
     if in_args(observed, &resource) {
         notes.push(ARGS.into());
@@ -119,11 +119,23 @@ fn known_server(observed: &Observed) -> Option<(&'static str, ConnectionAge)> {
     Some((&server.name, age))
 }
 
-/// Without what only a server writes.
+/// What kubectl keeps for itself.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Without what only a server writes. What the owner wrote stays: it would be taken away by applying this.
 fn bare(resource: &GrpcBackend) -> Value {
-    let mut metadata = json!({"name": resource.metadata.name});
-    if let Some(namespace) = &resource.metadata.namespace {
-        metadata["namespace"] = json!(namespace);
+    let own = &resource.metadata;
+    let mut metadata = json!(ObjectMeta {
+        name: own.name.clone(),
+        generate_name: own.generate_name.clone().filter(|_| own.name.is_none()),
+        namespace: own.namespace.clone(),
+        labels: own.labels.clone(),
+        annotations: own.annotations.clone(),
+        ..ObjectMeta::default()
+    });
+    let annotations = metadata.get_mut("annotations");
+    if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+        annotations.remove(LAST_APPLIED);
     }
     json!({
         "apiVersion": GrpcBackend::api_version(&()),

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::report::{Checked, Report};
 use crate::findings::Severity;
 
-const NONE: &str = "No gRPC backend is seen. A workload is one if a Service selects it, and the name or appProtocol of a port says grpc or h2c,
+pub(super) const NONE: &str = "No gRPC backend is seen. A workload is one if a Service selects it, and the name or appProtocol of a port says grpc or h2c,
 or a probe asks by gRPC, or the port is 50051. With a GrpcBackend nothing has to be guessed.\n\n";
 const SETS: &str = "Directories with objects of the same names are looked at one by one, each with what stands only once.\n";
 const INDENT: &str = "      ";
