@@ -68,10 +68,15 @@ fn place(found: &Found) -> Value {
 }
 
 fn notice(fault: &Unread) -> Value {
+    let file = Some(&fault.file).filter(|file| !file.is_empty());
+    let locations: Vec<Value> = file
+        .map(|file| location(file, fault.line))
+        .into_iter()
+        .collect();
     json!({
         "level": "error",
         "message": {"text": fault.message},
-        "locations": [location(&fault.file, fault.line)],
+        "locations": locations,
     })
 }
 

@@ -302,6 +302,47 @@ fn what_runs_is_named_by_object_and_field() {
     assert!(line.starts_with("::error title=GB003%3A "), "{line}");
 }
 
+/// What was not looked at is said to everybody; an annotation has a place only where there is one.
+#[test]
+fn annotations_say_what_was_not_looked_at() {
+    let mut report = report(&corpus().join("rules/GB003.yaml"));
+    let file = "a.yaml".to_owned();
+    let fault = |file: &str, line| report::Unread {
+        file: file.to_owned(),
+        line,
+        message: "too many".into(),
+    };
+    report.faults = vec![fault("", 0), fault(&file, 0), fault(&file, 7)];
+    report.unlisted.push(report::NotListed {
+        kind: "Pod".into(),
+        why: "you may not list pods".into(),
+    });
+    report.repeated.insert(manifests::Repeated {
+        file,
+        line: 3,
+        object: "Service shop/a".into(),
+        by: "b.yaml:1".into(),
+    });
+    let lines = text::github(&report);
+    for line in [
+        "::error::too many",
+        "::error file=a.yaml::too many",
+        "::error file=a.yaml,line=7::too many",
+        "::warning file=a.yaml,line=3::a.yaml:3: Service shop/a stands again in b.yaml:1, which is the one that counts",
+        "::warning::Pod not listed, so not looked at: you may not list pods",
+        "::notice::not checked, for want of running pods: GB054; for want of the pods' metrics: GB023, GB025, GB034, GB043",
+    ] {
+        assert!(lines.lines().any(|own| own == line), "{line}\n{lines}");
+    }
+    let log = sarif::log(&report);
+    let told = &log["runs"][0]["invocations"][0]["toolExecutionNotifications"];
+    assert_eq!(told[0]["locations"], serde_json::json!([]), "{told}");
+    assert_eq!(
+        told[1]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"],
+        "a.yaml"
+    );
+}
+
 #[test]
 fn sentences_are_wrapped_where_a_terminal_ends() {
     let shown = text::people(&report(&corpus().join("rules/GB003.yaml")));
