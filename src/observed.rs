@@ -68,7 +68,7 @@ pub struct Observed {
     /// They may be read, and could not be this time: what was said of them stands.
     pub autoscalers_missed: bool,
     /// Labels and annotations of the namespace; none: not known.
-    pub namespace_metadata: Option<ObjectMeta>,
+    pub namespace_metadata: Option<Arc<ObjectMeta>>,
     /// Who dials the headless Service, as far as that is seen: the operator does not look.
     pub callers: Vec<Caller>,
     /// Who looked.
@@ -122,7 +122,7 @@ pub struct Caller {
     /// Its namespace, where it is not the backend's.
     pub namespace: Option<String>,
     /// Labels and annotations of its namespace; none: not known.
-    pub namespace_metadata: Option<ObjectMeta>,
+    pub namespace_metadata: Option<Arc<ObjectMeta>>,
     /// It.
     pub workload: Arc<Workload>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::api::{ConnectionAge, GoDuration, ObservedAge};
 use crate::balance::{Turnover, bearable_age};
 use crate::observed::{Observed, Workload};
-use crate::presets;
+use crate::presets::{self, Server};
 
 use super::{Seen, said_before, services, snippet};
 
@@ -23,27 +23,48 @@ fn asked(observed: &Observed) -> Option<(&str, Duration)> {
     Some((age.max_age.as_str(), age.max_age.get().ok()?))
 }
 
+/// The age that the servers have by themselves, as far as their images tell, where nothing in their containers speaks of another:
+/// the longest, and whose it is.
+fn by_itself(observed: &Observed) -> Option<(&Workload, &'static Server, Duration)> {
+    let of = |workload| {
+        let image = observed.server(workload)?.image.as_deref()?;
+        let mut ages = presets::of_image(image).filter_map(|own| Some((own, own.default_age()?)));
+        let (server, age) = ages.next()?;
+        (!speaks(workload)).then_some((workload, server, age))
+    };
+    let all: Option<Vec<_>> = observed.serving_workloads().map(of).collect();
+    all?.into_iter().max_by_key(|(.., age)| *age)
+}
+
+/// The server that ends its connections by itself, and soon enough.
+pub fn ends_by_itself(observed: &Observed) -> Option<&'static Server> {
+    let (_, server, age) = by_itself(observed)?;
+    (age <= LONG).then_some(server)
+}
+
 /// GB021: without an age, clients that found their pods once never look again.
 pub(super) fn absent(observed: &Observed) -> Option<Seen> {
-    let spec = &observed.backend.spec;
+    if is_settled(observed) || by_itself(observed).is_some() {
+        return None;
+    }
     if observed.guessed {
         return absent_from_guess(observed);
     }
-    (spec.connection_age.is_none() && spec.endpoint_watch.is_none()).then(|| {
-        Seen::in_backend(observed, "spec", "spec.connectionAge is not set: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
+    let seen = Seen::in_backend(observed, "spec", "spec.connectionAge is not set: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
          Set spec.connectionAge with the knob of your server, such as {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE}}} or, for a well-known one, knob: {preset: Thanos}, or let clients watch endpoints (spec.endpointWatch). If your server has an age by itself, or takes it from a file only, put GB021 into spec.ignoreFindings with that as the reason"
-            .into())
-        .instead(&snippet::spec(USUAL))
-    })
+            .into());
+    Some(seen.instead(&snippet::spec(USUAL)))
+}
+
+/// Whether the resource says how clients find pods.
+fn is_settled(observed: &Observed) -> bool {
+    let spec = &observed.backend.spec;
+    spec.connection_age.is_some() || spec.endpoint_watch.is_some()
 }
 
 /// Without a GrpcBackend: whether anything in the containers speaks of an age. What a program sets by itself cannot be seen.
 fn absent_from_guess(observed: &Observed) -> Option<Seen> {
     let server = observed.serving_workloads().next()?;
-    let speaks = |workload: &Workload| {
-        let text = serde_json::to_string(workload.containers()).unwrap_or_default();
-        text.split(['"', ' ', '=', ',', ';']).any(speaks_of_an_age)
-    };
     (services::wants_balance(observed) && !observed.serving_workloads().any(speaks)).then(|| {
         let message = format!(
             "no variable or flag of {server} speaks of a maximum connection age: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
@@ -52,6 +73,12 @@ fn absent_from_guess(observed: &Observed) -> Option<Seen> {
         Seen::in_workload(server, "spec.template.spec.containers", message)
             .write(&snippet::backend(observed, USUAL))
     })
+}
+
+/// Whether anything in the containers is called after a connection's age.
+fn speaks(workload: &Workload) -> bool {
+    let text = serde_json::to_string(workload.containers()).unwrap_or_default();
+    text.split(['"', ' ', '=', ',', ';']).any(speaks_of_an_age)
 }
 
 /// Whether a name is that of a connection's age. Caches and cookies have a maximum age too.
@@ -118,10 +145,37 @@ pub(super) fn hurried(observed: &Observed) -> Option<Seen> {
 
 /// GB029: a new pod may idle for 1.1 times the age.
 pub(super) fn long(observed: &Observed) -> Option<Seen> {
-    let (text, age) = asked(observed)?;
+    let Some((text, age)) = asked(observed) else {
+        return long_by_itself(observed);
+    };
     (age > LONG).then(|| {
         Seen::in_backend(observed, "spec.connectionAge.maxAge", format!("spec.connectionAge.maxAge is {text}: a pod that is added may idle for that long. Set it to 15m or less; 5m suits most"))
             .instead(&max_age("5m"))
+    })
+}
+
+/// Where nobody sets it and the server has one all the same.
+fn long_by_itself(observed: &Observed) -> Option<Seen> {
+    let (workload, server, age) = by_itself(observed)?;
+    let is_wanted = !observed.guessed || services::wants_balance(observed);
+    if age <= LONG || is_settled(observed) || !is_wanted {
+        return None;
+    }
+    let (name, default) = (&server.name, server.default.as_deref().unwrap_or_default());
+    let message = format!(
+        "by its image {workload} runs {name}, which ends connections by itself after {default}, and nothing in its containers says otherwise: a pod that is added may idle for that long. \
+         Set spec.connectionAge.maxAge of a GrpcBackend to 15m or less; 5m suits most (evenkeel presets {name})"
+    );
+    let fields = if server.knob.is_some() {
+        format!("connectionAge: {{maxAge: 5m, knob: {{preset: {name}}}}}")
+    } else {
+        format!("# evenkeel presets {name} says where its configuration takes an age")
+    };
+    Some(if observed.guessed {
+        Seen::in_workload(workload, "spec.template.spec.containers", message)
+            .write(&snippet::backend(observed, &fields))
+    } else {
+        Seen::in_backend(observed, "spec", message).instead(&snippet::spec(&fields))
     })
 }
 

@@ -20,6 +20,43 @@ fn the_age() {
     }
 }
 
+/// An age that a server has by itself counts, until something in its containers speaks of another.
+#[test]
+fn an_age_that_a_server_has_by_itself() {
+    for (image, args, found) in [
+        ("quay.io/authzed/spicedb:v1", json!(["serve"]), vec![]),
+        (
+            "quay.io/authzed/spicedb:v1",
+            json!(["--grpc-max-conn-age=0"]),
+            vec!["GB021"],
+        ),
+        ("docker.io/temporalio/server:1", json!([]), vec![]),
+        (
+            "quay.io/thanos/thanos:v0.30.1",
+            json!(["query"]),
+            vec!["GB029"],
+        ),
+        (
+            "quay.io/thanos/thanos:v0.30.1",
+            json!(["--grpc-server-max-connection-age=5m"]),
+            vec!["GB021"],
+        ),
+        ("docker.io/grafana/loki:3.1.0", json!([]), vec!["GB021"]),
+    ] {
+        let mut own = deployment(3, true);
+        let container = &mut own["spec"]["template"]["spec"]["containers"][0];
+        container["image"] = image.into();
+        container["args"] = args.clone();
+        assert_eq!(ids(&observed(&json!({}), &own)), found, "{image} {args}");
+        // What the resource sets is what counts.
+        assert_eq!(
+            ids(&observed(&age("5m"), &own)).contains(&"GB029".into()),
+            false,
+            "{image} {args}"
+        );
+    }
+}
+
 #[test]
 fn a_grace_that_cuts_requests_off() {
     for (grace, found) in [("4999ms", vec!["GB024"]), ("5s", vec![])] {

@@ -49,7 +49,7 @@ pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
 
 /// The mesh that puts a proxy before a workload's pods which balances requests, and whether it is their namespace that asks for it.
 pub(super) fn injected(observed: &Observed, workload: &Workload) -> Option<Asked> {
-    let namespace = observed.namespace_metadata.as_ref();
+    let namespace = observed.namespace_metadata.as_deref();
     let asked = sidecar(workload, namespace);
     asked.or_else(|| ambient(observed, workload, namespace))
 }
@@ -135,7 +135,7 @@ fn as_bytes(
     }
     let service = observed.cluster_ip.as_ref()?;
     // What an object says for itself counts before what its namespace says.
-    let of_namespace = value(observed.namespace_metadata.as_ref(), OPAQUE);
+    let of_namespace = value(observed.namespace_metadata.as_deref(), OPAQUE);
     let listed = |metadata: Option<&ObjectMeta>, number: i32, who: String| {
         let own = value(metadata, OPAQUE);
         let list = own.or(of_namespace)?;
@@ -255,7 +255,7 @@ pub(super) fn callers_dial_pods(observed: &Observed) -> Vec<Seen> {
     let (twin, service) = (observed.headless_name(), observed.cluster_ip_name());
     let meshed = observed.callers.iter().filter_map(|caller| {
         let workload = &caller.workload;
-        let mesh = sidecar(workload, caller.namespace_metadata.as_ref())?.mesh;
+        let mesh = sidecar(workload, caller.namespace_metadata.as_deref())?.mesh;
         let message = format!(
             "{workload} is behind a proxy of {mesh} and dials {twin}: by DNS it gets the pods' addresses, and a proxy that is given the address of a pod balances nothing. \
              Have it dial the Service {service}, which the mesh balances request by request"

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::tests::{age, deployment, ids, observed};
@@ -53,13 +54,13 @@ const CASES: [(&str, &str, bool); 12] = [
 fn what_a_namespace_asks_for_and_its_pods_refuse() {
     for (namespace, pods, expected) in CASES {
         let labels: Value = serde_json::from_str(namespace).unwrap();
-        let metadata = serde_json::from_value(json!({"labels": labels})).unwrap();
+        let metadata: ObjectMeta = serde_json::from_value(json!({"labels": labels})).unwrap();
         let own: Value = serde_json::from_str(pods).unwrap();
         let mut world = observed(&age("5m"), &deployment(3, true));
         let mut labels = own.clone();
         labels["app"] = "a".into();
         world.workloads = vec![labelled(&labels, &json!([]))];
-        world.namespace_metadata = Some(metadata);
+        world.namespace_metadata = Some(Arc::new(metadata));
         let found = ids(&world).contains(&"GB028".to_owned());
         assert_eq!(found, expected, "{namespace} {pods}");
     }
@@ -68,13 +69,14 @@ fn what_a_namespace_asks_for_and_its_pods_refuse() {
 #[test]
 fn a_client_behind_a_proxy_dials_pods() {
     for (namespace, pods, expected) in CASES {
-        let metadata: Value = serde_json::from_str(namespace).unwrap();
+        let labels: Value = serde_json::from_str(namespace).unwrap();
+        let metadata: ObjectMeta = serde_json::from_value(json!({"labels": labels})).unwrap();
         let mut world = observed(&age("5m"), &deployment(3, true));
         world.observer = Observer::Manifests;
         world.backend.metadata.namespace = Some("shop".into());
         world.callers = vec![Caller {
             namespace: Some("web".into()),
-            namespace_metadata: Some(serde_json::from_value(json!({"labels": metadata})).unwrap()),
+            namespace_metadata: Some(Arc::new(metadata)),
             workload: Arc::new(labelled(
                 &serde_json::from_str(pods).unwrap(),
                 &json!(["--target=dns:///a-headless.shop.svc:80"]),
@@ -253,8 +255,9 @@ fn a_port_that_a_mesh_does_not_look_into() {
         own[mesh] = if mesh == istio { "true" } else { "enabled" }.into();
         let metadata = json!({"labels": {"app": "a"}, "annotations": own});
         world.workloads[0].template.metadata = serde_json::from_value(metadata).unwrap();
-        world.namespace_metadata =
+        let metadata: ObjectMeta =
             serde_json::from_value(json!({"annotations": annotated(namespace)})).unwrap();
+        world.namespace_metadata = Some(Arc::new(metadata));
         let found = ids(&world);
         let says = |id: &str| found.contains(&id.to_owned());
         assert_eq!(

@@ -8,6 +8,7 @@ mod age;
 mod catalogue;
 mod dns;
 mod gitops;
+mod mend;
 mod mesh;
 mod pair;
 mod pods;
@@ -19,12 +20,14 @@ mod services;
 mod snippet;
 mod watch;
 
-pub use age::mended;
+pub use age::{ends_by_itself, mended};
 pub use catalogue::CATALOGUE;
+pub use mend::mend;
 pub use ports::asks_by_grpc;
 pub use rollout::{PRE_STOP, STOP};
 pub use seen::{Place, Seen};
 pub use services::{is_grpc, named, publishes_early, says_grpc};
+pub use snippet::block;
 
 use crate::api::conditions::plain;
 use crate::api::{BalanceMode, Finding};

@@ -1,5 +1,7 @@
 //! What the operator would say of the pair of Services.
 
+use kube::ResourceExt as _;
+
 use crate::api::Reason;
 use crate::api::conditions::{State, Statement};
 use crate::names;
@@ -36,14 +38,44 @@ fn is_refused(said: &Statement) -> bool {
     said.state == State::False && said.reason == Reason::NameConflict
 }
 
-/// Another name for the half that has none of its own.
-fn renamed(observed: &Observed) -> String {
+/// Whether it is the headless half that has no name of its own.
+fn is_headless_taken(observed: &Observed) -> bool {
     let without_cluster_ip = Observed {
         cluster_ip: None,
         ..observed.clone()
     };
+    is_refused(&services::plan(&without_cluster_ip).statement)
+}
+
+/// Gives other names to the halves that have none of their own, and says which were taken.
+pub(super) fn rename(world: &mut Observed) -> Vec<String> {
+    let mut taken = Vec::new();
+    for _ in 0..2 {
+        if name_is_taken(world).is_none() {
+            break;
+        }
+        let (is_headless, name) = (is_headless_taken(world), world.name());
+        let services = &mut world.backend.spec.services;
+        let services = services.get_or_insert_default();
+        let (half, standing, ending) = if is_headless {
+            (
+                &mut services.headless,
+                &mut world.headless,
+                "-grpc-headless",
+            )
+        } else {
+            (&mut services.cluster_ip, &mut world.cluster_ip, "-grpc")
+        };
+        half.get_or_insert_default().name = Some(names::longer(&name, ending));
+        taken.extend(standing.take().map(|own| own.name_any()));
+    }
+    taken
+}
+
+/// Another name for the half that has none of its own.
+fn renamed(observed: &Observed) -> String {
     let name = observed.name();
-    if is_refused(&services::plan(&without_cluster_ip).statement) {
+    if is_headless_taken(observed) {
         let name = snippet::word(&names::longer(&name, "-grpc-headless"));
         format!("services: {{headless: {{name: {name}}}}}   # a name that is free")
     } else {

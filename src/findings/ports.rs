@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Container, Probe};
 
+use crate::api::Port;
 use crate::observed::{Observed, Workload};
 
 use super::{Seen, says_grpc, snippet};
@@ -11,15 +12,35 @@ pub(super) fn miss_the_servers(observed: &Observed) -> Vec<Seen> {
     if observed.guessed {
         return Vec::new();
     }
-    let missed = observed.serving_workloads().flat_map(|workload| {
-        let targets = || {
-            observed
-                .backend
-                .spec
-                .ports
-                .iter()
-                .map(crate::api::Port::target)
-        };
+    let all = missed(observed);
+    all.filter_map(|(workload, index)| missing(observed, workload, index))
+        .collect()
+}
+
+/// Leads ports to where somebody listens, as far as that is told, and says whereto they led.
+pub(super) fn mend(world: &mut Observed) -> Vec<i32> {
+    let mut changed = Vec::new();
+    if world.guessed {
+        return changed;
+    }
+    for _ in 0..world.backend.spec.ports.len() {
+        let ports = &world.backend.spec.ports;
+        let mended = missed(world).find_map(|(workload, index)| {
+            let (_, number, _) = free(ports, workload)?;
+            Some((index, number))
+        });
+        let Some((index, number)) = mended else { break };
+        let port = &mut world.backend.spec.ports[index];
+        changed.push(port.target());
+        port.target_port = (number != port.port).then_some(number);
+    }
+    changed
+}
+
+/// The ports of a workload's that lead to nobody, by their places.
+fn missed(observed: &Observed) -> impl Iterator<Item = (&Workload, usize)> {
+    observed.serving_workloads().flat_map(|workload| {
+        let targets = || observed.backend.spec.ports.iter().map(Port::target);
         let none_serves = !targets().any(|target| may_serve(workload, target));
         // Where another leads to a server, a port that nobody declares may be one of those that need not be: only where all
         // containers declare some, it would be among them.
@@ -31,17 +52,21 @@ pub(super) fn miss_the_servers(observed: &Observed) -> Vec<Seen> {
         // Once the first leads to a server, the others are told of.
         let most = if none_serves { 1 } else { usize::MAX };
         let missed = missed.take(most);
-        missed.filter_map(move |(index, _)| missing(observed, workload, index))
-    });
-    missed.collect()
+        missed.map(move |(index, _)| (workload, index))
+    })
+}
+
+/// Where a workload listens for gRPC and no port leads yet.
+fn free<'a>(ports: &[Port], workload: &'a Workload) -> Option<(&'a Container, i32, String)> {
+    let is_led_to = |number: i32| ports.iter().any(|port| port.target() == number);
+    listens(workload).find(|(_, number, _)| !is_led_to(*number))
 }
 
 fn missing(observed: &Observed, workload: &Workload, index: usize) -> Option<Seen> {
     let ports = &observed.backend.spec.ports;
     let asked = ports.get(index)?.target();
-    let is_led_to = |number: i32| ports.iter().any(|port| port.target() == number);
     let (container, _, how) = listens(workload).next()?;
-    let free = listens(workload).find(|(_, number, _)| !is_led_to(*number));
+    let free = free(ports, workload);
     let (container, how) = free
         .as_ref()
         .map_or((container, &how), |(container, _, how)| (container, how));

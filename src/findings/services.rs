@@ -1,6 +1,6 @@
 //! Services.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
@@ -159,6 +159,15 @@ fn selects_nothing(observed: &Observed) -> Option<Seen> {
     );
     let seen = Seen::in_backend(observed, "spec.selector", message);
     Some(seen.instead(&format!("spec:\n  selector: {theirs}   # or a part of it")))
+}
+
+/// Where nothing carries the selector: the labels of the workload of the same name, and it. Any other may be meant or not.
+pub(super) fn carried_selector(
+    observed: &Observed,
+) -> Option<(BTreeMap<String, String>, &Arc<Workload>)> {
+    let mut all = observed.unselected.iter();
+    let own = all.find(|own| own.name() == observed.name())?;
+    Some((labels(&own.template)?.clone(), own))
 }
 
 /// What the one counts as a pod of the backend, the other does not.

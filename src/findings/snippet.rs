@@ -103,6 +103,29 @@ pub(super) fn flow(value: &Value) -> String {
     }
 }
 
+/// Any value, over as many lines as it takes.
+pub fn block(value: &Value) -> String {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            let field = |(key, value): (&String, &Value)| match value {
+                Value::Object(own) if !own.is_empty() => {
+                    format!("{}:\n{}", word(key), indented(&block(value), 2))
+                }
+                Value::Array(own) if !own.is_empty() => {
+                    format!("{}:\n{}", word(key), block(value))
+                }
+                _ => format!("{}: {}\n", word(key), flow(value)),
+            };
+            fields.iter().map(field).collect()
+        }
+        Value::Array(items) if !items.is_empty() => {
+            let item = |item: &Value| indented(&block(item), 2).replacen(' ', "-", 1);
+            items.iter().map(item).collect()
+        }
+        other => flow(other) + "\n",
+    }
+}
+
 /// A list of texts, on one line.
 pub(super) fn list(words: &[String]) -> String {
     let words: Vec<String> = words.iter().map(|own| word(own)).collect();
@@ -116,13 +139,29 @@ pub(super) fn word(text: &str) -> String {
         byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/' | b'=')
     });
     let starts = text.trim_start_matches('-');
-    let is_text =
-        starts.starts_with(|first: char| first.is_ascii_alphabetic()) || text.starts_with('/');
+    // No number has such letters, so that `5m` is none.
+    let is_duration = starts.starts_with(|first: char| first.is_ascii_digit())
+        && starts.contains(['h', 'm', 's']);
+    let is_text = starts.starts_with(|first: char| first.is_ascii_alphabetic())
+        || text.starts_with('/')
+        || is_duration;
     let is_other = OTHERWISE.contains(&text.to_ascii_lowercase().as_str());
     if is_plain && is_text && !is_other {
         text.to_owned()
     } else {
-        json!(text).to_string()
+        // JSON leaves some characters as they are that YAML takes for the end of a line, or not at all.
+        let is_lost = |c: char| {
+            c.is_control()
+                || matches!(
+                    c,
+                    '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+                )
+        };
+        let quoted = json!(text).to_string();
+        quoted.chars().fold(String::new(), |text, c| match c {
+            c if is_lost(c) => format!("{text}\\u{:04x}", u32::from(c)),
+            c => text + c.encode_utf8(&mut [0; 4]),
+        })
     }
 }
 
@@ -156,6 +195,10 @@ mod tests {
             "2026-01-01",
             ".inf",
             "--5",
+            "1_000",
+            "0x1f",
+            "a\u{7f}\u{85}b",
+            "a\u{2028}b\u{feff}",
         ] {
             let read: Vec<String> = serde_yaml_ng::from_str(&list(&[text.to_owned()])).unwrap();
             assert_eq!(read, [text]);

@@ -1,7 +1,6 @@
 //! The GrpcBackend that would put things right.
 
-use std::fmt::Write as _;
-
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
 use serde_json::{Value, json};
 
@@ -14,22 +13,16 @@ use crate::presets;
 /// As YAML, with comments where only the owner knows. The namespace is left out where nobody gave it: `is_given` says that it was
 /// asked for.
 pub fn fix(backend: &Backend, is_given: bool) -> String {
-    let observed = &backend.observed;
+    let (observed, mut notes) = findings::mend(&backend.observed);
+    let observed = &observed;
     let mut resource = observed.backend.clone();
-    let mut notes = Vec::new();
-    match &mut resource.spec.connection_age {
+    if let Some(age) = &mut resource.spec.connection_age {
         // What the rules of the age would say is settled.
-        Some(age) => *age = findings::mended(age),
-        None => match known_server(observed) {
-            Some((preset, age)) => {
-                notes.push(format!(
-                    "The image looks like {preset}: see evenkeel presets {preset}."
-                ));
-                resource.spec.connection_age = Some(age);
-            }
-            None if resource.spec.endpoint_watch.is_none() => notes.push(AGE.into()),
-            None => {}
-        },
+        *age = findings::mended(age);
+    } else {
+        let (age, note) = age(observed);
+        resource.spec.connection_age = age;
+        notes.extend(note);
     }
     if in_args(observed, &resource) {
         notes.push(ARGS.into());
@@ -43,13 +36,13 @@ pub fn fix(backend: &Backend, is_given: bool) -> String {
     }
     let mut text = String::new();
     if let Some(set) = &backend.set {
-        let _ = writeln!(text, "# For {set}.");
+        text += &comment(&format!("For {set}."));
     }
     if let Some(how) = &backend.how {
-        let _ = writeln!(text, "# Guessed: {how}.");
+        text += &comment(&format!("Guessed: {how}."));
     }
     for note in notes.iter().flat_map(|note| note.lines()) {
-        let _ = writeln!(text, "# {note}");
+        text += &comment(note);
     }
     for (rule, seen) in findings::ask(observed).found {
         if MENDED.contains(&rule.id) || rule.severity >= Severity::Info {
@@ -57,15 +50,19 @@ pub fn fix(backend: &Backend, is_given: bool) -> String {
         }
         for seen in seen {
             let (file, line) = backend.locate(&seen.place);
-            let _ = writeln!(
-                text,
-                "# Still to do: {} at {file}:{line}: {}.",
+            text += &comment(&format!(
+                "Still to do: {} at {file}:{line}: {}.",
                 rule.id, rule.title
-            );
+            ));
         }
     }
-    // A resource of ours always has a YAML form.
-    text + &serde_yaml_ng::to_string(&bare(&resource)).unwrap_or_default()
+    text + &findings::block(&bare(&resource))
+}
+
+/// A line of a comment, whatever names stand in it: one that ended in their midst would be read as a field.
+fn comment(line: &str) -> String {
+    let ends = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    format!("# {}\n", line.replace(ends, "\u{fffd}"))
 }
 
 /// What the resource settles: the twin, and the age, now or as the note says.
@@ -88,19 +85,30 @@ fn in_args(observed: &Observed, resource: &GrpcBackend) -> bool {
     found.iter().any(|(rule, _)| rule.id == "GB090")
 }
 
+/// The age to set where none is, and what to say of it.
+fn age(observed: &Observed) -> (Option<ConnectionAge>, Option<String>) {
+    if let Some(server) = findings::ends_by_itself(observed) {
+        let (name, default) = (&server.name, server.default.as_deref().unwrap_or_default());
+        let note = format!(
+            "The image looks like {name}, which ends connections by itself after {default}."
+        );
+        return (None, Some(note));
+    }
+    if let Some((preset, age)) = known_server(observed) {
+        let note = format!("The image looks like {preset}: see evenkeel presets {preset}.");
+        return (Some(age), Some(note));
+    }
+    let watches = observed.backend.spec.endpoint_watch.is_some();
+    (None, (!watches).then(|| AGE.into()))
+}
+
 /// An image whose name is that of a preset with a knob.
 fn known_server(observed: &Observed) -> Option<(&'static str, ConnectionAge)> {
-    let plain = |text: &str| text.to_lowercase().replace(['-', '_'], "");
     let servers = observed.serving_workloads();
-    let names: Vec<String> = servers
-        .filter_map(|workload| observed.server(workload))
-        .filter_map(|container| container.image.as_deref())
-        .filter_map(|image| image.rsplit('/').next()?.split([':', '@']).next())
-        .map(plain)
-        .collect();
-    let server = presets::all()
-        .iter()
-        .find(|server| server.knob.is_some() && names.contains(&plain(&server.name)))?;
+    let server = servers
+        .filter_map(|workload| observed.server(workload)?.image.as_deref())
+        .flat_map(presets::of_image)
+        .find(|server| server.knob.is_some())?;
     let knob = json!({"preset": server.name});
     let knob: Knob = serde_json::from_value(knob).ok()?;
     let age = ConnectionAge {
@@ -111,11 +119,23 @@ fn known_server(observed: &Observed) -> Option<(&'static str, ConnectionAge)> {
     Some((&server.name, age))
 }
 
-/// Without what only a server writes.
+/// What kubectl keeps for itself.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Without what only a server writes. What the owner wrote stays: it would be taken away by applying this.
 fn bare(resource: &GrpcBackend) -> Value {
-    let mut metadata = json!({"name": resource.metadata.name});
-    if let Some(namespace) = &resource.metadata.namespace {
-        metadata["namespace"] = json!(namespace);
+    let own = &resource.metadata;
+    let mut metadata = json!(ObjectMeta {
+        name: own.name.clone(),
+        generate_name: own.generate_name.clone().filter(|_| own.name.is_none()),
+        namespace: own.namespace.clone(),
+        labels: own.labels.clone(),
+        annotations: own.annotations.clone(),
+        ..ObjectMeta::default()
+    });
+    let annotations = metadata.get_mut("annotations");
+    if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+        annotations.remove(LAST_APPLIED);
     }
     json!({
         "apiVersion": GrpcBackend::api_version(&()),

@@ -17,6 +17,14 @@ use crate::findings::Place;
 use crate::names;
 use crate::observed::{Autoscaler, Caller, Observed, Watching, Workload, selects};
 
+/// What all backends may hold, by the weight of the objects: an object that many of them select is there for each. It is far above
+/// what a hundred megabytes of manifests make where each object is one backend's.
+const MOST: usize = 256 << 20;
+/// What it takes at least to know of an object.
+const LEAST: usize = 64;
+/// As many clients as a GrpcBackend may name; that there are more is said of the resource.
+const CLIENTS: usize = 64;
+
 /// One backend of the manifests.
 pub struct Backend {
     /// Its world.
@@ -25,6 +33,10 @@ pub struct Backend {
     pub how: Option<String>,
     /// Where objects stand several times over, as for several environments: the directory of those it was seen in.
     pub set: Option<String>,
+    /// It and those before it hold so much that it was left out: of its world nothing is known.
+    pub is_left_out: bool,
+    /// What it holds.
+    weight: usize,
     /// Where the GrpcBackend stands, or what it was guessed from.
     main: Source,
     /// Where the others stand.
@@ -35,6 +47,11 @@ pub struct Backend {
 type Standing = (&'static str, Option<String>, String, Source);
 
 impl Backend {
+    /// Where it stands itself, or what it was guessed from.
+    pub fn main(&self) -> (&str, usize) {
+        (&self.main.file, self.main.line_of(""))
+    }
+
     /// Where a place is written: the file and the line.
     pub fn locate(&self, place: &Place) -> (&str, usize) {
         let Some(name) = &place.name else {
@@ -60,21 +77,42 @@ impl Backend {
     }
 }
 
+/// How much more the backends may hold.
+struct Room(usize);
+
+impl Room {
+    /// Takes the place of an object that weighs so much; once there is none, there is none for any other.
+    fn take(&mut self, weight: usize) -> bool {
+        let left = self.0.checked_sub(weight.max(LEAST));
+        self.0 = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
 /// Every backend, those that somebody wrote first, each by namespace and name.
 pub fn backends(objects: &Objects) -> Vec<Backend> {
+    within(objects, MOST)
+}
+
+/// The same, holding no more than this together.
+pub(super) fn within(objects: &Objects, most: usize) -> Vec<Backend> {
+    let mut room = Room(most);
     let sets = Sets::of(objects);
     if sets.is_one() {
-        return of_set(objects);
+        return of_set(objects, &mut room);
     }
     let mut all: Vec<Backend> = Vec::new();
     let mut known: HashMap<Vec<usize>, (usize, usize)> = HashMap::new();
     let mut sets_cut = 0;
     for set in sets.cut(objects) {
         sets_cut += 1;
-        for mut backend in of_set(&set.objects) {
+        for mut backend in of_set(&set.objects, &mut room) {
             match known.entry(backend.made_of()) {
                 // What several of them share is told once.
-                Entry::Occupied(mut at) => at.get_mut().1 += 1,
+                Entry::Occupied(mut at) => {
+                    at.get_mut().1 += 1;
+                    room.0 += backend.weight;
+                }
                 Entry::Vacant(place) => {
                     place.insert((all.len(), 1));
                     backend.set.clone_from(&set.of);
@@ -106,7 +144,7 @@ fn order(backend: &Backend) -> (bool, String) {
 }
 
 /// The same for objects of which none stands twice.
-fn of_set(objects: &Objects) -> Vec<Backend> {
+fn of_set(objects: &Objects, room: &mut Room) -> Vec<Backend> {
     let is_known = |workload: &Placed<Arc<Workload>>| {
         let mut backends = objects.backends.iter();
         backends.any(|backend| {
@@ -115,20 +153,19 @@ fn of_set(objects: &Objects) -> Vec<Backend> {
         })
     };
     let guesses = guess(objects, is_known);
-    let written = objects
-        .backends
-        .iter()
-        .map(|backend| written(objects, backend));
-    let made_up = guesses
-        .into_iter()
-        .filter_map(|guess| guessed(objects, guess));
-    let mut all: Vec<Backend> = written.chain(made_up).collect();
-    add_callers(objects, &mut all);
+    let mut all = Vec::new();
+    for backend in &objects.backends {
+        all.push(written(objects, backend, room));
+    }
+    for guess in guesses {
+        all.extend(guessed(objects, guess, room));
+    }
+    add_callers(objects, &mut all, room);
     all.sort_by_cached_key(order);
     all
 }
 
-fn written(objects: &Objects, placed: &Placed<GrpcBackend>) -> Backend {
+fn written(objects: &Objects, placed: &Placed<GrpcBackend>, room: &mut Room) -> Backend {
     let backend = &placed.object;
     let service = |name: String| {
         let mut all = objects.services.iter();
@@ -139,21 +176,17 @@ fn written(objects: &Objects, placed: &Placed<GrpcBackend>) -> Backend {
         names::headless_service(backend),
     ]
     .map(service);
-    let mut made = world(objects, backend, pair, placed.source.clone());
-    let siblings = objects.backends.iter().filter(|own| {
-        own.namespace == placed.namespace && own.object.name_any() != backend.name_any()
-    });
-    made.observed.siblings = siblings.map(|own| own.object.clone()).collect();
-    made
+    world(objects, backend, pair, placed.source.clone(), room)
 }
 
-fn guessed(objects: &Objects, guess: Guess<'_>) -> Option<Backend> {
+fn guessed(objects: &Objects, guess: Guess<'_>, room: &mut Room) -> Option<Backend> {
     let main = guess.cluster_ip.or(guess.headless)?.source.clone();
     let mut made = world(
         objects,
         &guess.backend,
         [guess.cluster_ip, guess.headless],
         main,
+        room,
     );
     made.observed.guessed = true;
     made.observed.peers = guess.peers;
@@ -166,48 +199,79 @@ fn world(
     backend: &GrpcBackend,
     pair: [Option<&Placed<Service>>; 2],
     main: Source,
+    room: &mut Room,
 ) -> Backend {
+    let left = room.0;
+    let mut sources = Vec::new();
+    let known = surroundings(objects, backend, pair, &main, &mut sources, room);
+    let is_left_out = known.is_none();
+    if is_left_out {
+        sources.clear();
+    }
+    Backend {
+        observed: known.unwrap_or_else(|| Observed {
+            backend: backend.clone(),
+            ..Observed::default()
+        }),
+        how: None,
+        set: None,
+        is_left_out,
+        weight: if is_left_out { 0 } else { left - room.0 },
+        main,
+        sources,
+    }
+}
+
+/// None where there is no room for it.
+fn surroundings(
+    objects: &Objects,
+    backend: &GrpcBackend,
+    pair: [Option<&Placed<Service>>; 2],
+    main: &Source,
+    sources: &mut Vec<Standing>,
+    room: &mut Room,
+) -> Option<Observed> {
     let namespace = backend.namespace().unwrap_or_default();
     let selector = &backend.spec.selector;
-    let mut sources = Vec::new();
-    let workloads = kept(&objects.workloads, &namespace, &mut sources, |own| {
+    let workloads = kept(&objects.workloads, &namespace, sources, room, |own| {
         own.is_selected(selector)
             .then(|| (own.kind.as_str(), own.name().to_owned()))
-    });
+    })?;
     let workloads: Vec<Workload> = workloads.into_iter().map(Arc::unwrap_or_clone).collect();
     let scales = |own: &Autoscaler| workloads.iter().any(|workload| own.scales(workload));
-    let autoscalers = kept(&objects.autoscalers, &namespace, &mut sources, |own| {
+    let autoscalers = kept(&objects.autoscalers, &namespace, sources, room, |own| {
         scales(own).then(|| (own.kind, own.name.clone()))
-    });
-    let pods = kept(&objects.pods, &namespace, &mut sources, |own: &Pod| {
+    })?;
+    let pods = kept(&objects.pods, &namespace, sources, room, |own: &Pod| {
         selects(selector, own.labels()).then(|| ("Pod", own.name_any()))
-    });
+    })?;
     let account = names::watch_service_account(backend);
     let accounts = kept(
         &objects.accounts,
         &namespace,
-        &mut sources,
+        sources,
+        room,
         |own: &ServiceAccount| {
             (own.name_any() == account).then(|| ("ServiceAccount", account.clone()))
         },
-    );
+    )?;
     for service in pair.into_iter().flatten() {
         let name = service.object.name_any();
         sources.push(("Service", None, name, service.source.clone()));
+        room.take(service.source.node.weight).then_some(())?;
     }
-    let watching = watching(objects, backend, &mut sources);
-    let unselected = if workloads.is_empty() && pods.is_empty() && !skips_workloads(objects) {
-        let theirs = objects
-            .workloads
-            .iter()
-            .filter(|own| own.namespace == namespace);
-        theirs.map(|own| own.object.clone()).collect()
-    } else {
-        Vec::new()
-    };
+    let watching = watching(objects, backend, sources, room)?;
+    let mut unselected = Vec::new();
+    if workloads.is_empty() && pods.is_empty() && !skips_workloads(objects) {
+        let all = objects.workloads.iter();
+        for own in all.filter(|own| own.namespace == namespace) {
+            room.take(LEAST).then_some(())?;
+            unselected.push(own.object.clone());
+        }
+    }
     let [cluster_ip, headless] = pair.map(|service| service.map(|own| own.object.clone()));
     let written = main.node.get("metadata");
-    let observed = Observed {
+    Some(Observed {
         named_namespace: written
             .and_then(|own| own.get("namespace"))
             .map(|_| namespace.clone()),
@@ -225,14 +289,7 @@ fn world(
             .then_some(autoscalers),
         observer: objects.observer,
         ..Observed::default()
-    };
-    Backend {
-        observed,
-        how: None,
-        set: None,
-        main,
-        sources,
-    }
+    })
 }
 
 /// Whether some of the objects that no rule looks at may have pods that serve.
@@ -248,17 +305,18 @@ fn skips_workloads(objects: &Objects) -> bool {
 }
 
 /// Labels and annotations of a namespace, if it is there.
-fn metadata(objects: &Objects, namespace: &str) -> Option<ObjectMeta> {
+fn metadata(objects: &Objects, namespace: &str) -> Option<Arc<ObjectMeta>> {
     let mut all = objects.namespaces.iter();
     let own = all.find(|own| own.namespace == namespace)?;
-    Some(own.object.metadata.clone())
+    Some(own.object.clone())
 }
 
 /// Tells the backends of the workloads that are told to dial their headless Services. Each workload is read once: there may be
 /// thousands, of backends too.
-fn add_callers(objects: &Objects, backends: &mut [Backend]) {
+fn add_callers(objects: &Objects, backends: &mut [Backend], room: &mut Room) {
     let mut by_twin: HashMap<String, Vec<usize>> = HashMap::new();
-    for (at, backend) in backends.iter().enumerate() {
+    let known = backends.iter().enumerate();
+    for (at, backend) in known.filter(|(_, backend)| !backend.is_left_out) {
         let twin = backend.observed.headless_name();
         by_twin.entry(twin).or_default().push(at);
     }
@@ -266,13 +324,18 @@ fn add_callers(objects: &Objects, backends: &mut [Backend]) {
         let told = own.object.hosts().filter_map(|host| by_twin.get(host));
         let told: BTreeSet<usize> = told.flatten().copied().collect();
         for at in told {
-            add_caller(objects, &mut backends[at], own);
+            add_caller(objects, &mut backends[at], own, room);
         }
     }
 }
 
 /// Unless it serves for the backend itself, or means a Service of that name elsewhere.
-fn add_caller(objects: &Objects, backend: &mut Backend, own: &Placed<Arc<Workload>>) {
+fn add_caller(
+    objects: &Objects,
+    backend: &mut Backend,
+    own: &Placed<Arc<Workload>>,
+    room: &mut Room,
+) {
     let (observed, workload) = (&mut backend.observed, &own.object);
     let namespace = observed.namespace();
     let is_own = own.namespace == namespace;
@@ -280,6 +343,11 @@ fn add_caller(objects: &Objects, backend: &mut Backend, own: &Placed<Arc<Workloa
     if serves || !workload.dials(&observed.headless_name(), &namespace, is_own) {
         return;
     }
+    if !room.take(LEAST) {
+        backend.is_left_out = true;
+        return;
+    }
+    backend.weight += LEAST;
     let elsewhere = (!is_own).then(|| own.namespace.clone());
     backend.sources.push((
         workload.kind.as_str(),
@@ -294,19 +362,19 @@ fn add_caller(objects: &Objects, backend: &mut Backend, own: &Placed<Arc<Workloa
     });
 }
 
-/// The clients that may watch, by the accounts that the resource names.
+/// The clients that may watch, by the accounts that the resource names; none where there is no room for them.
 fn watching(
     objects: &Objects,
     backend: &GrpcBackend,
     sources: &mut Vec<Standing>,
-) -> Vec<Watching> {
+    room: &mut Room,
+) -> Option<Vec<Watching>> {
     let own = backend.namespace().unwrap_or_default();
     let Some(watch) = &backend.spec.endpoint_watch else {
-        return Vec::new();
+        return Some(Vec::new());
     };
-    let mut named: BTreeSet<(&str, String)> = watch
-        .clients
-        .iter()
+    let clients = watch.clients.iter().take(CLIENTS);
+    let mut named: BTreeSet<(&str, String)> = clients
         .map(|client| {
             (
                 client.namespace.as_deref().unwrap_or(&own),
@@ -329,6 +397,7 @@ fn watching(
             .filter(|own| own.namespace == namespace);
         if let Some(account) = accounts.find(|own| own.object.name_any() == name) {
             let source = account.source.clone();
+            room.take(source.node.weight).then_some(())?;
             sources.push(("ServiceAccount", elsewhere.clone(), name.clone(), source));
             seen.account = Some(account.object.clone());
         }
@@ -338,6 +407,7 @@ fn watching(
             own.namespace == namespace && account == Some(name.as_str())
         };
         for workload in objects.workloads.iter().filter(runs) {
+            room.take(LEAST).then_some(())?;
             let (kind, called) = (workload.object.kind.as_str(), workload.object.name());
             sources.push((
                 kind,
@@ -348,24 +418,26 @@ fn watching(
             seen.workloads.push(workload.object.clone());
         }
         seen.name = name;
-        seen
+        Some(seen)
     });
     clients.collect()
 }
 
-/// The objects of a namespace that `name` gives a kind and a name, and where they stand.
+/// The objects of a namespace that `name` gives a kind and a name, and where they stand; none where there is no room for them.
 fn kept<T: Clone>(
     all: &[Placed<T>],
     namespace: &str,
     sources: &mut Vec<Standing>,
+    room: &mut Room,
     name: impl Fn(&T) -> Option<(&'static str, String)>,
-) -> Vec<T> {
+) -> Option<Vec<T>> {
     let mut kept = Vec::new();
     for own in all.iter().filter(|own| own.namespace == namespace) {
         if let Some((kind, name)) = name(&own.object) {
+            room.take(own.source.node.weight).then_some(())?;
             sources.push((kind, None, name, own.source.clone()));
             kept.push(own.object.clone());
         }
     }
-    kept
+    Some(kept)
 }

@@ -82,7 +82,7 @@ pub fn items<'a>(objects: &'a Objects) -> Vec<Item<'a>> {
     }
     for own in &objects.namespaces {
         add(
-            Some(("Namespace", &own.namespace, own.object.name_any())),
+            Some(("Namespace", &own.namespace, own.namespace.clone())),
             &own.source,
         );
     }

@@ -6,18 +6,23 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::node::{Content, Node};
 use super::refused::refused;
+use super::sets::Repeated;
 use super::yaml::hint;
 use crate::api::GrpcBackend;
 use crate::observed::{Autoscaler, Observer, Workload};
 
 /// Objects that are kept; of more than these nothing could be said in a time that anybody waits.
 const MOST: usize = 20_000;
+
+/// A file that is no manifest, as a tsconfig.json with comments.
+pub const OTHER: &str = "file without apiVersion";
 
 /// Where an object stands.
 #[derive(Clone, Debug)]
@@ -74,14 +79,16 @@ pub struct Objects {
     pub pods: Vec<Placed<Pod>>,
     /// ServiceAccounts.
     pub accounts: Vec<Placed<ServiceAccount>>,
-    /// Namespaces, each in itself.
-    pub namespaces: Vec<Placed<Namespace>>,
+    /// What is said of namespaces, each in itself. All backends of one share it.
+    pub namespaces: Vec<Placed<Arc<ObjectMeta>>>,
     /// What scales workloads.
     pub autoscalers: Vec<Placed<Autoscaler>>,
     /// Objects of other kinds, counted.
     pub skipped: BTreeMap<String, usize>,
     /// What could not be read.
     pub faults: Vec<Fault>,
+    /// Fields that do not count, since they are written again below.
+    pub repeated: Vec<Repeated>,
     /// Kinds that a cluster did not show, or not all of them.
     pub unlisted: Vec<Unlisted>,
     /// Files that were named one by one, rather than found in a directory: they go with all others.
@@ -104,6 +111,7 @@ impl Default for Objects {
             autoscalers: Vec::new(),
             skipped: BTreeMap::new(),
             faults: Vec::new(),
+            repeated: Vec::new(),
             unlisted: Vec::new(),
             named: BTreeSet::new(),
             kustomized: BTreeSet::new(),
@@ -141,9 +149,10 @@ impl Objects {
         self.len() == 0
     }
 
-    /// Whether nothing at all was read, not even what is skipped or at fault.
+    /// Whether no object at all was read, not even one that is skipped or at fault.
     pub fn has_nothing(&self) -> bool {
-        self.is_empty() && self.skipped.is_empty() && self.faults.is_empty()
+        let mut others = self.skipped.keys();
+        self.is_empty() && others.all(|kind| kind == OTHER) && self.faults.is_empty()
     }
 
     /// Takes one document in; `namespace` is that of objects which name none.
@@ -171,7 +180,8 @@ impl Objects {
             return;
         }
         let line = node.line;
-        let told = if self.len() < MOST {
+        let (known, written) = (self.len(), Rc::clone(&node));
+        let told = if known < MOST {
             self.keep(
                 &kind,
                 &group,
@@ -186,6 +196,15 @@ impl Objects {
                 "is one of more than {MOST} objects: check a part of them at a time"
             ))
         };
+        let twice = (self.len() > known).then(|| written.written_twice());
+        if let Some((key, line, again)) = twice.flatten() {
+            self.repeated.push(Repeated {
+                file: file.to_string(),
+                line,
+                object: format!("field {key} of a {kind}"),
+                by: format!("{file}:{again}"),
+            });
+        }
         // That there are too many is said once.
         let is_new = |message: &String| {
             self.faults
@@ -224,9 +243,12 @@ impl Objects {
             ("", "Pod") => self.pods.push(placed(kind, source, namespace)?),
             ("", "ServiceAccount") => self.accounts.push(placed(kind, source, namespace)?),
             ("", "Namespace") => {
-                let mut own = placed::<Namespace>(kind, source, namespace)?;
-                own.namespace = own.object.name_any();
-                self.namespaces.push(own);
+                let own = placed::<Namespace>(kind, source, namespace)?;
+                self.namespaces.push(Placed {
+                    namespace: own.object.name_any(),
+                    object: Arc::new(own.object.metadata),
+                    source: own.source,
+                });
             }
             ("autoscaling", "HorizontalPodAutoscaler") => {
                 let fields = ["minReplicas", "maxReplicas"];

@@ -289,3 +289,131 @@ proptest! {
         prop_assert_eq!(values(&yaml), vec![json!({"list": [number]})]);
     }
 }
+
+/// A world of objects in one namespace, each written as one line of JSON.
+fn objects(all: impl IntoIterator<Item = Value>) -> Objects {
+    let lines: Vec<String> = all.into_iter().map(|own| own.to_string()).collect();
+    let text = lines.join("\n---\n");
+    let mut objects = Objects::default();
+    read(text.as_bytes(), &Limits::default(), |node| {
+        objects.add(&"f".into(), node, "shop");
+    })
+    .unwrap();
+    assert_eq!(objects.faults, []);
+    objects
+}
+
+fn grpc_backend(name: &str, app: &str) -> Value {
+    json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "GrpcBackend", "metadata": {"name": name},
+        "spec": {"selector": {"app": app}, "ports": [{"name": "grpc", "port": 8080}]}})
+}
+
+fn server(name: &str, app: &str) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {
+        "selector": {"matchLabels": {"app": app}}, "template": {"metadata": {"labels": {"app": app}},
+        "spec": {"containers": [{"name": "server", "ports": [{"name": "grpc", "containerPort": 8080}]}]}}}})
+}
+
+/// What each of many selects is there for each: that has an end, and which are left out is known.
+#[test]
+fn what_all_select_is_bounded() {
+    let many = 100;
+    let backends = (0..many).map(|at| grpc_backend(&format!("b{at:03}"), "a"));
+    let servers = (0..many).map(|at| server(&format!("s{at}"), "a"));
+    let all = objects(backends.chain(servers));
+    let weight: usize = all.workloads.iter().map(|own| own.source.node.weight).sum();
+    let left_out = |most: usize| {
+        let found = group::within(&all, most);
+        assert_eq!(found.len(), many);
+        let held = found.iter().filter(|own| !own.is_left_out);
+        assert!(held.clone().all(|own| own.observed.workloads.len() == many));
+        many - held.count()
+    };
+    assert_eq!(left_out(weight * many), 0);
+    assert_eq!(left_out(weight * many - 1), 1);
+    assert_eq!(left_out(weight * 10), many - 10);
+    // A selector that nothing carries is told beside all that is there.
+    let lost = objects([grpc_backend("b", "x"), server("s", "a")]);
+    assert!(group::within(&lost, 0)[0].is_left_out);
+    assert!(!group::within(&lost, 64)[0].is_left_out);
+}
+
+/// Only the operator asks for the others of a namespace, and what is said of that is there once.
+#[test]
+fn what_all_share_is_there_once() {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "shop", "annotations": {"a": "x".repeat(8 << 20)}}});
+    let backends = (0..2_000).map(|at| grpc_backend(&format!("b{at}"), &format!("a{at}")));
+    let all = objects(std::iter::once(namespace).chain(backends));
+    let found = group::backends(&all);
+    let shared = &all.namespaces[0].object;
+    for own in &found {
+        let metadata = own.observed.namespace_metadata.as_ref().unwrap();
+        assert!(std::sync::Arc::ptr_eq(metadata, shared));
+        assert!(own.observed.siblings.is_empty());
+    }
+    assert_eq!(found.len(), 2_000);
+}
+
+/// One that names too many clients is refused, and costs no more than one that names as many as it may.
+#[test]
+fn clients_that_watch_are_bounded() {
+    let mut backend = grpc_backend("b", "a");
+    let clients: Vec<Value> = (0..1_000)
+        .map(|at| json!({"serviceAccount": format!("c{at}")}))
+        .collect();
+    backend["spec"]["endpointWatch"] = json!({"clients": clients});
+    let mut all = Objects::default();
+    all.add(&"f".into(), Node::of(&backend), "shop");
+    assert_eq!(group::backends(&all)[0].observed.watching.len(), 64);
+}
+
+/// Words that are texts in YAML 1.2 only, among others.
+fn labels() -> impl Strategy<Value = String> {
+    const OTHERWISE: [&str; 12] = [
+        "no",
+        "on",
+        "Off",
+        "y",
+        "null",
+        "1_000",
+        "0x1f",
+        "010",
+        "1e3",
+        "1.5",
+        ".inf",
+        "2026-01-01",
+    ];
+    let words = prop::sample::select(OTHERWISE.as_slice());
+    prop_oneof![words.prop_map(str::to_owned), "[A-Za-z0-9_.~-]{0,8}"]
+}
+
+proptest! {
+    /// kubectl reads what is printed as it was meant.
+    #[test]
+    fn a_fix_says_what_it_means(value in labels(), other in "\\PC{0,8}", reason in any::<String>()) {
+        let mut backend = grpc_backend("b", &value);
+        backend["spec"]["selector"][&value] = json!(other);
+        backend["spec"]["ignoreFindings"] = json!([{"id": "GB021", "reason": reason}]);
+        let mut all = Objects::default();
+        all.add(&"f".into(), Node::of(&backend), "shop");
+        let text = fix(&group::backends(&all)[0], false);
+        let mut read_again = Vec::new();
+        read(text.as_bytes(), &Limits::default(), |node| read_again.push(node.value())).unwrap();
+        prop_assert_eq!(read_again.len(), 1, "{}", text);
+        prop_assert_eq!(&read_again[0]["spec"], &backend["spec"], "{}", text);
+    }
+}
+
+/// What names say stays within the comment.
+#[test]
+fn no_name_leaves_its_comment() {
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a\nevil: x\u{2028}evil: y"},
+        "spec": {"selector": {"app": "a"}, "ports": [{"name": "grpc", "port": 8080}]}});
+    let mut all = Objects::default();
+    all.add(&"f".into(), Node::of(&service), "shop");
+    all.add(&"f".into(), Node::of(&server("s", "a")), "shop");
+    let text = fix(&group::backends(&all)[0], false);
+    assert!(!text.lines().any(|line| line.starts_with("evil")), "{text}");
+    assert!(!text.lines().next().unwrap().contains('\u{2028}'), "{text}");
+}

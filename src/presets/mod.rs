@@ -9,6 +9,7 @@ mod text;
 mod tests;
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub struct Server {
     pub name: String,
     /// The server, and which of its listeners.
     pub what: String,
+    /// Images that run it, by the end of their names, where these end otherwise than in its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
     /// What sets the age, in the API's own form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knob: Option<Knob>,
@@ -102,6 +106,22 @@ impl Server {
         }
     }
 
+    /// The age that it has by itself, if there is one and it needs no more words.
+    pub fn default_age(&self) -> Option<Duration> {
+        let age = self.default.as_ref()?.split(',').next()?;
+        GoDuration::new(age).get().ok()
+    }
+
+    /// Whether an image is one that runs it.
+    fn is_run_by(&self, image: &str) -> bool {
+        let plain = |text: &str| text.to_lowercase().replace(['-', '_'], "");
+        let (path, last) = image.rsplit_once('/').unwrap_or(("", image));
+        let last = last.split([':', '@']).next().unwrap_or_default();
+        let whole = format!("/{path}/{last}");
+        let mut images = self.images.iter();
+        plain(last) == plain(&self.name) || images.any(|own| whole.ends_with(&format!("/{own}")))
+    }
+
     /// What is promised to stored resources, as a line of `meanings.txt`.
     pub fn meaning(&self) -> String {
         let takes = match self.takes() {
@@ -142,6 +162,11 @@ pub fn all() -> &'static [Server] {
 /// The server of exactly this name.
 pub fn find(name: &str) -> Option<&'static Server> {
     all().iter().find(|server| server.name == name)
+}
+
+/// The servers that an image may run: of some there are several, by version or by what sets the age.
+pub fn of_image(image: &str) -> impl Iterator<Item = &'static Server> {
+    all().iter().filter(move |server| server.is_run_by(image))
 }
 
 /// All names.

@@ -50,6 +50,37 @@ fn each_entry_is_well_formed() {
     }
 }
 
+/// Findings go by it.
+#[test]
+fn an_image_says_what_age_its_server_has_by_itself() {
+    let of = |image: &str| {
+        let ages = of_image(image)
+            .filter_map(|server| Some((server.name.as_str(), server.default_age()?.as_secs())));
+        ages.collect::<Vec<_>>()
+    };
+    for (image, expected) in [
+        ("quay.io/authzed/spicedb:v1.30.0", Some(("SpiceDB", 30))),
+        ("ghcr.io/cerbos/cerbos:0.38.1", Some(("Cerbos", 600))),
+        ("quay.io/thanos/thanos@sha256:0123", Some(("Thanos", 3_600))),
+        ("localhost:5000/thanos", Some(("Thanos", 3_600))),
+        ("temporalio/server:1.24.2", Some(("Temporal", 300))),
+        ("docker.io/temporalio/server", Some(("Temporal", 300))),
+        ("ghcr.io/spiffe/spire-server:1.9.0", Some(("Spire", 180))),
+        (
+            "envoyproxy/ratelimit:master",
+            Some(("EnvoyRatelimit", 86_400)),
+        ),
+        ("registry.example.com/server:1", None),
+        ("registry.example.com/nottemporalio/server", None),
+        ("registry.example.com/thanos/bucket", None),
+        ("grafana/loki:3.1.0", None),
+        ("istio/istiod", None),
+        ("", None),
+    ] {
+        assert_eq!(of(image), Vec::from_iter(expected), "{image}");
+    }
+}
+
 #[test]
 fn the_names_are_in_order_and_each_is_there_once() {
     let names: Vec<&str> = names().collect();

@@ -64,6 +64,68 @@ fn no_fix_is_refused() {
     assert!(asked >= 30, "only {asked}");
 }
 
+/// What somebody wrote is printed as it should be, and is what counts from then on.
+#[test]
+fn what_is_written_is_mended() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let file = std::env::temp_dir().join(format!("evenkeel-mended-{}.yaml", std::process::id()));
+    let ids = |paths: &[&Path]| -> Vec<&str> {
+        let all = backends(paths);
+        let found = all
+            .iter()
+            .flat_map(|own| crate::findings::ask(&own.observed).found);
+        found.map(|(rule, _)| rule.id).collect()
+    };
+    let own = corpus().into_iter().filter(|path| {
+        let found = backends(&[path]);
+        found.len() == 1 && found[0].how.is_none()
+    });
+    let mut asked = 0;
+    for path in own {
+        let fixed = manifests::fix(&backends(&[&path])[0], false);
+        fs::write(&file, &fixed).unwrap();
+        let names = [file.display().to_string()];
+        let faults = read::all(&names, "default", &Limits::default()).faults;
+        assert_eq!(faults, [], "{}: {fixed}", path.display());
+        let (before, after) = (ids(&[&path]), ids(&[&path, &file]));
+        let settled = |id: &&str| ["GB008", "GB009", "GB022", "GB024", "GB029"].contains(id);
+        assert!(
+            !after.iter().any(|id| settled(&id)),
+            "{}: {after:?}\n{fixed}",
+            path.display()
+        );
+        asked += usize::from(before.iter().any(|id| settled(&id)));
+    }
+    assert!(asked >= 5, "only {asked}");
+    let typo = root.join("selector-with-a-typo.yaml");
+    let fixed = manifests::fix(&backends(&[&typo])[0], false);
+    fs::write(&file, &fixed).unwrap();
+    assert!(
+        ids(&[&typo]).contains(&"GB006") && !ids(&[&typo, &file]).contains(&"GB006"),
+        "{fixed}"
+    );
+    assert!(!fixed.contains("Still to do: GB006"), "{fixed}");
+    fs::remove_file(&file).unwrap();
+}
+
+/// Who applies what is printed loses nothing of what they wrote.
+#[test]
+fn labels_and_annotations_stay() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let set = fs::read_to_string(root.join("rules/GB022.yaml")).unwrap();
+    let file = std::env::temp_dir().join(format!("evenkeel-kept-{}.yaml", std::process::id()));
+    let more = ", labels: {team: 'no'}, annotations: {note: x, kubectl.kubernetes.io/last-applied-configuration: '{}'}}";
+    fs::write(&file, set.replacen("}", more, 1)).unwrap();
+    let found = backends(&[&file]);
+    fs::remove_file(&file).unwrap();
+    let fixed = manifests::fix(&found[0], false);
+    assert!(
+        fixed.contains("team: \"no\"") && fixed.contains("note: x"),
+        "{fixed}"
+    );
+    assert!(!fixed.contains("last-applied"), "{fixed}");
+}
+
 #[test]
 fn ports_are_those_that_clients_dial() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
@@ -93,6 +155,34 @@ fn a_sidecar_chooses_no_preset() {
     let found = backends(&[&root.join("image-of-a-sidecar.yaml")]);
     let fixed = manifests::fix(&found[0], false);
     assert!(!fixed.contains("preset: Thanos"), "{fixed}");
+}
+
+/// A server that ends connections by itself keeps its age.
+#[test]
+fn an_age_that_is_there_is_not_made_longer() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let fixed = |set: &str| manifests::fix(&backends(&[&root.join(set)])[0], false);
+    for (set, note) in [
+        (
+            "spicedb-three.yaml",
+            "# The image looks like SpiceDB, which ends connections by itself after 30s.",
+        ),
+        (
+            "cerbos-three.yaml",
+            "# The image looks like Cerbos, which ends connections by itself after 10m.",
+        ),
+    ] {
+        let fixed = fixed(set);
+        assert!(
+            fixed.contains(note) && !fixed.contains("connectionAge"),
+            "{fixed}"
+        );
+    }
+    let thanos = fixed("thanos-query-three.yaml");
+    assert!(
+        thanos.contains("maxAge: 5m") && thanos.contains("preset: Thanos"),
+        "{thanos}"
+    );
 }
 
 /// Numbers as large as they can be written: no sum of them may end the program.

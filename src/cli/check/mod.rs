@@ -160,8 +160,11 @@ impl Check {
     fn text(&self, report: &Report, backends: &[Backend]) -> anyhow::Result<String> {
         if self.fix {
             let is_given = self.cluster || self.namespace.is_some();
-            let fixes = backends.iter();
+            let fixes = backends.iter().filter(|own| !own.is_left_out);
             let fixes: Vec<String> = fixes.map(|own| manifests::fix(own, is_given)).collect();
+            if backends.is_empty() && report.faults.is_empty() {
+                eprint!("{}", text::NONE);
+            }
             return Ok(fixes.join("---\n"));
         }
         Ok(match self.output {

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::findings::{self, Place, Rule};
 use crate::manifests::{Backend, Objects, Repeated, Sets};
+use crate::names;
 
 /// All that was found.
 #[derive(Serialize)]
@@ -22,7 +23,7 @@ pub struct Report {
     /// Kinds that a cluster did not show, or not all of them.
     #[serde(rename = "notListed", skip_serializing_if = "Vec::is_empty")]
     pub unlisted: Vec<NotListed>,
-    /// Objects that do not count, since another of their name does.
+    /// Objects and fields that do not count, since another of their name does.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub repeated: BTreeSet<Repeated>,
 }
@@ -108,9 +109,15 @@ impl Report {
             line: 0,
             message: format!("{left_out} more directories have objects of the same names and are not looked at: check a part of them at a time"),
         });
+        let (too_large, backends): (Vec<&Backend>, Vec<&Backend>) =
+            backends.iter().partition(|own| own.is_left_out);
         Self {
-            repeated: sets.repeated,
-            backends: backends.iter().map(Checked::new).collect(),
+            repeated: sets
+                .repeated
+                .into_iter()
+                .chain(objects.repeated.iter().cloned())
+                .collect(),
+            backends: backends.into_iter().map(Checked::new).collect(),
             objects: objects.len(),
             skipped: objects.skipped.clone(),
             faults: objects
@@ -122,6 +129,7 @@ impl Report {
                     message: fault.message.clone(),
                 })
                 .chain(too_many)
+                .chain(unlooked_at(&too_large))
                 .collect(),
             unlisted: objects
                 .unlisted
@@ -148,6 +156,24 @@ impl Report {
     pub fn findings(&self) -> impl Iterator<Item = &Found> {
         self.backends.iter().flat_map(|backend| &backend.findings)
     }
+}
+
+/// That some are not looked at is said once, at the first of them.
+fn unlooked_at(backends: &[&Backend]) -> Option<Unread> {
+    let (first, more) = backends.split_first()?;
+    let (file, line) = first.main();
+    let others = match more.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(Unread {
+        file: file.to_owned(),
+        line,
+        message: format!(
+            "{}{others} and the backends before it have more workloads, pods and clients than can be looked at together: check a part of them at a time",
+            names::key_of(&first.observed.backend)
+        ),
+    })
 }
 
 impl Checked {

@@ -118,6 +118,8 @@ fn programs_read_the_same() {
     let page = found["page"].as_str().unwrap();
     assert!(page.ends_with("docs/findings/GB003.md"));
     let log = sarif::log(&report);
+    let driver = &log["runs"][0]["tool"]["driver"];
+    assert_eq!(driver["informationUri"], env!("CARGO_PKG_REPOSITORY"));
     let result = &log["runs"][0]["results"][0];
     assert_eq!(result["ruleId"], "GB003");
     assert_eq!(result["level"], "error");
@@ -218,6 +220,13 @@ fn no_more_is_read_than_the_limits_say() {
 fn what_cannot_be_read_is_named() {
     let missing = read::all(&["/nowhere/a.yaml".into()], "default", &Limits::default());
     assert!(missing.faults[0].message.contains("cannot be read"));
+    let address = "https://example.com/a.yaml";
+    let far = read::all(&[address.into()], "default", &Limits::default());
+    let told = "is not on this machine: curl -fsSL 'https://example.com/a.yaml' | evenkeel check -";
+    assert_eq!(
+        (far.faults[0].file.as_str(), far.faults[0].message.as_str()),
+        (address, told)
+    );
     let directory = std::env::temp_dir().join(format!("evenkeel-wrong-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     let text = "a: 1\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: many}]}\n";
@@ -302,6 +311,47 @@ fn what_runs_is_named_by_object_and_field() {
     assert!(line.starts_with("::error title=GB003%3A "), "{line}");
 }
 
+/// What was not looked at is said to everybody; an annotation has a place only where there is one.
+#[test]
+fn annotations_say_what_was_not_looked_at() {
+    let mut report = report(&corpus().join("rules/GB003.yaml"));
+    let file = "a.yaml".to_owned();
+    let fault = |file: &str, line| report::Unread {
+        file: file.to_owned(),
+        line,
+        message: "too many".into(),
+    };
+    report.faults = vec![fault("", 0), fault(&file, 0), fault(&file, 7)];
+    report.unlisted.push(report::NotListed {
+        kind: "Pod".into(),
+        why: "you may not list pods".into(),
+    });
+    report.repeated.insert(manifests::Repeated {
+        file,
+        line: 3,
+        object: "Service shop/a".into(),
+        by: "b.yaml:1".into(),
+    });
+    let lines = text::github(&report);
+    for line in [
+        "::error::too many",
+        "::error file=a.yaml::too many",
+        "::error file=a.yaml,line=7::too many",
+        "::warning file=a.yaml,line=3::a.yaml:3: Service shop/a stands again in b.yaml:1, which is the one that counts",
+        "::warning::Pod not listed, so not looked at: you may not list pods",
+        "::notice::not checked, for want of running pods: GB054; for want of the pods' metrics: GB023, GB025, GB034, GB043",
+    ] {
+        assert!(lines.lines().any(|own| own == line), "{line}\n{lines}");
+    }
+    let log = sarif::log(&report);
+    let told = &log["runs"][0]["invocations"][0]["toolExecutionNotifications"];
+    assert_eq!(told[0]["locations"], serde_json::json!([]), "{told}");
+    assert_eq!(
+        told[1]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"],
+        "a.yaml"
+    );
+}
+
 #[test]
 fn sentences_are_wrapped_where_a_terminal_ends() {
     let shown = text::people(&report(&corpus().join("rules/GB003.yaml")));
@@ -335,11 +385,9 @@ fn hostile_files_end_in_a_clear_sentence() {
     write("c-deep.yaml", "[".repeat(1 << 20).as_bytes());
     write("d-bytes.yaml", b"kind: Service\nname: \xff\xfe\n");
     write("e-null.yaml", b"kind: \0Service\n");
-    let read = read::all(
-        &[directory.display().to_string()],
-        "default",
-        &Limits::default(),
-    );
+    let names = ["a-scalar", "b-anchors", "c-deep", "d-bytes", "e-null"];
+    let names = names.map(|name| directory.join(format!("{name}.yaml")).display().to_string());
+    let read = read::all(&names, "default", &Limits::default());
     fs::remove_dir_all(&directory).unwrap();
     let said: Vec<String> = read
         .faults

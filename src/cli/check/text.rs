@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
-use super::report::{Checked, Report};
+use super::report::{Checked, NotListed, Report};
 use crate::findings::Severity;
 
-const NONE: &str = "No gRPC backend is seen. A workload is one if a Service selects it, and the name or appProtocol of a port says grpc or h2c,
+pub(super) const NONE: &str = "No gRPC backend is seen. A workload is one if a Service selects it, and the name or appProtocol of a port says grpc or h2c,
 or a probe asks by gRPC, or the port is 50051. With a GrpcBackend nothing has to be guessed.\n\n";
 const SETS: &str = "Directories with objects of the same names are looked at one by one, each with what stands only once.\n";
 const INDENT: &str = "      ";
@@ -98,12 +98,7 @@ fn summary(report: &Report) -> String {
         let _ = writeln!(text, "{}", printable(&repeated.to_string()));
     }
     for unlisted in &report.unlisted {
-        let _ = writeln!(
-            text,
-            "{} not listed, so not looked at: {}",
-            unlisted.kind,
-            printable(&unlisted.why)
-        );
+        let _ = writeln!(text, "{}", printable(&not_listed(unlisted)));
     }
     text
 }
@@ -175,14 +170,41 @@ pub fn github(report: &Report) -> String {
         );
     }
     for fault in &report.faults {
-        let (file, line) = (property(&fault.file), fault.line.max(1));
-        let _ = writeln!(
-            text,
-            "::error file={file},line={line}::{}",
-            data(&fault.message)
-        );
+        let place = place(&fault.file, fault.line);
+        let _ = writeln!(text, "::error{place}::{}", data(&fault.message));
+    }
+    for repeated in &report.repeated {
+        let place = place(&repeated.file, repeated.line);
+        let message = data(&repeated.to_string());
+        let _ = writeln!(text, "::warning{place}::{message}");
+    }
+    for unlisted in &report.unlisted {
+        let message = data(&not_listed(unlisted));
+        let _ = writeln!(text, "::warning::{message}");
+    }
+    // Some rules want what no file shows: that is so each time, and no warning.
+    let unchecked = unchecked(&report.backends).into_iter();
+    let unchecked: Vec<String> = unchecked
+        .map(|(needs, ids)| format!("for want of {needs}: {}", ids.join(", ")))
+        .collect();
+    if !unchecked.is_empty() {
+        let _ = writeln!(text, "::notice::not checked, {}", unchecked.join("; "));
     }
     text
+}
+
+/// Where an annotation goes, as far as that is known.
+fn place(file: &str, line: usize) -> String {
+    match (file, line) {
+        ("", _) => String::new(),
+        (file, 0) => format!(" file={}", property(file)),
+        (file, line) => format!(" file={},line={line}", property(file)),
+    }
+}
+
+fn not_listed(unlisted: &NotListed) -> String {
+    let NotListed { kind, why } = unlisted;
+    format!("{kind} not listed, so not looked at: {why}")
 }
 
 fn data(text: &str) -> String {
