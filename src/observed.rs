@@ -27,9 +27,9 @@ pub use workload::{Kind, Progress, REVISION, Serves, Update, Workload, labels};
 pub struct Observed {
     /// The resource itself.
     pub backend: GrpcBackend,
-    /// What stands under the name of the ClusterIP Service, whoever made it.
+    /// What stands under the name of the ClusterIP Service, whoever made it; none where the spec wants no such Service.
     pub cluster_ip: Option<Service>,
-    /// What stands under the name of the headless Service, whoever made it.
+    /// The same of the headless Service.
     pub headless: Option<Service>,
     /// Services that carry this backend's label, whatever their name: those no longer asked for are among them.
     pub labelled_services: Vec<Service>,

@@ -12,7 +12,7 @@ pub const CATALOGUE: &[Rule] = &[
         id: "GB001",
         severity: Severity::Warning,
         title: "only a ClusterIP Service leads to the gRPC servers",
-        why: "gRPC keeps one connection open and sends every request over it. Behind a virtual address that connection ends at one pod, which gets all requests of that client. Only where nobody wrote a GrpcBackend, which would keep the headless twin.",
+        why: "gRPC keeps one connection open and sends every request over it. Behind a virtual address that connection ends at one pod, which gets all requests of that client. Only where nobody wrote a GrpcBackend, which would keep the headless twin, or one that wants no twin (spec.services.headless.policy is None) and lets no clients watch.",
         needs: &[],
         check: One(services::only_cluster_ip),
     },

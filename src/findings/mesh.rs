@@ -252,6 +252,10 @@ fn value<'a>(metadata: Option<&'a ObjectMeta>, key: &str) -> Option<&'a str> {
 
 /// GB080: a proxy that is given the address of a pod has nothing to choose.
 pub(super) fn callers_dial_pods(observed: &Observed) -> Vec<Seen> {
+    let names = crate::services::names(&observed.backend);
+    if names.cluster_ip.is_none() || names.headless.is_none() {
+        return Vec::new();
+    }
     let (twin, service) = (observed.headless_name(), observed.cluster_ip_name());
     let meshed = observed.callers.iter().filter_map(|caller| {
         let workload = &caller.workload;

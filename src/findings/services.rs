@@ -7,21 +7,44 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
+use crate::api::BalanceMode;
 use crate::observed::{Kind, Observed, Peers, Workload, labels};
 
 use super::{Seen, age, mesh, snippet};
 
 /// GB001: one connection, one pod.
 pub(super) fn only_cluster_ip(observed: &Observed) -> Option<Seen> {
-    let service = observed.cluster_ip.as_ref()?;
-    let stands_alone = observed.guessed && observed.headless.is_none();
-    let name = service.name_any();
-    (stands_alone && wants_balance(observed)).then(|| {
+    if !observed.guessed {
+        return disclaims_the_twin(observed);
+    }
+    let name = observed.cluster_ip.as_ref()?.name_any();
+    (observed.headless.is_none() && wants_balance(observed)).then(|| {
         let message = format!(
             "Service {name} is the only way to its gRPC servers and has one virtual address: a client keeps one connection, so one pod has all of its requests and others may have none. \
              Give it a headless twin (evenkeel check --fix prints the GrpcBackend that keeps one) and have clients dial that with dns:/// and round_robin, unless a mesh or a proxy balances"
         );
         Seen::in_service(&name, "spec", message).write(&snippet::backend(observed, age::USUAL))
+    })
+}
+
+/// The same where a GrpcBackend says that there is to be no other way, and not that the load need not be even.
+fn disclaims_the_twin(observed: &Observed) -> Option<Seen> {
+    let backend = &observed.backend;
+    let names = crate::services::names(backend);
+    let (name, None) = (names.cluster_ip?, names.headless) else {
+        return None;
+    };
+    let balance = backend.spec.balance.as_ref();
+    let is_meant = balance.is_some_and(|own| own.mode == Some(BalanceMode::Observe));
+    let watches = backend.spec.endpoint_watch.is_some();
+    (!watches && !is_meant && wants_balance(observed)).then(|| {
+        let field = "spec.services.headless.policy";
+        let message = format!(
+            "{field} is None, so that Service {name} is the only way to the gRPC servers and has one virtual address: a client keeps one connection, so one pod has all of its requests and others may have none. \
+             Take {field} out and have clients dial the headless Service with dns:/// and round_robin, or let them watch endpoints (spec.endpointWatch), unless a mesh or a proxy balances"
+        );
+        Seen::in_backend(observed, field, message)
+            .instead("spec:\n  services: {headless: {policy: Manage}}   # or no such field")
     })
 }
 

@@ -16,6 +16,7 @@ use crate::api::GrpcBackend;
 use crate::findings::Place;
 use crate::names;
 use crate::observed::{Autoscaler, Caller, Observed, Watching, Workload, selects};
+use crate::services;
 
 /// One backend of the manifests.
 pub struct Backend {
@@ -130,15 +131,13 @@ fn of_set(objects: &Objects) -> Vec<Backend> {
 
 fn written(objects: &Objects, placed: &Placed<GrpcBackend>) -> Backend {
     let backend = &placed.object;
-    let service = |name: String| {
-        let mut all = objects.services.iter();
+    let service = |name: Option<String>| {
+        let (name, mut all) = (name?, objects.services.iter());
         all.find(|own| own.namespace == placed.namespace && own.object.name_any() == name)
     };
-    let pair = [
-        names::cluster_ip_service(backend),
-        names::headless_service(backend),
-    ]
-    .map(service);
+    // What the spec disclaims is somebody else's, whatever its name.
+    let wanted = services::names(backend);
+    let pair = [wanted.cluster_ip, wanted.headless].map(service);
     let mut made = world(objects, backend, pair, placed.source.clone());
     let siblings = objects.backends.iter().filter(|own| {
         own.namespace == placed.namespace && own.object.name_any() != backend.name_any()
