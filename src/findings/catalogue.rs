@@ -148,7 +148,7 @@ pub const CATALOGUE: &[Rule] = &[
         id: "GB031",
         severity: Severity::Error,
         title: "pods are killed while they stop",
-        why: "The preStop hook counts against terminationGracePeriodSeconds. What is left after it is all that a graceful stop has.",
+        why: "The preStop hook counts against terminationGracePeriodSeconds. What is left after it, or all of it without a hook, is what a graceful stop has.",
         needs: &[],
         check: Each(rollout::termination_is_short),
     },

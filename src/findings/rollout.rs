@@ -74,18 +74,21 @@ fn sleeping(container: &Container, seconds: u64) -> String {
 pub(super) fn termination_is_short(observed: &Observed) -> Vec<Seen> {
     let short = servers(observed).filter_map(|(workload, pod)| {
         let container = observed.server(workload)?;
-        let (Hook::Sleeps(sleep) | Hook::SleepsFirst(sleep) | Hook::SleepsLast(sleep)) =
-            pre_stop(container)
-        else {
-            return None;
+        let (sleep, of_which) = match pre_stop(container) {
+            Hook::Absent => (0, String::new()),
+            Hook::Sleeps(sleep) | Hook::SleepsFirst(sleep) | Hook::SleepsLast(sleep) => {
+                let name = &container.name;
+                let of_which = format!(", of which the preStop hook of container {name} sleeps {sleep}");
+                (sleep, of_which)
+            }
+            Hook::Unknown => return None,
         };
         let stop = i64::try_from(STOP.as_secs()).ok()?;
         let period = pod.termination_grace_period_seconds.unwrap_or(DEFAULT_TERMINATION);
         let wanted = sleep.saturating_add(stop);
         (period < sleep.saturating_add(DRAIN)).then(|| {
             Seen::in_workload(workload, "spec.template.spec.terminationGracePeriodSeconds", format!(
-                "{workload} gives its pods {period} s to end, of which the preStop hook of container {} sleeps {sleep}: running requests are cut off. Set terminationGracePeriodSeconds to {wanted} or more",
-                container.name,
+                "{workload} gives its pods {period} s to end{of_which}: running requests are cut off. Set terminationGracePeriodSeconds to {wanted} or more",
             ))
             .instead(&snippet::pods(&format!("terminationGracePeriodSeconds: {wanted}")))
         })

@@ -165,6 +165,11 @@ fn the_hook_before_the_end() {
     let exec = |words: Value| json!({"preStop": {"exec": {"command": words}}});
     for (lifecycle, period, found) in [
         (json!({}), 30, vec!["GB030"]),
+        // Without a hook all of the time is for the requests, and that may be too little too.
+        (json!({}), 5, vec!["GB030"]),
+        (json!({}), 4, vec!["GB031", "GB030"]),
+        (json!({}), 0, vec!["GB031", "GB030"]),
+        (exec(json!(["/drain"])), 4, vec![]),
         (
             json!({"preStop": {"sleep": {"seconds": 34}}}),
             65,
