@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Container, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
@@ -265,10 +265,9 @@ pub fn is_serving(pod: &Pod) -> bool {
         })
 }
 
-/// The container of a service mesh in the pod.
-pub fn mesh_proxy(pod: &Pod) -> Option<&str> {
+/// The container of a service mesh in a pod.
+pub fn mesh_proxy(spec: &PodSpec) -> Option<&str> {
     const PROXIES: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
-    let spec = pod.spec.as_ref()?;
     // Native sidecars stand among the init containers.
     spec.containers
         .iter()

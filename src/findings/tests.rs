@@ -255,6 +255,17 @@ fn a_mesh_and_an_age() {
         let pod = json!({"metadata": {"name": "a-1"}, "spec": spec});
         world.pods = vec![serde_json::from_value(pod).unwrap()];
         assert_eq!(ids(&world), found, "{place} {proxy}");
+        // As it is written into the template, where no pod is seen.
+        let mut template = deployment(2, true);
+        let own = &mut template["spec"]["template"]["spec"][place];
+        let mut all = own.as_array().cloned().unwrap_or_default();
+        all.push(json!({"name": proxy}));
+        *own = all.into();
+        assert_eq!(
+            ids(&observed(&age("5m"), &template)),
+            found,
+            "{place} {proxy}"
+        );
         world.backend.spec.connection_age = None;
         assert_eq!(ids(&world), ["GB021"], "a mesh alone is no fault");
     }
