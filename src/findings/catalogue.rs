@@ -52,7 +52,7 @@ pub const CATALOGUE: &[Rule] = &[
         id: "GB007",
         severity: Severity::Warning,
         title: "a Service ties clients to pods or to nodes",
-        why: "sessionAffinity, internalTrafficPolicy and trafficDistribution choose by where the client is. On the way through the virtual address that skews load; on the headless way they do nothing, so that the two ways behave differently.",
+        why: "sessionAffinity, internalTrafficPolicy and trafficDistribution choose by where the client is. On the way through the virtual address that skews load; on the headless way they do nothing, so that the two ways behave differently. A DaemonSet with internalTrafficPolicy Local is meant so: each node asks its own pod.",
         needs: &[],
         check: Each(services::ties_clients),
     },

@@ -48,14 +48,26 @@ fn disclaims_the_twin(observed: &Observed) -> Option<Seen> {
     })
 }
 
-/// Whether a guess is about something that clients have to balance by themselves: one pod leaves nothing to balance, peers
-/// with names of their own are dialled by those, and a mesh balances by itself.
+/// Whether each node's clients are meant to call the pod of their own node: an agent, of which there is nothing to balance.
+fn is_of_each_node(observed: &Observed) -> bool {
+    let service = observed.cluster_ip.as_ref();
+    let policy = service.and_then(|own| own.spec.as_ref()?.internal_traffic_policy.as_deref());
+    let mut servers = observed.serving_workloads().peekable();
+    policy == Some("Local")
+        && servers.peek().is_some()
+        && servers.all(|own| own.kind == Kind::DaemonSet)
+}
+
+/// Whether a guess is about something that clients have to balance by themselves: one pod leaves nothing to balance, nor does one of
+/// each node, peers with names of their own are dialled by those, and a mesh balances by itself.
 pub(super) fn wants_balance(observed: &Observed) -> bool {
     let otherwise = |workload: &Workload| {
         workload.kind == Kind::StatefulSet && observed.peers == Peers::Possible
             || mesh::balances(observed, workload)
     };
-    observed.most_pods() != 1 && !observed.serving_workloads().any(otherwise)
+    observed.most_pods() != 1
+        && !is_of_each_node(observed)
+        && !observed.serving_workloads().any(otherwise)
 }
 
 /// GB003: a headless Service translates no ports.
@@ -234,7 +246,7 @@ pub(super) fn ties_clients(observed: &Observed) -> Vec<Seen> {
         ),
         (
             "internalTrafficPolicy",
-            tied(&spec.internal_traffic_policy, "Local"),
+            tied(&spec.internal_traffic_policy, "Local").filter(|_| !is_of_each_node(observed)),
             "Cluster",
         ),
         (
