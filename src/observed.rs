@@ -71,6 +71,8 @@ pub struct Observed {
     pub namespace_metadata: Option<ObjectMeta>,
     /// Who dials the headless Service, as far as that is seen: the operator does not look.
     pub callers: Vec<Caller>,
+    /// A ConfigMap of the servers that has a connection's age in it, as far as files show it: nobody else looks.
+    pub age_config: Option<String>,
     /// Who looked.
     pub observer: Observer,
     /// Nobody wrote a GrpcBackend: this one was made up from a workload and its Services.

@@ -19,7 +19,7 @@ mod services;
 mod snippet;
 mod watch;
 
-pub use age::mended;
+pub use age::{has_an_age, mended};
 pub use catalogue::CATALOGUE;
 pub use ports::asks_by_grpc;
 pub use rollout::{PRE_STOP, STOP};

@@ -178,6 +178,11 @@ fn world(
     let autoscalers = kept(&objects.autoscalers, &namespace, &mut sources, |own| {
         scales(own).then(|| (own.kind, own.name.clone()))
     });
+    let read: BTreeSet<&str> = workloads.iter().flat_map(Workload::config_maps).collect();
+    let configs = kept(&objects.configs, &namespace, &mut sources, |own| {
+        read.contains(own.as_str())
+            .then(|| ("ConfigMap", own.clone()))
+    });
     let pods = kept(&objects.pods, &namespace, &mut sources, |own: &Pod| {
         selects(selector, own.labels()).then(|| ("Pod", own.name_any()))
     });
@@ -222,6 +227,7 @@ fn world(
         autoscalers: objects
             .knows("HorizontalPodAutoscaler")
             .then_some(autoscalers),
+        age_config: configs.into_iter().next(),
         observer: objects.observer,
         ..Observed::default()
     };

@@ -99,6 +99,10 @@ pub fn items<'a>(objects: &'a Objects) -> Vec<Item<'a>> {
             &own.source,
         );
     }
+    for own in &objects.configs {
+        let identity = ("ConfigMap", own.namespace.as_str(), own.object.clone());
+        add(Some(identity), &own.source);
+    }
     let within = |source: &Source| {
         let named = objects.named.contains(source.file.as_ref());
         (!named).then(|| directories(&source.file))
@@ -132,6 +136,7 @@ pub fn only(objects: &Objects, places: &[usize]) -> Objects {
     let accounts = those(&objects.accounts, places, &mut at);
     let namespaces = those(&objects.namespaces, places, &mut at);
     let autoscalers = those(&objects.autoscalers, places, &mut at);
+    let configs = those(&objects.configs, places, &mut at);
     Objects {
         observer: objects.observer,
         backends,
@@ -141,6 +146,7 @@ pub fn only(objects: &Objects, places: &[usize]) -> Objects {
         accounts,
         namespaces,
         autoscalers,
+        configs,
         ..Objects::default()
     }
 }

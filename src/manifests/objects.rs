@@ -14,6 +14,7 @@ use super::node::{Content, Node};
 use super::refused::refused;
 use super::yaml::hint;
 use crate::api::GrpcBackend;
+use crate::findings::has_an_age;
 use crate::observed::{Autoscaler, Observer, Workload};
 
 /// Objects that are kept; of more than these nothing could be said in a time that anybody waits.
@@ -78,6 +79,8 @@ pub struct Objects {
     pub namespaces: Vec<Placed<Namespace>>,
     /// What scales workloads.
     pub autoscalers: Vec<Placed<Autoscaler>>,
+    /// The names of ConfigMaps that have a connection's age in them.
+    pub configs: Vec<Placed<String>>,
     /// Objects of other kinds, counted.
     pub skipped: BTreeMap<String, usize>,
     /// What could not be read.
@@ -102,6 +105,7 @@ impl Default for Objects {
             accounts: Vec::new(),
             namespaces: Vec::new(),
             autoscalers: Vec::new(),
+            configs: Vec::new(),
             skipped: BTreeMap::new(),
             faults: Vec::new(),
             unlisted: Vec::new(),
@@ -134,6 +138,7 @@ impl Objects {
             + self.accounts.len()
             + self.namespaces.len()
             + self.autoscalers.len()
+            + self.configs.len()
     }
 
     /// Whether none is.
@@ -236,6 +241,7 @@ impl Objects {
                 let fields = ["minReplicaCount", "maxReplicaCount"];
                 self.scaler("ScaledObject", fields, (0, 100), source, namespace);
             }
+            ("", "ConfigMap") if has_an_age_in(&source.node) => self.config(source, namespace),
             _ => *self.skipped.entry(kind.into()).or_default() += 1,
         }
         Ok(())
@@ -256,6 +262,20 @@ impl Objects {
         }
         self.backends.push(read?);
         Ok(())
+    }
+
+    fn config(&mut self, source: Source, namespace: &str) {
+        let of = |field: &str| {
+            let metadata = source.node.get("metadata")?;
+            metadata.get(field)?.text().map(str::to_owned)
+        };
+        let name = of("name").unwrap_or_default();
+        let namespace = of("namespace").unwrap_or_else(|| namespace.into());
+        self.configs.push(Placed {
+            object: name,
+            namespace,
+            source,
+        });
     }
 
     fn scaler(
@@ -325,6 +345,15 @@ where
         object: Arc::new(object.into()),
         namespace,
         source,
+    })
+}
+
+fn has_an_age_in(config: &Node) -> bool {
+    let data = config.get("data").map(|own| own.value());
+    let entries = data.as_ref().and_then(Value::as_object);
+    entries.into_iter().flatten().any(|(key, text)| {
+        let text = text.as_str().unwrap_or_default();
+        has_an_age(key) || has_an_age(text)
     })
 }
 

@@ -91,6 +91,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         unselected: Vec::new(),
         watching: Vec::new(),
         namespace_metadata: None,
+        age_config: None,
         callers: Vec::new(),
         service_accounts_in_use: in_use(scope, &namespace, &labelled_service_accounts),
         labelled_service_accounts,
