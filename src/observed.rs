@@ -1,5 +1,6 @@
 //! One backend's world as plain values: what every decision is made from, in the cluster or from files.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Service, ServiceAccount};
@@ -55,6 +56,8 @@ pub struct Observed {
     pub unreadable: Vec<Unreadable>,
     /// Pods of the namespace that carry the selector's labels. Sorted by name.
     pub pods: Vec<Pod>,
+    /// Jobs and CronJobs whose pods carry the selector's labels, as far as files show them; what runs shows their pods.
+    pub jobs: Vec<Job>,
     /// Of the labelled ServiceAccounts those that pods run under, each with one of those pods.
     pub service_accounts_in_use: Vec<(String, String)>,
     /// The other GrpcBackends of the namespace. Sorted by name.
@@ -127,6 +130,17 @@ pub struct Caller {
     pub namespace_metadata: Option<ObjectMeta>,
     /// It.
     pub workload: Arc<Workload>,
+}
+
+/// What makes pods that end by themselves.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Job {
+    /// Its kind, `Job` or `CronJob`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The labels of its pods.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What sets the replicas of a workload.
@@ -245,10 +259,7 @@ impl Observed {
 }
 
 /// Whether `labels` carry all of `selector`.
-pub fn selects(
-    selector: &std::collections::BTreeMap<String, String>,
-    labels: &std::collections::BTreeMap<String, String>,
-) -> bool {
+pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
     !selector.is_empty()
         && selector
             .iter()

@@ -244,7 +244,7 @@ pub const CATALOGUE: &[Rule] = &[
         id: "GB054",
         severity: Severity::Info,
         title: "pods of a Job carry the backend's labels",
-        why: "They are endpoints of the Services, so clients call them, though nobody meant them to serve; in the balance they are left out.",
+        why: "While they run they are endpoints of the Services, so clients call them, though nobody meant them to serve; in the balance they are left out.",
         needs: &[Need::Pods],
         check: One(pods::owned_by_job),
     },

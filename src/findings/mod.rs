@@ -141,8 +141,8 @@ impl Need {
 
     fn is_met(self, observed: &Observed, id: &str) -> bool {
         match self {
-            // To the operator no pods is an answer too.
-            Self::Pods => observed.observer == Observer::Operator || !observed.pods.is_empty(),
+            // To the operator no pods is an answer too, and files have what makes them.
+            Self::Pods => observed.observer != Observer::Visitor || !observed.pods.is_empty(),
             Self::Metrics => is_sampled(observed),
             Self::Connections => is_sampled(observed) && counts_connections(observed, id),
             Self::Autoscalers => observed.autoscalers.is_some(),

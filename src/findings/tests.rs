@@ -81,6 +81,26 @@ fn a_pod_is_named_with_what_it_belongs_to() {
     assert_eq!(age::owner(&world, "gone"), "");
 }
 
+/// The Job is named, since its pods have another name each time; what has ended is no endpoint.
+#[test]
+fn pods_of_a_job_with_the_labels() {
+    let mut world = observed(&age("5m"), &deployment(2, true));
+    for (kind, phase, found) in [
+        ("ReplicaSet", "Running", vec![]),
+        ("Job", "Running", vec!["GB054"]),
+        ("Job", "Pending", vec!["GB054"]),
+        ("Job", "Succeeded", vec![]),
+        ("Job", "Failed", vec![]),
+    ] {
+        let own = json!({"metadata": {"name": "migrate-x7k2p", "labels": {"app": "a"}, "ownerReferences": [
+            {"apiVersion": "batch/v1", "kind": kind, "name": "migrate", "uid": "u", "controller": true}]}, "status": {"phase": phase}});
+        world.pods = vec![pod("a-h-0"), serde_json::from_value(own).unwrap()];
+        assert_eq!(ids(&world), found, "{kind} {phase}");
+        let says = |own: &Finding| own.message.starts_with("the pods of Job migrate carry");
+        assert!(all(&world).iter().all(says), "{:?}", all(&world));
+    }
+}
+
 #[test]
 fn more_connections_than_a_client_needs() {
     let mut world = observed(&age("5m"), &deployment(2, true));

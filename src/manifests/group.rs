@@ -183,6 +183,9 @@ fn world(
         read.contains(own.as_str())
             .then(|| ("ConfigMap", own.clone()))
     });
+    let jobs = kept(&objects.jobs, &namespace, &mut sources, |own| {
+        selects(selector, &own.labels).then(|| (own.kind, own.name.clone()))
+    });
     let pods = kept(&objects.pods, &namespace, &mut sources, |own: &Pod| {
         selects(selector, own.labels()).then(|| ("Pod", own.name_any()))
     });
@@ -227,6 +230,7 @@ fn world(
         autoscalers: objects
             .knows("HorizontalPodAutoscaler")
             .then_some(autoscalers),
+        jobs,
         age_config: configs.into_iter().next(),
         observer: objects.observer,
         ..Observed::default()

@@ -103,6 +103,20 @@ pub fn items<'a>(objects: &'a Objects) -> Vec<Item<'a>> {
         let identity = ("ConfigMap", own.namespace.as_str(), own.object.clone());
         add(Some(identity), &own.source);
     }
+    for own in &objects.jobs {
+        let whole = own
+            .source
+            .node
+            .get("metadata")
+            .and_then(|own| own.get("name"))
+            .is_some();
+        let identity = (
+            own.object.kind,
+            own.namespace.as_str(),
+            own.object.name.clone(),
+        );
+        add(whole.then_some(identity), &own.source);
+    }
     let within = |source: &Source| {
         let named = objects.named.contains(source.file.as_ref());
         (!named).then(|| directories(&source.file))
@@ -137,6 +151,7 @@ pub fn only(objects: &Objects, places: &[usize]) -> Objects {
     let namespaces = those(&objects.namespaces, places, &mut at);
     let autoscalers = those(&objects.autoscalers, places, &mut at);
     let configs = those(&objects.configs, places, &mut at);
+    let jobs = those(&objects.jobs, places, &mut at);
     Objects {
         observer: objects.observer,
         backends,
@@ -147,6 +162,7 @@ pub fn only(objects: &Objects, places: &[usize]) -> Objects {
         namespaces,
         autoscalers,
         configs,
+        jobs,
         ..Objects::default()
     }
 }

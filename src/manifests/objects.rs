@@ -15,7 +15,7 @@ use super::refused::refused;
 use super::yaml::hint;
 use crate::api::GrpcBackend;
 use crate::findings::has_an_age;
-use crate::observed::{Autoscaler, Observer, Workload};
+use crate::observed::{Autoscaler, Job, Observer, Workload};
 
 /// Objects that are kept; of more than these nothing could be said in a time that anybody waits.
 const MOST: usize = 20_000;
@@ -81,6 +81,8 @@ pub struct Objects {
     pub autoscalers: Vec<Placed<Autoscaler>>,
     /// The names of ConfigMaps that have a connection's age in them.
     pub configs: Vec<Placed<String>>,
+    /// Jobs and CronJobs.
+    pub jobs: Vec<Placed<Job>>,
     /// Objects of other kinds, counted.
     pub skipped: BTreeMap<String, usize>,
     /// What could not be read.
@@ -106,6 +108,7 @@ impl Default for Objects {
             namespaces: Vec::new(),
             autoscalers: Vec::new(),
             configs: Vec::new(),
+            jobs: Vec::new(),
             skipped: BTreeMap::new(),
             faults: Vec::new(),
             unlisted: Vec::new(),
@@ -139,6 +142,7 @@ impl Objects {
             + self.namespaces.len()
             + self.autoscalers.len()
             + self.configs.len()
+            + self.jobs.len()
     }
 
     /// Whether none is.
@@ -241,6 +245,8 @@ impl Objects {
                 let fields = ["minReplicaCount", "maxReplicaCount"];
                 self.scaler("ScaledObject", fields, (0, 100), source, namespace);
             }
+            ("batch", "Job") => self.job("Job", source, namespace),
+            ("batch", "CronJob") => self.job("CronJob", source, namespace),
             ("", "ConfigMap") if has_an_age_in(&source.node) => self.config(source, namespace),
             _ => *self.skipped.entry(kind.into()).or_default() += 1,
         }
@@ -274,6 +280,30 @@ impl Objects {
         self.configs.push(Placed {
             object: name,
             namespace,
+            source,
+        });
+    }
+
+    fn job(&mut self, kind: &'static str, source: Source, namespace: &str) {
+        let value = source.node.value();
+        let metadata = &value["metadata"];
+        let name = metadata["name"].as_str();
+        let name = name.or(metadata["generateName"].as_str());
+        let spec = match kind {
+            "CronJob" => &value["spec"]["jobTemplate"]["spec"],
+            _ => &value["spec"],
+        };
+        let labels = spec["template"]["metadata"]["labels"].as_object();
+        let label = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.into()));
+        let object = Job {
+            kind,
+            name: name.unwrap_or_default().to_owned(),
+            labels: labels.into_iter().flatten().filter_map(label).collect(),
+        };
+        let namespace = metadata["namespace"].as_str().unwrap_or(namespace);
+        self.jobs.push(Placed {
+            object,
+            namespace: namespace.to_owned(),
             source,
         });
     }

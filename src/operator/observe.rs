@@ -92,6 +92,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         watching: Vec::new(),
         namespace_metadata: None,
         age_config: None,
+        jobs: Vec::new(),
         callers: Vec::new(),
         service_accounts_in_use: in_use(scope, &namespace, &labelled_service_accounts),
         labelled_service_accounts,
