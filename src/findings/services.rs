@@ -200,11 +200,11 @@ fn selects_nothing(observed: &Observed) -> Option<Seen> {
 pub(super) fn selectors_differ(observed: &Observed) -> Vec<Seen> {
     let wanted = &observed.backend.spec.selector;
     let others = both(observed).filter(|service| {
-        let selector = service
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.selector.as_ref());
-        selector.is_none_or(|selector| selector != wanted)
+        let spec = service.spec.as_ref();
+        let selector = spec.and_then(|spec| spec.selector.as_ref());
+        // A name for something outside selects nothing, whatever is written: GB008 says what is wrong.
+        let is_name = spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
+        !is_name && selector.is_none_or(|selector| selector != wanted)
     });
     let than = match (&observed.cluster_ip, observed.guessed) {
         (Some(twin), true) => format!("its twin {}", twin.name_any()),
