@@ -57,6 +57,8 @@ fn page(root: &Path, rule: &Rule) -> Result<String> {
             Need::Connections => {
                 "the pods' metrics count [connections](../metrics.md#connections)".to_owned()
             }
+            // Files have the Jobs that make them.
+            Need::Pods => "running pods or the files are known".to_owned(),
             need => format!("{} are known", need.as_str()),
         };
         let _ = writeln!(
