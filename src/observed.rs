@@ -1,8 +1,9 @@
 //! One backend's world as plain values: what every decision is made from, in the cluster or from files.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Container, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
@@ -27,9 +28,9 @@ pub use workload::{Kind, Progress, REVISION, Serves, Update, Workload, labels};
 pub struct Observed {
     /// The resource itself.
     pub backend: GrpcBackend,
-    /// What stands under the name of the ClusterIP Service, whoever made it.
+    /// What stands under the name of the ClusterIP Service, whoever made it; none where the spec wants no such Service.
     pub cluster_ip: Option<Service>,
-    /// What stands under the name of the headless Service, whoever made it.
+    /// The same of the headless Service.
     pub headless: Option<Service>,
     /// Services that carry this backend's label, whatever their name: those no longer asked for are among them.
     pub labelled_services: Vec<Service>,
@@ -55,6 +56,8 @@ pub struct Observed {
     pub unreadable: Vec<Unreadable>,
     /// Pods of the namespace that carry the selector's labels. Sorted by name.
     pub pods: Vec<Pod>,
+    /// Jobs and CronJobs whose pods carry the selector's labels, as far as files show them; what runs shows their pods.
+    pub jobs: Vec<Job>,
     /// Of the labelled ServiceAccounts those that pods run under, each with one of those pods.
     pub service_accounts_in_use: Vec<(String, String)>,
     /// The other GrpcBackends of the namespace. Sorted by name.
@@ -71,6 +74,8 @@ pub struct Observed {
     pub namespace_metadata: Option<Arc<ObjectMeta>>,
     /// Who dials the headless Service, as far as that is seen: the operator does not look.
     pub callers: Vec<Caller>,
+    /// A ConfigMap of the servers that has a connection's age in it, as far as files show it: nobody else looks.
+    pub age_config: Option<String>,
     /// Who looked.
     pub observer: Observer,
     /// Nobody wrote a GrpcBackend: this one was made up from a workload and its Services.
@@ -125,6 +130,17 @@ pub struct Caller {
     pub namespace_metadata: Option<Arc<ObjectMeta>>,
     /// It.
     pub workload: Arc<Workload>,
+}
+
+/// What makes pods that end by themselves.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Job {
+    /// Its kind, `Job` or `CronJob`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The labels of its pods.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What sets the replicas of a workload.
@@ -243,10 +259,7 @@ impl Observed {
 }
 
 /// Whether `labels` carry all of `selector`.
-pub fn selects(
-    selector: &std::collections::BTreeMap<String, String>,
-    labels: &std::collections::BTreeMap<String, String>,
-) -> bool {
+pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
     !selector.is_empty()
         && selector
             .iter()
@@ -265,10 +278,9 @@ pub fn is_serving(pod: &Pod) -> bool {
         })
 }
 
-/// The container of a service mesh in the pod.
-pub fn mesh_proxy(pod: &Pod) -> Option<&str> {
+/// The container of a service mesh in a pod.
+pub fn mesh_proxy(spec: &PodSpec) -> Option<&str> {
     const PROXIES: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
-    let spec = pod.spec.as_ref()?;
     // Native sidecars stand among the init containers.
     spec.containers
         .iter()

@@ -26,6 +26,9 @@ fn asked(observed: &Observed) -> Option<(&str, Duration)> {
 /// The age that the servers have by themselves, as far as their images tell, where nothing in their containers speaks of another:
 /// the longest, and whose it is.
 fn by_itself(observed: &Observed) -> Option<(&Workload, &'static Server, Duration)> {
+    if observed.age_config.is_some() {
+        return None;
+    }
     let of = |workload| {
         let image = observed.server(workload)?.image.as_deref()?;
         let mut ages = presets::of_image(image).filter_map(|own| Some((own, own.default_age()?)));
@@ -62,10 +65,11 @@ fn is_settled(observed: &Observed) -> bool {
     spec.connection_age.is_some() || spec.endpoint_watch.is_some()
 }
 
-/// Without a GrpcBackend: whether anything in the containers speaks of an age. What a program sets by itself cannot be seen.
+/// Without a GrpcBackend: whether anything in the containers, or in a ConfigMap that they have, speaks of an age. What a program sets by itself cannot be seen.
 fn absent_from_guess(observed: &Observed) -> Option<Seen> {
     let server = observed.serving_workloads().next()?;
-    (services::wants_balance(observed) && !observed.serving_workloads().any(speaks)).then(|| {
+    let is_set = observed.age_config.is_some() || observed.serving_workloads().any(speaks);
+    (services::wants_balance(observed) && !is_set).then(|| {
         let message = format!(
             "no variable or flag of {server} speaks of a maximum connection age: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
              Write a GrpcBackend with spec.connectionAge and the knob of your server (evenkeel check --fix begins one, evenkeel presets lists known servers), unless the program sets an age by itself or a proxy balances"
@@ -87,6 +91,14 @@ fn speaks_of_an_age(name: &str) -> bool {
     let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
     has(&["connectionage", "connage"])
         || has(&["maxage"]) && has(&["grpc", "conn", "keepalive", "server"])
+}
+
+/// Whether a text, such as a file of configuration, has a connection's age outside of its comments.
+pub fn has_an_age(text: &str) -> bool {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let said = text.lines().filter_map(|line| line.split('#').next());
+    said.flat_map(|line| line.split(|c| !is_of_name(c)))
+        .any(speaks_of_an_age)
 }
 
 /// The age as the rules would have it.

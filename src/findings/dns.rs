@@ -91,7 +91,12 @@ fn too_many(
 
 /// The most pods that one answer has to hold, where clients are to look them up.
 fn pods(observed: &Observed) -> Option<usize> {
-    if observed.guessed && observed.headless.is_none() {
+    let is_there = if observed.guessed {
+        observed.headless.is_some()
+    } else {
+        crate::services::names(&observed.backend).headless.is_some()
+    };
+    if !is_there {
         return None;
     }
     usize::try_from(observed.most_pods()).ok()

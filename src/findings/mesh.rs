@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::api::core::v1::{PodSpec, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
@@ -16,7 +16,7 @@ use super::snippet;
 pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
     observed.backend.spec.connection_age.as_ref()?;
     let of_pods = observed.pods.iter().find_map(|pod| {
-        let proxy = mesh_proxy(pod)?;
+        let proxy = mesh_proxy(pod.spec.as_ref()?)?;
         let name = pod.name_any();
         Some(format!(
             "pod {name} has the proxy {proxy} beside its server"
@@ -68,10 +68,16 @@ pub(super) fn balances(observed: &Observed, workload: &Workload) -> bool {
 /// The mesh before a workload's pods. What a namespace's label asks for may show only in its pods.
 fn of(observed: &Observed, workload: &Workload) -> Option<&'static str> {
     let asked = injected(observed, workload).map(|asked| asked.mesh);
-    asked.or_else(|| match observed.pods.iter().find_map(mesh_proxy)? {
+    let mut pods = observed.pods.iter().filter_map(|pod| pod.spec.as_ref());
+    asked.or_else(|| pods.find_map(mesh_of))
+}
+
+/// The mesh whose proxy is among the containers.
+fn mesh_of(pod: &PodSpec) -> Option<&'static str> {
+    match mesh_proxy(pod)? {
         "linkerd-proxy" => Some("Linkerd"),
         _ => Some("Istio"),
-    })
+    }
 }
 
 /// GB083: what a mesh takes for plain bytes it balances by connections.
@@ -183,8 +189,12 @@ pub(super) struct Asked {
     pub(super) by_namespace: bool,
 }
 
-/// What pods say for themselves counts before what their namespace says.
+/// What pods say for themselves counts before what their namespace says, and a proxy that is written into their template before both.
 pub(super) fn sidecar(workload: &Workload, namespace: Option<&ObjectMeta>) -> Option<Asked> {
+    if let Some(mesh) = workload.template.spec.as_ref().and_then(mesh_of) {
+        let by_namespace = false;
+        return Some(Asked { mesh, by_namespace });
+    }
     let own = workload.template.metadata.as_ref();
     let meshes: [(_, _, &[_], &[(_, &[_])]); 2] = [
         (
@@ -209,15 +219,18 @@ pub(super) fn sidecar(workload: &Workload, namespace: Option<&ObjectMeta>) -> Op
                     by_namespace: false,
                 });
             }
-            // Where a namespace refuses, a revision asks for nothing.
-            let said = of_namespace
-                .iter()
-                .find_map(|(key, values)| Some((value(namespace, key)?, values)));
-            let (value, values) = said?;
-            (values.is_empty() && !value.is_empty() || values.contains(&value)).then_some(Asked {
-                mesh,
-                by_namespace: true,
-            })
+            // Where a namespace refuses, a revision asks for nothing; where it says nothing, that of the pods counts.
+            let of = |metadata, by_namespace| {
+                let mut said = of_namespace.iter().filter_map(move |(key, values)| {
+                    let is_asked = by_namespace || values.is_empty();
+                    let value = value(metadata, key).filter(|_| is_asked)?;
+                    Some((value, values, by_namespace))
+                });
+                said.next()
+            };
+            let (value, values, by_namespace) = of(namespace, true).or_else(|| of(own, false))?;
+            let asks = values.is_empty() && !value.is_empty() || values.contains(&value);
+            asks.then_some(Asked { mesh, by_namespace })
         })
 }
 
@@ -252,6 +265,10 @@ fn value<'a>(metadata: Option<&'a ObjectMeta>, key: &str) -> Option<&'a str> {
 
 /// GB080: a proxy that is given the address of a pod has nothing to choose.
 pub(super) fn callers_dial_pods(observed: &Observed) -> Vec<Seen> {
+    let names = crate::services::names(&observed.backend);
+    if names.cluster_ip.is_none() || names.headless.is_none() {
+        return Vec::new();
+    }
     let (twin, service) = (observed.headless_name(), observed.cluster_ip_name());
     let meshed = observed.callers.iter().filter_map(|caller| {
         let workload = &caller.workload;

@@ -19,7 +19,7 @@ fn labelled(labels: &Value, args: &Value) -> Workload {
         .into()
 }
 
-const CASES: [(&str, &str, bool); 12] = [
+const CASES: [(&str, &str, bool); 15] = [
     ("{}", "{}", false),
     (r#"{"istio-injection": "enabled"}"#, "{}", true),
     (r#"{"istio-injection": "disabled"}"#, "{}", false),
@@ -35,6 +35,17 @@ const CASES: [(&str, &str, bool); 12] = [
         false,
     ),
     ("{}", r#"{"sidecar.istio.io/inject": "true"}"#, true),
+    ("{}", r#"{"istio.io/rev": "canary"}"#, true),
+    (
+        r#"{"istio-injection": "disabled"}"#,
+        r#"{"istio.io/rev": "canary"}"#,
+        false,
+    ),
+    (
+        "{}",
+        r#"{"istio.io/rev": "canary", "sidecar.istio.io/inject": "false"}"#,
+        false,
+    ),
     (r#"{"linkerd.io/inject": "enabled"}"#, "{}", true),
     (
         r#"{"linkerd.io/inject": "enabled"}"#,

@@ -20,7 +20,7 @@ mod services;
 mod snippet;
 mod watch;
 
-pub use age::{ends_by_itself, mended};
+pub use age::{ends_by_itself, has_an_age, mended};
 pub use catalogue::CATALOGUE;
 pub use mend::mend;
 pub use ports::asks_by_grpc;
@@ -144,8 +144,8 @@ impl Need {
 
     fn is_met(self, observed: &Observed, id: &str) -> bool {
         match self {
-            // To the operator no pods is an answer too.
-            Self::Pods => observed.observer == Observer::Operator || !observed.pods.is_empty(),
+            // To the operator no pods is an answer too, and files have what makes them.
+            Self::Pods => observed.observer != Observer::Visitor || !observed.pods.is_empty(),
             Self::Metrics => is_sampled(observed),
             Self::Connections => is_sampled(observed) && counts_connections(observed, id),
             Self::Autoscalers => observed.autoscalers.is_some(),

@@ -66,24 +66,42 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
 
 /// GB054: pods of a Job carry the selector's labels.
 pub(super) fn owned_by_job(observed: &Observed) -> Option<Seen> {
-    let (pod, job) = observed.pods.iter().find_map(|pod| {
+    // What has ended is no endpoint any more.
+    let has_ended = |pod: &&Pod| {
+        let phase = pod.status.as_ref().and_then(|own| own.phase.as_deref());
+        matches!(phase, Some("Succeeded" | "Failed"))
+    };
+    let mut running = observed.pods.iter().filter(|own| !has_ended(own));
+    let of_a_job = running.find_map(|pod| {
         let mut owners = pod.owner_references().iter();
         Some((pod, owners.find(|owner| owner.kind == "Job")?))
-    })?;
-    let name = pod.name_any();
+    });
+    let (kind, name) = match (observed.jobs.first(), of_a_job) {
+        (Some(job), _) => (job.kind, &job.name),
+        (None, pod) => ("Job", &pod?.1.name),
+    };
     let (key, _) = observed.backend.spec.selector.first_key_value()?;
-    let label = format!("{}: {}", snippet::word(key), snippet::word(&job.name));
-    let remedy = format!(
-        "{}spec:\n  template:\n    metadata: {{labels: {{{label}}}}}",
-        snippet::head("Job", &job.name)
-    );
-    let seen = Seen::at(
-        "Pod",
-        &name,
-        "metadata.labels".into(),
-        format!(
-            "pod {name} belongs to a Job and carries the labels of spec.selector: it is an endpoint of the Services, but is left out of the balance. Give the Job's pods other labels"
+    let label = format!("{}: {}", snippet::word(key), snippet::word(name));
+    let template = format!("template:\n  metadata: {{labels: {{{label}}}}}");
+    let (path, fields) = match kind {
+        "CronJob" => (
+            "spec.jobTemplate.spec.template.metadata.labels",
+            format!(
+                "jobTemplate:\n  {}",
+                snippet::spec(&template).trim_end().replace('\n', "\n  ")
+            ),
         ),
+        _ => ("spec.template.metadata.labels", template),
+    };
+    let message = format!(
+        "the pods of {kind} {name} carry the labels of spec.selector: while they run they are endpoints of the Services, but are left out of the balance. Give them other labels"
     );
-    Some(seen.write(&remedy))
+    let seen = match of_a_job {
+        Some((pod, _)) if observed.jobs.is_empty() => {
+            Seen::at("Pod", &pod.name_any(), "metadata.labels".into(), message)
+        }
+        _ => Seen::at(kind, name, path.into(), message),
+    };
+    let head = snippet::head(kind, name);
+    Some(seen.write(&format!("{head}{}", snippet::spec(&fields))))
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use crate::connection_age::timing::{DNS_TTL, LOOK_UP};
 use crate::observed::{Kind, Observed, Update, Workload};
 
-use super::{Seen, snippet};
+use super::{Seen, said_before, snippet};
 
 /// Until every node has heard that a pod is going.
 const PROPAGATION: Duration = Duration::from_secs(5);
@@ -74,18 +74,21 @@ fn sleeping(container: &Container, seconds: u64) -> String {
 pub(super) fn termination_is_short(observed: &Observed) -> Vec<Seen> {
     let short = servers(observed).filter_map(|(workload, pod)| {
         let container = observed.server(workload)?;
-        let (Hook::Sleeps(sleep) | Hook::SleepsFirst(sleep) | Hook::SleepsLast(sleep)) =
-            pre_stop(container)
-        else {
-            return None;
+        let (sleep, of_which) = match pre_stop(container) {
+            Hook::Absent => (0, String::new()),
+            Hook::Sleeps(sleep) | Hook::SleepsFirst(sleep) | Hook::SleepsLast(sleep) => {
+                let name = &container.name;
+                let of_which = format!(", of which the preStop hook of container {name} sleeps {sleep}");
+                (sleep, of_which)
+            }
+            Hook::Unknown => return None,
         };
         let stop = i64::try_from(STOP.as_secs()).ok()?;
         let period = pod.termination_grace_period_seconds.unwrap_or(DEFAULT_TERMINATION);
         let wanted = sleep.saturating_add(stop);
         (period < sleep.saturating_add(DRAIN)).then(|| {
             Seen::in_workload(workload, "spec.template.spec.terminationGracePeriodSeconds", format!(
-                "{workload} gives its pods {period} s to end, of which the preStop hook of container {} sleeps {sleep}: running requests are cut off. Set terminationGracePeriodSeconds to {wanted} or more",
-                container.name,
+                "{workload} gives its pods {period} s to end{of_which}: running requests are cut off. Set terminationGracePeriodSeconds to {wanted} or more",
             ))
             .instead(&snippet::pods(&format!("terminationGracePeriodSeconds: {wanted}")))
         })
@@ -93,40 +96,58 @@ pub(super) fn termination_is_short(observed: &Observed) -> Vec<Seen> {
     short.collect()
 }
 
-/// GB032: all pods are others before a client may look again.
+/// GB032: all pods are others before a client may look again. Where an autoscaler sets the pods, what is said does not follow the load.
 pub(super) fn rollout_is_fast(observed: &Observed) -> Vec<Seen> {
-    let wanted = i64::try_from(LOOK_UP.as_secs()).unwrap_or(i64::MAX);
+    let said = said_before(observed, "GB032");
+    let mut workloads = servers(observed).map(|(workload, _)| workload);
+    if observed.autoscalers_missed && workloads.any(Workload::is_scaled) {
+        let seen = said.map(|said| Seen::in_backend(observed, "spec", said));
+        return seen.into_iter().collect();
+    }
     let fast = servers(observed).filter_map(|(workload, _)| {
-        // An autoscaler sets no fewer, whatever is written.
-        let least = observed.autoscaler(workload).map_or(0, |own| own.min);
-        let pods = i64::from(workload.replicas.max(least));
-        let at_once = workload.at_once(pods).max(1);
-        let batches = pods.saturating_add(at_once - 1) / at_once;
-        let pace = batches.saturating_mul(i64::from(workload.min_ready_seconds));
-        if pods < 2 || workload.update == Update::OnDelete {
-            return None;
+        let outruns = |pods: i32, all: &str| outruns(workload, i64::from(pods), all);
+        let now = workload.replicas;
+        if let Some(scaler) = observed.autoscaler(workload) {
+            return outruns(scaler.min, &format!("all {} pods", scaler.min));
         }
-        if workload.update == Update::Recreate {
-            return Some(stops_all(workload, pods));
+        if observed.autoscalers.is_some() || !workload.is_scaled() {
+            return outruns(now, &format!("all {now} pods"));
         }
-        if workload.missing.of(pods) >= pods {
-            return Some(may_stop_all(workload, pods));
-        }
-        (pace < wanted).then(|| {
-            let seconds = wanted.saturating_add(batches - 1) / batches.max(1);
-            Seen::in_workload(workload, "spec.minReadySeconds", format!(
-                "a rollout of {workload} may replace all {pods} pods within {pace} s and their start, while DNS clients may look again only after {wanted} s: for a moment one may know no pod that lives. Set minReadySeconds to {seconds}"
-            ))
-            .instead(&snippet::spec(&format!("minReadySeconds: {seconds}")))
-        })
+        // How few it may set is not known: what was said stands as long as it would be so of the fewest.
+        let fewest = outruns(2, "all pods");
+        fewest.filter(|_| said.is_some() || outruns(now, "all pods").is_some())
     });
     fast.collect()
 }
 
+/// Of so many pods, and how a sentence names them.
+fn outruns(workload: &Workload, pods: i64, all: &str) -> Option<Seen> {
+    let wanted = i64::try_from(LOOK_UP.as_secs()).unwrap_or(i64::MAX);
+    let at_once = workload.at_once(pods).max(1);
+    let batches = pods.saturating_add(at_once - 1) / at_once;
+    let pace = batches.saturating_mul(i64::from(workload.min_ready_seconds));
+    if pods < 2 || workload.update == Update::OnDelete {
+        return None;
+    }
+    if workload.update == Update::Recreate {
+        return Some(stops_all(workload, all));
+    }
+    if workload.missing.of(pods) >= pods {
+        return Some(may_stop_all(workload, all));
+    }
+    (pace < wanted).then(|| {
+        let seconds = wanted.saturating_add(batches - 1) / batches.max(1);
+        Seen::in_workload(workload, "spec.minReadySeconds", format!(
+            "a rollout of {workload} may replace {all} within {pace} s and their start, while DNS clients may look again only after {wanted} s: for a moment one may know no pod that lives. Set minReadySeconds to {seconds}"
+        ))
+        .instead(&snippet::spec(&format!("minReadySeconds: {seconds}")))
+    })
+}
+
 /// With the strategy `Recreate`.
-fn stops_all(workload: &Workload, pods: i64) -> Seen {
+fn stops_all(workload: &Workload, all: &str) -> Seen {
     let message = format!(
-        "a rollout of {workload} stops all {pods} pods before it starts another (strategy Recreate): every call fails until the new ones are ready, and clients that have no connection left by then wait before they try again. \
+        "a rollout of {workload} stops {all} before it starts another (strategy Recreate): every call fails until the new ones are ready, and clients that have no connection left by then wait before they try again. \
          Set strategy: {{type: RollingUpdate}}, unless two versions must never run at the same time"
     );
     let fields = "strategy: {type: RollingUpdate, rollingUpdate: {maxUnavailable: 0, maxSurge: 1}}";
@@ -134,13 +155,13 @@ fn stops_all(workload: &Workload, pods: i64) -> Seen {
 }
 
 /// With a rolling update that needs to leave none.
-fn may_stop_all(workload: &Workload, pods: i64) -> Seen {
+fn may_stop_all(workload: &Workload, all: &str) -> Seen {
     let field = match workload.kind {
         Kind::Deployment => "strategy",
         Kind::StatefulSet | Kind::DaemonSet => "updateStrategy",
     };
     let message = format!(
-        "a rollout of {workload} may stop all {pods} pods at once (maxUnavailable): every call fails until new ones are ready, however long minReadySeconds is. Set maxUnavailable to 1"
+        "a rollout of {workload} may stop {all} at once (maxUnavailable): every call fails until new ones are ready, however long minReadySeconds is. Set maxUnavailable to 1"
     );
     let path = format!("spec.{field}.rollingUpdate.maxUnavailable");
     let fields = format!("{field}: {{rollingUpdate: {{maxUnavailable: 1}}}}");

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::tests::{age, deployment, observed};
 use super::*;
-use crate::observed::Autoscaler;
+use crate::observed::{Amount, Autoscaler, Update};
 
 /// What GB032 says, and what it has to be copied.
 fn told(observed: &Observed) -> Option<(String, String)> {
@@ -68,16 +68,69 @@ fn as_many_pods_count_as_an_autoscaler_sets_at_least() {
             min,
             max: 20,
         }]);
-        let told = told(&world).map(|(message, _)| message);
-        assert_eq!(told.is_some(), found.is_some(), "{min}: {told:?}");
-        assert!(
-            found.is_none_or(|words| told.unwrap().contains(words)),
-            "{min}"
-        );
+        // Whatever it has set just now.
+        for replicas in [1, 2, 15] {
+            world.workloads[0].replicas = replicas;
+            let told = told(&world).map(|(message, _)| message);
+            assert_eq!(told.is_some(), found.is_some(), "{min}: {told:?}");
+            assert!(
+                found.is_none_or(|words| told.unwrap().contains(words)),
+                "{min}"
+            );
+        }
     }
     // Two batches of ten by quarters, as for any other number: 30 s each are enough.
     world.workloads[0].min_ready_seconds = 30;
     assert_eq!(told(&world), None);
+}
+
+/// Where autoscalers may not be read: it neither comes nor goes with the load, nor changes its words.
+#[test]
+fn what_is_said_of_a_rollout_does_not_follow_the_load() {
+    let strategies = [
+        (
+            json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
+            10,
+        ),
+        (json!({"type": "Recreate"}), 60),
+        (json!({"rollingUpdate": {"maxUnavailable": 2}}), 60),
+    ];
+    for (strategy, seconds) in strategies {
+        let mut world = with(1, seconds, &strategy);
+        world.backend.metadata.generation = Some(2);
+        let set = json!([{"manager": "kube-controller-manager", "operation": "Update", "apiVersion": "apps/v1", "subresource": "scale",
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]);
+        world.workloads[0].metadata.managed_fields = serde_json::from_value(set).unwrap();
+        let mut messages = Vec::new();
+        let mut step = |world: &mut Observed, replicas: i32, said: bool| {
+            world.workloads[0].replicas = replicas;
+            let findings = ask(world).told();
+            let mut own = findings.iter().filter(|own| own.id == "GB032");
+            let message = own.next().map(|own| own.message.clone());
+            assert_eq!(message.is_some(), said, "{strategy} {replicas}");
+            messages.extend(message);
+            world.backend.status = Some(crate::api::GrpcBackendStatus {
+                observed_generation: Some(2),
+                findings,
+                ..Default::default()
+            });
+        };
+        step(&mut world, 1, false);
+        for replicas in [2, 3, 15, 1, 0, 2] {
+            step(&mut world, replicas, true);
+        }
+        // A moment in which they cannot be read, for an operator that may.
+        world.autoscalers_missed = true;
+        step(&mut world, 15, true);
+        world.autoscalers_missed = false;
+        // Mended, it goes at once.
+        world.workloads[0].min_ready_seconds = 60;
+        world.workloads[0].update = Update::Rolling;
+        world.workloads[0].missing = Amount::Pods(0);
+        step(&mut world, 2, false);
+        messages.dedup();
+        assert_eq!(messages.len(), 1, "{messages:?}");
+    }
 }
 
 #[test]

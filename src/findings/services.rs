@@ -7,16 +7,18 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
+use crate::api::BalanceMode;
 use crate::observed::{Kind, Observed, Peers, Workload, labels};
 
 use super::{Seen, age, mesh, snippet};
 
 /// GB001: one connection, one pod.
 pub(super) fn only_cluster_ip(observed: &Observed) -> Option<Seen> {
-    let service = observed.cluster_ip.as_ref()?;
-    let stands_alone = observed.guessed && observed.headless.is_none();
-    let name = service.name_any();
-    (stands_alone && wants_balance(observed)).then(|| {
+    if !observed.guessed {
+        return disclaims_the_twin(observed);
+    }
+    let name = observed.cluster_ip.as_ref()?.name_any();
+    (observed.headless.is_none() && wants_balance(observed)).then(|| {
         let message = format!(
             "Service {name} is the only way to its gRPC servers and has one virtual address: a client keeps one connection, so one pod has all of its requests and others may have none. \
              Give it a headless twin (evenkeel check --fix prints the GrpcBackend that keeps one) and have clients dial that with dns:/// and round_robin, unless a mesh or a proxy balances"
@@ -25,14 +27,47 @@ pub(super) fn only_cluster_ip(observed: &Observed) -> Option<Seen> {
     })
 }
 
-/// Whether a guess is about something that clients have to balance by themselves: one pod leaves nothing to balance, peers
-/// with names of their own are dialled by those, and a mesh balances by itself.
+/// The same where a GrpcBackend says that there is to be no other way, and not that the load need not be even.
+fn disclaims_the_twin(observed: &Observed) -> Option<Seen> {
+    let backend = &observed.backend;
+    let names = crate::services::names(backend);
+    let (name, None) = (names.cluster_ip?, names.headless) else {
+        return None;
+    };
+    let balance = backend.spec.balance.as_ref();
+    let is_meant = balance.is_some_and(|own| own.mode == Some(BalanceMode::Observe));
+    let watches = backend.spec.endpoint_watch.is_some();
+    (!watches && !is_meant && wants_balance(observed)).then(|| {
+        let field = "spec.services.headless.policy";
+        let message = format!(
+            "{field} is None, so that Service {name} is the only way to the gRPC servers and has one virtual address: a client keeps one connection, so one pod has all of its requests and others may have none. \
+             Take {field} out and have clients dial the headless Service with dns:/// and round_robin, or let them watch endpoints (spec.endpointWatch), unless a mesh or a proxy balances"
+        );
+        Seen::in_backend(observed, field, message)
+            .instead("spec:\n  services: {headless: {policy: Manage}}   # or no such field")
+    })
+}
+
+/// Whether each node's clients are meant to call the pod of their own node: an agent, of which there is nothing to balance.
+fn is_of_each_node(observed: &Observed) -> bool {
+    let service = observed.cluster_ip.as_ref();
+    let policy = service.and_then(|own| own.spec.as_ref()?.internal_traffic_policy.as_deref());
+    let mut servers = observed.serving_workloads().peekable();
+    policy == Some("Local")
+        && servers.peek().is_some()
+        && servers.all(|own| own.kind == Kind::DaemonSet)
+}
+
+/// Whether a guess is about something that clients have to balance by themselves: one pod leaves nothing to balance, nor does one of
+/// each node, peers with names of their own are dialled by those, and a mesh balances by itself.
 pub(super) fn wants_balance(observed: &Observed) -> bool {
     let otherwise = |workload: &Workload| {
         workload.kind == Kind::StatefulSet && observed.peers == Peers::Possible
             || mesh::balances(observed, workload)
     };
-    observed.most_pods() != 1 && !observed.serving_workloads().any(otherwise)
+    observed.most_pods() != 1
+        && !is_of_each_node(observed)
+        && !observed.serving_workloads().any(otherwise)
 }
 
 /// GB003: a headless Service translates no ports.
@@ -174,11 +209,11 @@ pub(super) fn carried_selector(
 pub(super) fn selectors_differ(observed: &Observed) -> Vec<Seen> {
     let wanted = &observed.backend.spec.selector;
     let others = both(observed).filter(|service| {
-        let selector = service
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.selector.as_ref());
-        selector.is_none_or(|selector| selector != wanted)
+        let spec = service.spec.as_ref();
+        let selector = spec.and_then(|spec| spec.selector.as_ref());
+        // A name for something outside selects nothing, whatever is written: GB008 says what is wrong.
+        let is_name = spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
+        !is_name && selector.is_none_or(|selector| selector != wanted)
     });
     let than = match (&observed.cluster_ip, observed.guessed) {
         (Some(twin), true) => format!("its twin {}", twin.name_any()),
@@ -220,7 +255,7 @@ pub(super) fn ties_clients(observed: &Observed) -> Vec<Seen> {
         ),
         (
             "internalTrafficPolicy",
-            tied(&spec.internal_traffic_policy, "Local"),
+            tied(&spec.internal_traffic_policy, "Local").filter(|_| !is_of_each_node(observed)),
             "Cluster",
         ),
         (

@@ -81,6 +81,26 @@ fn a_pod_is_named_with_what_it_belongs_to() {
     assert_eq!(age::owner(&world, "gone"), "");
 }
 
+/// The Job is named, since its pods have another name each time; what has ended is no endpoint.
+#[test]
+fn pods_of_a_job_with_the_labels() {
+    let mut world = observed(&age("5m"), &deployment(2, true));
+    for (kind, phase, found) in [
+        ("ReplicaSet", "Running", vec![]),
+        ("Job", "Running", vec!["GB054"]),
+        ("Job", "Pending", vec!["GB054"]),
+        ("Job", "Succeeded", vec![]),
+        ("Job", "Failed", vec![]),
+    ] {
+        let own = json!({"metadata": {"name": "migrate-x7k2p", "labels": {"app": "a"}, "ownerReferences": [
+            {"apiVersion": "batch/v1", "kind": kind, "name": "migrate", "uid": "u", "controller": true}]}, "status": {"phase": phase}});
+        world.pods = vec![pod("a-h-0"), serde_json::from_value(own).unwrap()];
+        assert_eq!(ids(&world), found, "{kind} {phase}");
+        let says = |own: &Finding| own.message.starts_with("the pods of Job migrate carry");
+        assert!(all(&world).iter().all(says), "{:?}", all(&world));
+    }
+}
+
 #[test]
 fn more_connections_than_a_client_needs() {
     let mut world = observed(&age("5m"), &deployment(2, true));
@@ -165,6 +185,11 @@ fn the_hook_before_the_end() {
     let exec = |words: Value| json!({"preStop": {"exec": {"command": words}}});
     for (lifecycle, period, found) in [
         (json!({}), 30, vec!["GB030"]),
+        // Without a hook all of the time is for the requests, and that may be too little too.
+        (json!({}), 5, vec!["GB030"]),
+        (json!({}), 4, vec!["GB031", "GB030"]),
+        (json!({}), 0, vec!["GB031", "GB030"]),
+        (exec(json!(["/drain"])), 4, vec![]),
         (
             json!({"preStop": {"sleep": {"seconds": 34}}}),
             65,
@@ -250,6 +275,17 @@ fn a_mesh_and_an_age() {
         let pod = json!({"metadata": {"name": "a-1"}, "spec": spec});
         world.pods = vec![serde_json::from_value(pod).unwrap()];
         assert_eq!(ids(&world), found, "{place} {proxy}");
+        // As it is written into the template, where no pod is seen.
+        let mut template = deployment(2, true);
+        let own = &mut template["spec"]["template"]["spec"][place];
+        let mut all = own.as_array().cloned().unwrap_or_default();
+        all.push(json!({"name": proxy}));
+        *own = all.into();
+        assert_eq!(
+            ids(&observed(&age("5m"), &template)),
+            found,
+            "{place} {proxy}"
+        );
         world.backend.spec.connection_age = None;
         assert_eq!(ids(&world), ["GB021"], "a mesh alone is no fault");
     }

@@ -10,10 +10,19 @@ use super::{Seen, age, dns, said_before, snippet};
 /// As Kubernetes has it, unless its controller is told otherwise.
 const SLICE: i32 = 100;
 
+/// What is said where so many pods are in more than one slice, which need not hold as many as usual.
+const SEVERAL: &str = "a Service of this backend has more than one EndpointSlice for up to ";
+
 /// GB050: kuberesolver for Go keeps only the slice that changed last (sercand/kuberesolver#66).
 pub(super) fn several_slices(observed: &Observed) -> Option<Seen> {
     observed.backend.spec.endpoint_watch.as_ref()?;
     let pods = most_in_a_rollout(observed);
+    let said = said_before(observed, "GB050");
+    // With how many pods there were several slices, as it was said.
+    let several = said.as_deref().and_then(|said| {
+        let (_, said) = said.split_once(SEVERAL)?;
+        said.split(' ').next()?.parse::<i32>().ok()
+    });
     let seen = |message| Seen::in_backend(observed, "spec.endpointWatch", message);
     let why = if pods > SLICE {
         format!(
@@ -21,11 +30,12 @@ pub(super) fn several_slices(observed: &Observed) -> Option<Seen> {
         )
     } else if dns::any_dual(observed) {
         "a Service with addresses of two families has more than one EndpointSlice".into()
-    } else if observed.endpoint_slices.is_some_and(|slices| slices > 1) {
-        "a Service of this backend has more than one EndpointSlice".into()
-    } else if pods > SLICE / 10 * 9 {
+    } else if several.is_some_and(|several| i64::from(pods) * 10 > i64::from(several) * 9) {
         // What is said holds until there are a tenth fewer: an autoscaler goes to and fro.
-        let said = said_before(observed, "GB050");
+        return said.map(seen);
+    } else if observed.endpoint_slices.is_some_and(|slices| slices > 1) {
+        format!("{SEVERAL}{pods} pods")
+    } else if pods > SLICE / 10 * 9 {
         return said.filter(|said| said.starts_with("up to ")).map(seen);
     } else {
         return None;

@@ -41,6 +41,22 @@ fn clients_that_watch() {
         world.endpoint_slices = slices;
         assert_eq!(slices_said(&world), said, "{slices:?}");
     }
+    // It stays, word for word, while an autoscaler goes to and fro over what one slice takes.
+    let findings = ask(&world).told();
+    world.backend.status.get_or_insert_default().findings = findings.clone();
+    for (replicas, slices, said) in [
+        (3, Some(1), true),
+        (4, Some(2), true),
+        (3, None, true),
+        (2, Some(1), false),
+    ] {
+        world.workloads[0].replicas = replicas;
+        world.endpoint_slices = slices;
+        let told = ask(&world).told();
+        let expected: &[Finding] = if said { &findings } else { &[] };
+        assert_eq!(told, expected, "{replicas} {slices:?}");
+    }
+    world.backend.status = None;
     world.backend.spec.endpoint_watch = None;
     assert!(ids(&world).is_empty());
 }

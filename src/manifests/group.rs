@@ -16,6 +16,7 @@ use crate::api::GrpcBackend;
 use crate::findings::Place;
 use crate::names;
 use crate::observed::{Autoscaler, Caller, Observed, Watching, Workload, selects};
+use crate::services;
 
 /// What all backends may hold, by the weight of the objects: an object that many of them select is there for each. It is far above
 /// what a hundred megabytes of manifests make where each object is one backend's.
@@ -167,15 +168,13 @@ fn of_set(objects: &Objects, room: &mut Room) -> Vec<Backend> {
 
 fn written(objects: &Objects, placed: &Placed<GrpcBackend>, room: &mut Room) -> Backend {
     let backend = &placed.object;
-    let service = |name: String| {
-        let mut all = objects.services.iter();
+    let service = |name: Option<String>| {
+        let (name, mut all) = (name?, objects.services.iter());
         all.find(|own| own.namespace == placed.namespace && own.object.name_any() == name)
     };
-    let pair = [
-        names::cluster_ip_service(backend),
-        names::headless_service(backend),
-    ]
-    .map(service);
+    // What the spec disclaims is somebody else's, whatever its name.
+    let wanted = services::names(backend);
+    let pair = [wanted.cluster_ip, wanted.headless].map(service);
     world(objects, backend, pair, placed.source.clone(), room)
 }
 
@@ -242,6 +241,14 @@ fn surroundings(
     let autoscalers = kept(&objects.autoscalers, &namespace, sources, room, |own| {
         scales(own).then(|| (own.kind, own.name.clone()))
     })?;
+    let read: BTreeSet<&str> = workloads.iter().flat_map(Workload::config_maps).collect();
+    let configs = kept(&objects.configs, &namespace, sources, room, |own| {
+        read.contains(own.as_str())
+            .then(|| ("ConfigMap", own.clone()))
+    })?;
+    let jobs = kept(&objects.jobs, &namespace, sources, room, |own| {
+        selects(selector, &own.labels).then(|| (own.kind, own.name.clone()))
+    })?;
     let pods = kept(&objects.pods, &namespace, sources, room, |own: &Pod| {
         selects(selector, own.labels()).then(|| ("Pod", own.name_any()))
     })?;
@@ -287,6 +294,8 @@ fn surroundings(
         autoscalers: objects
             .knows("HorizontalPodAutoscaler")
             .then_some(autoscalers),
+        jobs,
+        age_config: configs.into_iter().next(),
         observer: objects.observer,
         ..Observed::default()
     })

@@ -7,8 +7,10 @@
 //! 3. a probe asks it by gRPC;
 //! 4. it is 50051, which next to nothing but gRPC uses.
 //!
-//! Workloads that share a Service with a port to their gRPC servers are one backend, with the ports of the ClusterIP Service. A headless Service that publishes pods which are not ready is there for
-//! peers or for monitoring, not for clients, if something says so (`peers`).
+//! What a Service leads to is one backend, with the ports of the ClusterIP Service. Where several lead to the same workloads, those with
+//! a twin and those that lead to most go first, and others count only for workloads that are left. A twin is a headless Service that
+//! leads to the same workloads, or also to such as no other ClusterIP Service leads to. A headless Service that publishes pods which are
+//! not ready is there for peers or for monitoring, not for clients, if something says so (`peers`).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -46,12 +48,18 @@ pub struct Guess<'a> {
     pub peers: Peers,
 }
 
-/// Workloads with the Services that lead to them.
-#[derive(Default)]
-struct Group<'a> {
-    services: BTreeSet<usize>,
-    workloads: Vec<&'a Placed<Arc<Workload>>>,
+/// A workload with the Services that select it.
+struct Member<'a> {
+    workload: &'a Placed<Arc<Workload>>,
+    services: Vec<usize>,
     told: BTreeMap<i32, How>,
+}
+
+/// Services that lead to the same servers, and the workloads of these.
+struct Pair<'m, 'a> {
+    cluster_ip: Option<&'a Placed<Service>>,
+    headless: Option<&'a Placed<Service>>,
+    members: Vec<&'m Member<'a>>,
 }
 
 /// How a port was told.
@@ -67,7 +75,7 @@ pub fn guess<'a>(
     is_known: impl Fn(&Placed<Arc<Workload>>) -> bool,
 ) -> Vec<Guess<'a>> {
     let by_label = index(&objects.services);
-    let mut groups: Vec<Group<'a>> = Vec::new();
+    let mut groups: Vec<Vec<Member<'a>>> = Vec::new();
     let mut of_service: HashMap<usize, usize> = HashMap::new();
     for workload in objects.workloads.iter().filter(|own| !is_known(own)) {
         let services = selecting(&objects.services, &by_label, workload);
@@ -85,68 +93,128 @@ pub fn guess<'a>(
         let joining: Vec<usize> = services.iter().filter(joins).copied().collect();
         let known = joining.iter().find_map(|at| of_service.get(at)).copied();
         let number = known.unwrap_or_else(|| {
-            groups.push(Group::default());
+            groups.push(Vec::new());
             groups.len() - 1
         });
         for at in joining {
             of_service.entry(at).or_insert(number);
         }
-        let group = &mut groups[number];
-        group.services.extend(services);
-        group.workloads.push(workload);
-        for (number, how) in told {
-            group.told.entry(number).or_insert(how);
-        }
+        groups[number].push(Member {
+            workload,
+            services,
+            told,
+        });
     }
     let standing = objects.services.iter();
     let standing: HashSet<(&str, String)> = standing
         .map(|own| (own.namespace.as_str(), own.object.name_any()))
         .collect();
     let mut given = HashSet::new();
-    let guess = |group: Group<'a>| group.guess(&objects.services, &standing, &mut given);
-    groups.into_iter().filter_map(guess).collect()
+    let pairs = groups.iter().flat_map(|own| pairs(own, &objects.services));
+    pairs
+        .filter_map(|pair| pair.guess(&objects.services, &standing, &mut given))
+        .collect()
 }
 
-impl<'a> Group<'a> {
+/// As many as it takes to lead to all of the workloads.
+fn pairs<'m, 'a>(members: &'m [Member<'a>], services: &'a [Placed<Service>]) -> Vec<Pair<'m, 'a>> {
+    let mut led: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for (number, member) in members.iter().enumerate() {
+        let leads = |at: &&usize| {
+            let service = &services[**at].object;
+            service_ports(service).is_empty() || member.ports(service) > 0
+        };
+        for at in member.services.iter().filter(leads) {
+            led.entry(*at).or_default().insert(number);
+        }
+    }
+    let object = |at: usize| &services[at].object;
+    let ports = |at: usize| {
+        let first = led[&at].first();
+        first.map_or(0, |number| members[*number].ports(object(at)))
+    };
+    let (headless, dialled): (Vec<usize>, Vec<usize>) =
+        led.keys().partition(|at| is_headless(object(**at)));
+    let by_address: BTreeSet<usize> = dialled.iter().flat_map(|at| &led[at]).copied().collect();
+    let for_clients = |at: usize, twin: Option<&Service>| {
+        let theirs = led[&at].iter().map(|number| &members[*number]);
+        let mut workloads = theirs.map(|own| &own.workload.object);
+        !workloads.any(|own| peers::look_here(object(at), own, twin))
+    };
+    let twin = |own: usize| {
+        let fits = |at: &usize| {
+            let mut more = led[at].difference(&led[&own]);
+            led[at].is_superset(&led[&own])
+                && more.all(|number| !by_address.contains(number))
+                && for_clients(*at, Some(object(own)))
+        };
+        let alike = |at: usize| selector(object(at)) == selector(object(own));
+        let fitting = headless.iter().copied().filter(fits);
+        fitting.min_by_key(|at| Reverse((led[at] == led[&own], alike(*at), ports(*at))))
+    };
+    let paired: HashSet<&BTreeSet<usize>> = headless.iter().map(|at| &led[at]).collect();
+    let mut ordered = [dialled, headless.clone()].concat();
+    ordered.sort_by_cached_key(|at| {
+        let is_paired = paired.contains(&led[at]);
+        let is_dialled = !is_headless(object(*at));
+        Reverse((is_dialled, is_paired, led[at].len(), ports(*at)))
+    });
+    let mut covered = BTreeSet::new();
+    let mut found = Vec::new();
+    for at in ordered {
+        let pair = match is_headless(object(at)) {
+            _ if led[&at].is_subset(&covered) => continue,
+            false => [Some(at), twin(at)],
+            true if for_clients(at, None) => [None, Some(at)],
+            true => continue,
+        };
+        covered.extend(pair.iter().flatten().flat_map(|at| &led[at]).copied());
+        let [cluster_ip, headless] = pair.map(|at| at.map(|at| &services[at]));
+        found.push(Pair {
+            cluster_ip,
+            headless,
+            members: led[&at].iter().map(|number| &members[*number]).collect(),
+        });
+    }
+    found
+}
+
+impl Member<'_> {
+    /// How many ports of a Service lead to its gRPC ports.
+    fn ports(&self, service: &Service) -> usize {
+        carried(service, &self.workload.object, &self.told).count()
+    }
+}
+
+impl<'a> Pair<'_, 'a> {
     fn guess(
         self,
         services: &'a [Placed<Service>],
         standing: &HashSet<(&str, String)>,
         given: &mut HashSet<(String, String)>,
     ) -> Option<Guess<'a>> {
-        let first = self.workloads.first()?;
-        let count = |own: &Placed<Service>| carried(&own.object, &first.object, &self.told).count();
-        let leads =
-            |own: &&Placed<Service>| service_ports(&own.object).is_empty() || count(own) > 0;
-        let services: Vec<_> = self.services.iter().map(|at| &services[*at]).collect();
-        let leading: Vec<_> = services.iter().copied().filter(leads).collect();
-        let cluster_ip = leading.iter().copied();
-        let cluster_ip = cluster_ip
-            .filter(|own| !is_headless(&own.object))
-            .min_by_key(|own| Reverse(count(own)));
-        let for_clients = |own: &&Placed<Service>| {
-            let twin = cluster_ip.map(|twin| &twin.object);
-            let mut workloads = self.workloads.iter();
-            let for_peers = workloads.any(|one| peers::look_here(&own.object, &one.object, twin));
-            is_headless(&own.object) && !for_peers
-        };
-        let selects_alike = |own: &Placed<Service>| {
-            cluster_ip.is_none_or(|twin| selector(&own.object) == selector(&twin.object))
-        };
-        let headless = leading
-            .iter()
-            .copied()
-            .filter(for_clients)
-            .min_by_key(|own| Reverse((selects_alike(own), count(own))));
+        let Self {
+            cluster_ip,
+            headless,
+            members,
+        } = self;
         let service = cluster_ip.or(headless)?;
+        let first = members.first()?.workload;
+        let mut told: BTreeMap<i32, &How> = BTreeMap::new();
+        for (number, how) in members.iter().flat_map(|own| &own.told) {
+            told.entry(*number).or_insert(how);
+        }
+        let selecting = members.iter().flat_map(|own| &own.services);
+        let selecting: BTreeSet<usize> = selecting.copied().collect();
         let is_governed = |own: &Placed<Arc<Workload>>| {
             let spec = own.source.node.get("spec");
             let governing = spec.and_then(|spec| spec.get("serviceName"));
             let governing = governing.and_then(|name| name.text()).unwrap_or_default();
             governing.is_empty() || governing == service.object.name_any()
         };
-        let is_alone = self.services.len() == 1
-            && self.workloads.iter().all(|own| {
+        let is_alone = selecting.len() == 1
+            && members.iter().all(|own| {
+                let own = own.workload;
                 is_governed(own) && !peers::find_each_other(&service.object, &own.object)
             });
         let name = match cluster_ip {
@@ -159,20 +227,24 @@ impl<'a> Group<'a> {
         let name = tried.find(|name| given.insert((first.namespace.clone(), name.clone())))?;
         // What the one Service does not lead to, its clients do not call; one without ports says nothing.
         let silent = service_ports(&service.object).is_empty();
-        let from = if silent { services } else { vec![service] };
+        let from = if silent {
+            selecting.iter().map(|at| &services[*at]).collect()
+        } else {
+            vec![service]
+        };
         let port = |number: &i32| {
             let mut leading = from.iter().filter_map(|own| {
-                let ports = carried(&own.object, &first.object, &self.told);
+                let ports = carried(&own.object, &first.object, &told);
                 let its = ports.filter(|(_, to)| to == number).map(|(port, _)| port);
                 its.min_by_key(|port| !port_says(port))
             });
             Some(entry(*number, leading.next()?))
         };
         let mut numbers = HashSet::new();
-        let ports = self.told.keys().filter_map(port);
+        let ports = told.keys().filter_map(port);
         let ports = ports.filter(|port| numbers.insert(port.port)).take(PORTS);
         let ports = named_apart(ports);
-        let how = self.told.get(&ports.first()?.target())?;
+        let how = told.get(&ports.first()?.target())?;
         let how = format!(
             "Service {} selects {}, and {}",
             service.object.name_any(),
@@ -348,10 +420,10 @@ fn told(workload: &Workload, services: &[&Service]) -> BTreeMap<i32, How> {
 }
 
 /// The ports of a Service that lead to gRPC ports, each with the number that it leads to.
-fn carried<'a>(
+fn carried<'a, T>(
     service: &'a Service,
     workload: &Workload,
-    told: &BTreeMap<i32, How>,
+    told: &BTreeMap<i32, T>,
 ) -> impl Iterator<Item = (&'a ServicePort, i32)> {
     let ports = service_ports(service).iter();
     ports.filter_map(move |port| {

@@ -99,6 +99,24 @@ pub fn items<'a>(objects: &'a Objects) -> Vec<Item<'a>> {
             &own.source,
         );
     }
+    for own in &objects.configs {
+        let identity = ("ConfigMap", own.namespace.as_str(), own.object.clone());
+        add(Some(identity), &own.source);
+    }
+    for own in &objects.jobs {
+        let whole = own
+            .source
+            .node
+            .get("metadata")
+            .and_then(|own| own.get("name"))
+            .is_some();
+        let identity = (
+            own.object.kind,
+            own.namespace.as_str(),
+            own.object.name.clone(),
+        );
+        add(whole.then_some(identity), &own.source);
+    }
     let within = |source: &Source| {
         let named = objects.named.contains(source.file.as_ref());
         (!named).then(|| directories(&source.file))
@@ -132,6 +150,8 @@ pub fn only(objects: &Objects, places: &[usize]) -> Objects {
     let accounts = those(&objects.accounts, places, &mut at);
     let namespaces = those(&objects.namespaces, places, &mut at);
     let autoscalers = those(&objects.autoscalers, places, &mut at);
+    let configs = those(&objects.configs, places, &mut at);
+    let jobs = those(&objects.jobs, places, &mut at);
     Objects {
         observer: objects.observer,
         backends,
@@ -141,6 +161,8 @@ pub fn only(objects: &Objects, places: &[usize]) -> Objects {
         accounts,
         namespaces,
         autoscalers,
+        configs,
+        jobs,
         ..Objects::default()
     }
 }

@@ -16,7 +16,8 @@ use super::refused::refused;
 use super::sets::Repeated;
 use super::yaml::hint;
 use crate::api::GrpcBackend;
-use crate::observed::{Autoscaler, Observer, Workload};
+use crate::findings::has_an_age;
+use crate::observed::{Autoscaler, Job, Observer, Workload};
 
 /// Objects that are kept; of more than these nothing could be said in a time that anybody waits.
 const MOST: usize = 20_000;
@@ -83,6 +84,10 @@ pub struct Objects {
     pub namespaces: Vec<Placed<Arc<ObjectMeta>>>,
     /// What scales workloads.
     pub autoscalers: Vec<Placed<Autoscaler>>,
+    /// The names of ConfigMaps that have a connection's age in them.
+    pub configs: Vec<Placed<String>>,
+    /// Jobs and CronJobs.
+    pub jobs: Vec<Placed<Job>>,
     /// Objects of other kinds, counted.
     pub skipped: BTreeMap<String, usize>,
     /// What could not be read.
@@ -109,6 +114,8 @@ impl Default for Objects {
             accounts: Vec::new(),
             namespaces: Vec::new(),
             autoscalers: Vec::new(),
+            configs: Vec::new(),
+            jobs: Vec::new(),
             skipped: BTreeMap::new(),
             faults: Vec::new(),
             repeated: Vec::new(),
@@ -142,6 +149,8 @@ impl Objects {
             + self.accounts.len()
             + self.namespaces.len()
             + self.autoscalers.len()
+            + self.configs.len()
+            + self.jobs.len()
     }
 
     /// Whether none is.
@@ -258,6 +267,9 @@ impl Objects {
                 let fields = ["minReplicaCount", "maxReplicaCount"];
                 self.scaler("ScaledObject", fields, (0, 100), source, namespace);
             }
+            ("batch", "Job") => self.job("Job", source, namespace),
+            ("batch", "CronJob") => self.job("CronJob", source, namespace),
+            ("", "ConfigMap") if has_an_age_in(&source.node) => self.config(source, namespace),
             _ => *self.skipped.entry(kind.into()).or_default() += 1,
         }
         Ok(())
@@ -278,6 +290,44 @@ impl Objects {
         }
         self.backends.push(read?);
         Ok(())
+    }
+
+    fn config(&mut self, source: Source, namespace: &str) {
+        let of = |field: &str| {
+            let metadata = source.node.get("metadata")?;
+            metadata.get(field)?.text().map(str::to_owned)
+        };
+        let name = of("name").unwrap_or_default();
+        let namespace = of("namespace").unwrap_or_else(|| namespace.into());
+        self.configs.push(Placed {
+            object: name,
+            namespace,
+            source,
+        });
+    }
+
+    fn job(&mut self, kind: &'static str, source: Source, namespace: &str) {
+        let value = source.node.value();
+        let metadata = &value["metadata"];
+        let name = metadata["name"].as_str();
+        let name = name.or(metadata["generateName"].as_str());
+        let spec = match kind {
+            "CronJob" => &value["spec"]["jobTemplate"]["spec"],
+            _ => &value["spec"],
+        };
+        let labels = spec["template"]["metadata"]["labels"].as_object();
+        let label = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.into()));
+        let object = Job {
+            kind,
+            name: name.unwrap_or_default().to_owned(),
+            labels: labels.into_iter().flatten().filter_map(label).collect(),
+        };
+        let namespace = metadata["namespace"].as_str().unwrap_or(namespace);
+        self.jobs.push(Placed {
+            object,
+            namespace: namespace.to_owned(),
+            source,
+        });
     }
 
     fn scaler(
@@ -347,6 +397,15 @@ where
         object: Arc::new(object.into()),
         namespace,
         source,
+    })
+}
+
+fn has_an_age_in(config: &Node) -> bool {
+    let data = config.get("data").map(|own| own.value());
+    let entries = data.as_ref().and_then(Value::as_object);
+    entries.into_iter().flatten().any(|(key, text)| {
+        let text = text.as_str().unwrap_or_default();
+        has_an_age(key) || has_an_age(text)
     })
 }
 

@@ -123,6 +123,30 @@ impl Workload {
         spec.map_or(&[], |pod| &pod.containers)
     }
 
+    /// The ConfigMaps that its pods mount or have variables of.
+    pub fn config_maps(&self) -> impl Iterator<Item = &str> {
+        let pods = self.template.spec.iter();
+        let mounted = pods
+            .flat_map(|pod| pod.volumes.iter().flatten())
+            .flat_map(|volume| {
+                let projected = volume.projected.iter();
+                let parts = projected.flat_map(|own| own.sources.iter().flatten());
+                let parts = parts.filter_map(|own| Some(own.config_map.as_ref()?.name.as_str()));
+                let whole = volume.config_map.iter().map(|own| own.name.as_str());
+                whole.chain(parts)
+            });
+        let variables = self.containers().iter().flat_map(|own| {
+            let all = own.env_from.iter().flatten();
+            let all = all.filter_map(|own| Some(own.config_map_ref.as_ref()?.name.as_str()));
+            let each = own.env.iter().flatten().filter_map(|own| {
+                let from = own.value_from.as_ref()?.config_map_key_ref.as_ref()?;
+                Some(from.name.as_str())
+            });
+            all.chain(each)
+        });
+        mounted.chain(variables)
+    }
+
     /// An annotation of the workload itself.
     pub fn annotation(&self, key: &str) -> Option<&String> {
         self.metadata.annotations.as_ref()?.get(key)

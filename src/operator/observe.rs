@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::try_join;
-use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::runtime::reflector::store::WriterDropped;
@@ -14,9 +14,10 @@ use super::autoscalers::autoscalers;
 use super::context::Scope;
 use super::error::Error;
 use super::servers;
-use crate::api::GrpcBackend;
+use crate::api::{GrpcBackend, ServiceNames};
 use crate::names;
 use crate::observed::{Kind, Observed, Observer, Peers, Unreadable, selects};
+use crate::services;
 
 /// Longer than any healthy answer, shorter than a leader's lease.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,23 +42,21 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
             names::BACKEND_LABEL,
             backend.name_any()
         );
-        let (cluster_ip, headless) = (
-            names::cluster_ip_service(backend),
-            names::headless_service(backend),
-        );
+        // What the spec disclaims is somebody else's, whatever its name.
+        let wanted = services::names(backend);
         let (account, role) = (
             names::watch_service_account(backend),
             names::watch_role(backend),
         );
         try_join!(
-            get(client, &namespace, &cluster_ip),
-            get(client, &namespace, &headless),
+            service(client, &namespace, wanted.cluster_ip.as_deref()),
+            service(client, &namespace, wanted.headless.as_deref()),
             list(client, &namespace, &labels),
             get(client, &namespace, &account),
             list(client, &namespace, &labels),
             get(client, &namespace, &role),
             get(client, &namespace, &role),
-            endpoint_slices(client, backend, [&cluster_ip, &headless]),
+            endpoint_slices(client, backend, &wanted),
             servers::read(scope, backend, refused),
             get::<GrpcBackend>(client, &namespace, &name),
             namespace_terminating(client, backend),
@@ -92,6 +91,8 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         unselected: Vec::new(),
         watching: Vec::new(),
         namespace_metadata: None,
+        age_config: None,
+        jobs: Vec::new(),
         callers: Vec::new(),
         service_accounts_in_use: in_use(scope, &namespace, &labelled_service_accounts),
         labelled_service_accounts,
@@ -170,6 +171,17 @@ pub(super) async fn get<K: Namespaced>(
         .map_err(|error| Error::from_api(format!("reading {} {name}", K::kind(&())), &error))
 }
 
+async fn service(
+    client: &Client,
+    namespace: &str,
+    name: Option<&str>,
+) -> Result<Option<Service>, Error> {
+    match name {
+        Some(name) => get(client, namespace, name).await,
+        None => Ok(None),
+    }
+}
+
 async fn list<K: Namespaced>(
     client: &Client,
     namespace: &str,
@@ -192,9 +204,11 @@ async fn list<K: Namespaced>(
 async fn endpoint_slices(
     client: &Client,
     backend: &GrpcBackend,
-    services: [&str; 2],
+    services: &ServiceNames,
 ) -> Result<Option<usize>, Error> {
-    if backend.spec.endpoint_watch.is_none() {
+    let services = [&services.cluster_ip, &services.headless];
+    let services: Vec<&str> = services.into_iter().flatten().map(String::as_str).collect();
+    if backend.spec.endpoint_watch.is_none() || services.is_empty() {
         return Ok(None);
     }
     let namespace = backend.namespace().unwrap_or_default();
@@ -213,7 +227,7 @@ async fn endpoint_slices(
                     .filter(|owner| owner.is_some_and(|owner| owner == service))
                     .count()
             };
-            Ok(services.map(of).into_iter().max())
+            Ok(services.into_iter().map(of).max())
         }
         // Without the right it is the number of pods that tells.
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),

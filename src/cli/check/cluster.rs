@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, TypeMeta};
 use kube::core::Status;
 use kube::{Client, ResourceExt as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::cli::connect::why;
@@ -188,9 +188,9 @@ fn place(namespace: Option<&str>) -> String {
 fn slim(mut item: DynamicObject, resource: &ApiResource) -> Option<Value> {
     item.managed_fields_mut().clear();
     if resource.kind == "Pod"
-        && let Some(pod) = item.data.as_object_mut()
+        && let Some(status) = item.data.get_mut("status")
     {
-        pod.remove("status");
+        *status = json!({"phase": status["phase"]});
     }
     item.types = Some(TypeMeta {
         api_version: resource.api_version.clone(),

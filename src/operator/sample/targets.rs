@@ -106,7 +106,7 @@ fn page(pod: &Pod, place: &Place) -> Result<Page, ScrapeError> {
             .clone()
             .or_else(annotated)
             .unwrap_or_else(|| "/metrics".into()),
-        is_meshed: mesh_proxy(pod).is_some(),
+        is_meshed: mesh_proxy(spec).is_some(),
     })
 }
 
