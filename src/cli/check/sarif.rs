@@ -1,6 +1,7 @@
 //! SARIF 2.1.0, as code scanning reads it.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -28,7 +29,12 @@ pub fn log(report: &Report) -> Value {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{
-            "tool": {"driver": {"name": "evenkeel", "version": env!("CARGO_PKG_VERSION"), "rules": rules}},
+            "tool": {"driver": {
+                "name": "evenkeel",
+                "version": env!("CARGO_PKG_VERSION"),
+                "informationUri": env!("CARGO_PKG_REPOSITORY"),
+                "rules": rules,
+            }},
             "invocations": [{
                 "executionSuccessful": report.faults.is_empty(),
                 "toolExecutionNotifications": notices,
@@ -81,17 +87,25 @@ fn notice(fault: &Unread) -> Value {
 }
 
 fn location(file: &str, line: usize) -> Value {
-    let mut place = json!({"artifactLocation": {"uri": uri(file)}});
+    // Where that is not known, paths stay as they are.
+    let here = std::env::current_dir().unwrap_or_default();
+    let mut place = json!({"artifactLocation": {"uri": uri(file, &here)}});
     if line > 0 {
         place["region"] = json!({"startLine": line});
     }
     json!({"physicalLocation": place})
 }
 
-/// A path as a reference: with slashes, and everything but plain characters as %XX.
-fn uri(file: &str) -> String {
-    let file = file.strip_prefix("./").unwrap_or(file);
-    file.bytes().fold(String::new(), |mut uri, byte| {
+/// A path as a reference: from where we are, as code scanning looks for it in the repository, else whole; with slashes, and everything but
+/// plain characters as %XX.
+fn uri(file: &str, here: &Path) -> String {
+    let path = Path::new(file);
+    let (start, file) = match path.strip_prefix(here).ok().and_then(Path::to_str) {
+        Some(below) if path.is_absolute() => ("", below),
+        _ if path.is_absolute() => ("file://", file),
+        _ => ("", file.strip_prefix("./").unwrap_or(file)),
+    };
+    file.bytes().fold(start.to_owned(), |mut uri, byte| {
         if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
             uri.push(char::from(byte));
         } else {
@@ -100,4 +114,25 @@ fn uri(file: &str) -> String {
         }
         uri
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_in_the_repository_where_it_can_be() {
+        for (file, expected) in [
+            ("a.yaml", "a.yaml"),
+            ("./deploy/a b.yaml", "deploy/a%20b.yaml"),
+            ("/repo/deploy/a.yaml", "deploy/a.yaml"),
+            ("/repository/a.yaml", "file:///repository/a.yaml"),
+            ("../a.yaml", "../a.yaml"),
+        ] {
+            assert_eq!(uri(file, Path::new("/repo")), expected);
+        }
+        let empty = Path::new("");
+        assert_eq!(uri("/a.yaml", empty), "/a.yaml");
+        assert_eq!(uri("a.yaml", empty), "a.yaml");
+    }
 }

@@ -118,6 +118,8 @@ fn programs_read_the_same() {
     let page = found["page"].as_str().unwrap();
     assert!(page.ends_with("docs/findings/GB003.md"));
     let log = sarif::log(&report);
+    let driver = &log["runs"][0]["tool"]["driver"];
+    assert_eq!(driver["informationUri"], env!("CARGO_PKG_REPOSITORY"));
     let result = &log["runs"][0]["results"][0];
     assert_eq!(result["ruleId"], "GB003");
     assert_eq!(result["level"], "error");
