@@ -20,6 +20,9 @@ use crate::observed::{Autoscaler, Observer, Workload};
 /// Objects that are kept; of more than these nothing could be said in a time that anybody waits.
 const MOST: usize = 20_000;
 
+/// A file that is no manifest, as the values of a chart that are a template.
+pub const OTHER: &str = "file without apiVersion";
+
 /// Where an object stands.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -142,9 +145,10 @@ impl Objects {
         self.len() == 0
     }
 
-    /// Whether nothing at all was read, not even what is skipped or at fault.
+    /// Whether no object at all was read, not even one that is skipped or at fault.
     pub fn has_nothing(&self) -> bool {
-        self.is_empty() && self.skipped.is_empty() && self.faults.is_empty()
+        let mut others = self.skipped.keys();
+        self.is_empty() && others.all(|kind| kind == OTHER) && self.faults.is_empty()
     }
 
     /// Takes one document in; `namespace` is that of objects which name none.

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::manifests::{Fault, Limits, Objects, read};
+use crate::manifests::{Fault, Limits, OTHER, Objects, read};
 
 /// Directories within each other.
 const DEPTH: usize = 32;
@@ -122,7 +122,12 @@ impl Reader<'_> {
         let told = read(&bytes, self.limits, |node| {
             objects.add(&file, node, namespace);
         });
-        if let Err(error) = told {
+        // Of a file that is larger than what is read of it nobody knows.
+        let may_be = self.objects.named.contains(name) || bytes.len() > most;
+        if told.is_err() && !may_be && !speaks_of_objects(&bytes) {
+            let skipped = &mut self.objects.skipped;
+            *skipped.entry(OTHER.into()).or_default() += 1;
+        } else if let Err(error) = told {
             self.fault(Path::new(name), error.line, &error.why);
         }
     }
@@ -134,6 +139,12 @@ impl Reader<'_> {
             message: message.into(),
         });
     }
+}
+
+/// Whether a file may be meant for Kubernetes, though it cannot be read.
+fn speaks_of_objects(bytes: &[u8]) -> bool {
+    const WORD: &[u8] = b"apiVersion";
+    bytes.windows(WORD.len()).any(|part| part == WORD)
 }
 
 fn is_manifest(path: &Path) -> bool {

@@ -45,6 +45,38 @@ fn what_has_no_object_is_a_fault() {
     }
 }
 
+/// A repository has more than manifests, and what somebody names is meant.
+#[test]
+fn what_is_no_manifest_is_no_fault_in_a_directory() {
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    let root = directory(
+        "others",
+        &[
+            ("a.yaml", map),
+            ("notes.yaml", "a: b: c\n"),
+            ("values.yaml", "a: {{ .Values.a }}\n"),
+            ("broken.yaml", "apiVersion: v1\nkind: {{ .Values.a }}\n"),
+        ],
+    );
+    let objects = read(&root);
+    let faults: Vec<&str> = objects
+        .faults
+        .iter()
+        .map(|own| own.file.rsplit('/').next().unwrap())
+        .collect();
+    assert_eq!(faults, ["broken.yaml"]);
+    assert_eq!(objects.skipped.get("file without apiVersion"), Some(&2));
+    assert_eq!(read(&root.join("values.yaml")).faults.len(), 1);
+    fs::remove_file(root.join("a.yaml")).unwrap();
+    fs::remove_file(root.join("broken.yaml")).unwrap();
+    let faults = read(&root).faults;
+    assert!(
+        faults[0].message.starts_with("has no object of Kubernetes"),
+        "{faults:?}"
+    );
+    fs::remove_dir_all(root).unwrap();
+}
+
 #[test]
 fn what_kustomize_puts_together_has_a_hint() {
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
