@@ -97,6 +97,17 @@ impl Reader<'_> {
             }
             return;
         }
+        let name = path.to_string_lossy();
+        if ["https://", "http://"]
+            .iter()
+            .any(|scheme| name.starts_with(scheme))
+        {
+            return self.fault(
+                path,
+                0,
+                &format!("is not on this machine: curl -fsSL '{name}' | evenkeel check -"),
+            );
+        }
         match fs::File::open(path) {
             Ok(file) => self.take(&path.display().to_string(), file),
             Err(error) => self.fault(path, 0, &format!("cannot be read: {error}")),

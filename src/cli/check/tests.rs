@@ -220,6 +220,13 @@ fn no_more_is_read_than_the_limits_say() {
 fn what_cannot_be_read_is_named() {
     let missing = read::all(&["/nowhere/a.yaml".into()], "default", &Limits::default());
     assert!(missing.faults[0].message.contains("cannot be read"));
+    let address = "https://example.com/a.yaml";
+    let far = read::all(&[address.into()], "default", &Limits::default());
+    let told = "is not on this machine: curl -fsSL 'https://example.com/a.yaml' | evenkeel check -";
+    assert_eq!(
+        (far.faults[0].file.as_str(), far.faults[0].message.as_str()),
+        (address, told)
+    );
     let directory = std::env::temp_dir().join(format!("evenkeel-wrong-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     let text = "a: 1\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: many}]}\n";
