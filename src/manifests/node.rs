@@ -1,5 +1,6 @@
 //! A document as it was written: values with the lines that they stand on.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
@@ -100,6 +101,24 @@ impl Node {
             node = below;
         }
         line
+    }
+
+    /// A key that a map within has twice, with the lines of the first and of the next: only the last counts.
+    pub fn written_twice(&self) -> Option<(&str, usize, usize)> {
+        match &self.content {
+            Content::Scalar(_) => None,
+            Content::List(items) => items.iter().find_map(|item| item.written_twice()),
+            Content::Map(entries) => {
+                let mut seen = HashMap::new();
+                let mut all = entries.iter();
+                let twice = all.find_map(|(key, line, _)| {
+                    let first = seen.insert(key.as_str(), *line)?;
+                    Some((key.as_str(), first, *line))
+                });
+                let mut below = entries.iter().map(|(.., value)| value);
+                twice.or_else(|| below.find_map(|value| value.written_twice()))
+            }
+        }
     }
 
     /// The last of that name counts, as everywhere in Kubernetes.

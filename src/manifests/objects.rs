@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::node::{Content, Node};
 use super::refused::refused;
+use super::sets::Repeated;
 use super::yaml::hint;
 use crate::api::GrpcBackend;
 use crate::observed::{Autoscaler, Observer, Workload};
@@ -86,6 +87,8 @@ pub struct Objects {
     pub skipped: BTreeMap<String, usize>,
     /// What could not be read.
     pub faults: Vec<Fault>,
+    /// Fields that do not count, since they are written again below.
+    pub repeated: Vec<Repeated>,
     /// Kinds that a cluster did not show, or not all of them.
     pub unlisted: Vec<Unlisted>,
     /// Files that were named one by one, rather than found in a directory: they go with all others.
@@ -108,6 +111,7 @@ impl Default for Objects {
             autoscalers: Vec::new(),
             skipped: BTreeMap::new(),
             faults: Vec::new(),
+            repeated: Vec::new(),
             unlisted: Vec::new(),
             named: BTreeSet::new(),
             kustomized: BTreeSet::new(),
@@ -176,7 +180,8 @@ impl Objects {
             return;
         }
         let line = node.line;
-        let told = if self.len() < MOST {
+        let (known, written) = (self.len(), Rc::clone(&node));
+        let told = if known < MOST {
             self.keep(
                 &kind,
                 &group,
@@ -191,6 +196,15 @@ impl Objects {
                 "is one of more than {MOST} objects: check a part of them at a time"
             ))
         };
+        let twice = (self.len() > known).then(|| written.written_twice());
+        if let Some((key, line, again)) = twice.flatten() {
+            self.repeated.push(Repeated {
+                file: file.to_string(),
+                line,
+                object: format!("field {key} of a {kind}"),
+                by: format!("{file}:{again}"),
+            });
+        }
         // That there are too many is said once.
         let is_new = |message: &String| {
             self.faults

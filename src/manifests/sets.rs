@@ -36,14 +36,14 @@ pub struct Set {
     pub objects: Objects,
 }
 
-/// An object that does not count, since another of its name does.
+/// An object or field that does not count, since another of its name does.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Repeated {
     /// The file of the one that does not count.
     pub file: String,
     /// Its line.
     pub line: usize,
-    /// Its kind, namespace and name.
+    /// Its kind, namespace and name; of a field its name and the kind of its object.
     pub object: String,
     /// Where the one stands that counts.
     pub by: String,

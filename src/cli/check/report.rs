@@ -23,7 +23,7 @@ pub struct Report {
     /// Kinds that a cluster did not show, or not all of them.
     #[serde(rename = "notListed", skip_serializing_if = "Vec::is_empty")]
     pub unlisted: Vec<NotListed>,
-    /// Objects that do not count, since another of their name does.
+    /// Objects and fields that do not count, since another of their name does.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub repeated: BTreeSet<Repeated>,
 }
@@ -112,7 +112,11 @@ impl Report {
         let (too_large, backends): (Vec<&Backend>, Vec<&Backend>) =
             backends.iter().partition(|own| own.is_left_out);
         Self {
-            repeated: sets.repeated,
+            repeated: sets
+                .repeated
+                .into_iter()
+                .chain(objects.repeated.iter().cloned())
+                .collect(),
             backends: backends.into_iter().map(Checked::new).collect(),
             objects: objects.len(),
             skipped: objects.skipped.clone(),

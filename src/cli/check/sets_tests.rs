@@ -56,6 +56,28 @@ fn each_environment_is_looked_at_by_itself() {
     assert!(sets > 5, "only {sets} sets");
 }
 
+/// kubectl takes the last without a word.
+#[test]
+fn a_field_that_is_written_twice_is_told() {
+    let set = fs::read_to_string(environments().join("../healthy-pair.yaml")).unwrap();
+    let twice = set.replacen("  replicas: 3\n", "  replicas: 1\n  replicas: 3\n", 1);
+    let line = 1 + twice
+        .lines()
+        .position(|line| line == "  replicas: 1")
+        .unwrap();
+    let root = std::env::temp_dir().join(format!("evenkeel-twice-{}.yaml", std::process::id()));
+    fs::write(&root, &twice).unwrap();
+    let report = report(std::slice::from_ref(&root));
+    fs::remove_file(&root).unwrap();
+    let file = root.display();
+    let again = line + 1;
+    let told = format!(
+        "{file}:{line}: field replicas of a Deployment stands again in {file}:{again}, which is the one that counts"
+    );
+    assert!(said(&report).contains(&told), "{:?}", said(&report));
+    assert_eq!(report.findings().count(), 0);
+}
+
 /// Whoever names files one by one wants them together, and the last to count.
 #[test]
 fn files_that_are_named_go_together() {
