@@ -90,11 +90,11 @@ fn what_is_written_is_mended() {
         let (before, after) = (ids(&[&path]), ids(&[&path, &file]));
         let settled = |id: &&str| ["GB008", "GB009", "GB022", "GB024", "GB029"].contains(id);
         assert!(
-            !after.iter().any(|id| settled(&id)),
+            !after.iter().any(settled),
             "{}: {after:?}\n{fixed}",
             path.display()
         );
-        asked += usize::from(before.iter().any(|id| settled(&id)));
+        asked += usize::from(before.iter().any(settled));
     }
     assert!(asked >= 5, "only {asked}");
     let typo = root.join("selector-with-a-typo.yaml");
@@ -115,7 +115,7 @@ fn labels_and_annotations_stay() {
     let set = fs::read_to_string(root.join("rules/GB022.yaml")).unwrap();
     let file = std::env::temp_dir().join(format!("evenkeel-kept-{}.yaml", std::process::id()));
     let more = ", labels: {team: 'no'}, annotations: {note: x, kubectl.kubernetes.io/last-applied-configuration: '{}'}}";
-    fs::write(&file, set.replacen("}", more, 1)).unwrap();
+    fs::write(&file, set.replacen('}', more, 1)).unwrap();
     let found = backends(&[&file]);
     fs::remove_file(&file).unwrap();
     let fixed = manifests::fix(&found[0], false);
