@@ -22,7 +22,7 @@ use crate::observed::{Autoscaler, Job, Observer, Workload};
 /// Objects that are kept; of more than these nothing could be said in a time that anybody waits.
 const MOST: usize = 20_000;
 
-/// A file that is no manifest, as a tsconfig.json with comments.
+/// A file that is no manifest, as the values of a chart that are a template.
 pub const OTHER: &str = "file without apiVersion";
 
 /// Where an object stands.

@@ -90,11 +90,11 @@ fn what_is_written_is_mended() {
         let (before, after) = (ids(&[&path]), ids(&[&path, &file]));
         let settled = |id: &&str| ["GB008", "GB009", "GB022", "GB024", "GB029"].contains(id);
         assert!(
-            !after.iter().any(&settled),
+            !after.iter().any(settled),
             "{}: {after:?}\n{fixed}",
             path.display()
         );
-        asked += usize::from(before.iter().any(&settled));
+        asked += usize::from(before.iter().any(settled));
     }
     assert!(asked >= 5, "only {asked}");
     let typo = root.join("selector-with-a-typo.yaml");

@@ -53,7 +53,7 @@ fn what_is_no_manifest_is_no_fault_in_a_directory() {
         "others",
         &[
             ("a.yaml", map),
-            ("tsconfig.json", "{\n  // strict\n  \"strict\": true,\n}\n"),
+            ("notes.yaml", "a: b: c\n"),
             ("values.yaml", "a: {{ .Values.a }}\n"),
             ("broken.yaml", "apiVersion: v1\nkind: {{ .Values.a }}\n"),
         ],

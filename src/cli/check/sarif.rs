@@ -132,7 +132,7 @@ mod tests {
             assert_eq!(uri(file, Path::new("/repo")), expected);
         }
         let empty = Path::new("");
-        assert_eq!(uri("/a.yaml", empty), "file:///a.yaml");
+        assert_eq!(uri("/a.yaml", empty), "/a.yaml");
         assert_eq!(uri("a.yaml", empty), "a.yaml");
     }
 }
