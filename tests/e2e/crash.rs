@@ -24,6 +24,9 @@ tests![
     shared created_and_deleted(300),
     shared age_added_and_removed(300),
     shared knob_changed(300),
+    shared knobs_of_other_kinds(300),
+    shared grace_added_and_removed(300),
+    shared workload_named_and_not(300),
     shared created_and_deleted_while_down(300),
     shared selector_changed_while_down(300),
     shared advised_and_enforced(300),
@@ -50,6 +53,22 @@ async fn age_added_and_removed(world: Arc<World>) -> Result<()> {
 async fn knob_changed(world: Arc<World>) -> Result<()> {
     let states = [State::env(), State::flags()];
     to_and_fro(&world, "knob", &full(1), states, false).await
+}
+
+async fn knobs_of_other_kinds(world: Arc<World>) -> Result<()> {
+    let states = [State::switch(), State::list()];
+    to_and_fro(&world, "kinds", &full(0), states, false).await
+}
+
+/// The same record holds more, or less, of the same knob.
+async fn grace_added_and_removed(world: Arc<World>) -> Result<()> {
+    let states = [State::age_alone(), State::env()];
+    to_and_fro(&world, "grace", &full(0), states, false).await
+}
+
+async fn workload_named_and_not(world: Arc<World>) -> Result<()> {
+    let states = [State::another_named(), State::preset()];
+    to_and_fro(&world, "named", &full(0), states, false).await
 }
 
 async fn created_and_deleted_while_down(world: Arc<World>) -> Result<()> {
@@ -185,6 +204,58 @@ impl State {
             adds: BY_FLAG,
             recorded: true,
             holds: true,
+        }
+    }
+
+    fn age_alone() -> Self {
+        let mut age = env_knob();
+        if let Some(age) = age.as_object_mut() {
+            age.remove("grace");
+        }
+        Self {
+            name: "without a grace",
+            spec: Some(spec("echo", &age)),
+            adds: &[("env", &["MAX_CONNECTION_AGE=30s"])],
+            ..Self::env()
+        }
+    }
+
+    fn switch() -> Self {
+        let age = json!({"maxAge": "30s", "knob": {"switch": {"flag": "-age", "implies": "30s"}}});
+        Self {
+            name: "by switch",
+            spec: Some(spec("echo", &age)),
+            adds: &[("args", &["-age"])],
+            ..Self::flags()
+        }
+    }
+
+    fn list() -> Self {
+        let knob = json!({"listFlag": {"flag": "--options", "maxAge": "age_ms", "format": "Milliseconds"}});
+        Self {
+            name: "by a list in a flag",
+            spec: Some(spec("echo", &json!({"maxAge": "30s", "knob": knob}))),
+            adds: &[("args", &["--options=age_ms=30000"])],
+            ..Self::flags()
+        }
+    }
+
+    fn preset() -> Self {
+        let age = json!({"maxAge": "30s", "knob": {"preset": "Thanos"}});
+        Self {
+            name: "by preset",
+            spec: Some(spec("echo", &age)),
+            adds: &[("args", &["--grpc-server-max-connection-age=30s"])],
+            ..Self::flags()
+        }
+    }
+
+    fn another_named() -> Self {
+        let age = json!({"maxAge": "30s", "workloads": ["another"], "knob": {"preset": "Thanos"}});
+        Self {
+            name: "for another workload",
+            spec: Some(spec("echo", &age)),
+            ..Self::elsewhere()
         }
     }
 

@@ -191,9 +191,10 @@ const TAIL: &str = "\n## What is no rule\n\n\
     * What only the nodes show: load balancing of sockets in place of a mesh's, and the use of processors, by which an autoscaler may overlook\n  \
       one hot pod among idle ones; the condition `Balanced` does not.\n\
     * What would take rights that the operator does not ask for: the cluster's DNS configuration (how long answers last is taken to be 30 s),\n  \
-      NetworkPolicies, labels of namespaces and the clients' workloads (GB080): `evenkeel check` reads those, and to the operator a mesh shows\n  \
-      in the proxies of running pods. HorizontalPodAutoscalers are read with the chart's `findings.readAutoscalers`; without it\n  \
-      `status.uncheckedFindings` names what is not checked.\n\
+      NetworkPolicies and the clients' workloads (GB080), which `evenkeel check` reads. HorizontalPodAutoscalers are read with the chart's\n  \
+      `findings.readAutoscalers`; without it `status.uncheckedFindings` names what is not checked.\n\
+    * What the labels of a namespace ask of a mesh: it may not be installed. To the operator a mesh shows in the proxies of running pods, and\n  \
+      only `evenkeel check` goes by what is asked for.\n\
     * What a server's metrics do not say: where they count no connections, or `spec.balance.mode` is `Disabled`, what is decided by them\n  \
       stands in `status.uncheckedFindings` too.\n\
     * That pods idle or one is hot: it is measured, and is the verdict in the condition `Balanced`.\n\
