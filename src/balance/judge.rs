@@ -58,6 +58,8 @@ struct Judged {
 struct Census {
     judged: Vec<Judged>,
     warming: u32,
+    /// Those of them that give numbers.
+    filling: u32,
     failing: u32,
     scraped: u32,
 }
@@ -209,14 +211,18 @@ impl Judge {
     fn census(&self, now: Timestamp, family: Option<Family>) -> Census {
         let mut census = Census::default();
         for (uid, pod) in &self.pods {
-            census.scraped += u32::from(pod.is_scraped(now, self.settings.interval));
+            let is_scraped = u32::from(pod.is_scraped(now, self.settings.interval));
+            census.scraped += is_scraped;
             match pod.standing(now, &self.settings, family) {
                 Standing::Judged(window, sums) => census.judged.push(Judged {
                     uid: uid.clone(),
                     window,
                     sums,
                 }),
-                Standing::Warming => census.warming += 1,
+                Standing::Warming => {
+                    census.warming += 1;
+                    census.filling += is_scraped;
+                }
                 Standing::Failing => census.failing += 1,
             }
         }
@@ -297,7 +303,7 @@ impl Judge {
             Verdict::NoPods
         } else if round.rolling_out {
             Verdict::RollingOut
-        } else if judged == 0 && failing > 0 {
+        } else if judged == 0 && failing > 0 && census.filling == 0 {
             Verdict::NoMetrics
         } else if judged == 0 {
             Verdict::WarmingUp

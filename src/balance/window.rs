@@ -82,15 +82,18 @@ impl Series {
 
     /// RPCs within the window that ends with the newest sample, scaled to exactly that long because
     /// samples never lie exactly so far apart. `None` until the samples cover the window but for
-    /// `slack`, or where the family is not comparable (the pod shows another one).
+    /// `slack`, where nothing is known of more than a whole window before them (the pod was not read for long, and what it had
+    /// then says nothing of now), or where the family is not comparable (the pod shows another one).
     pub fn increase(&self, family: Family, window: Duration, slack: Duration) -> Option<f64> {
         let newest = self.0.back()?;
         let needed = window.saturating_sub(slack);
-        let oldest = self
-            .0
-            .iter()
-            .rev()
-            .find(|sample| elapsed(sample.at, newest.at) >= needed)?;
+        let reaches = |sample: &Sample| elapsed(sample.at, newest.at) >= needed;
+        let index = self.0.iter().rposition(reaches)?;
+        let oldest = &self.0[index];
+        let next = self.0.get(index + 1)?;
+        if elapsed(oldest.at, next.at) > window + slack * 2 {
+            return None;
+        }
         let seconds = elapsed(oldest.at, newest.at).as_secs_f64();
         if seconds <= 0.0 {
             return None;
@@ -168,7 +171,17 @@ mod tests {
     #[test]
     fn scales_to_one_window_when_scrapes_jitter() {
         assert_eq!(increase(&series(&[(0.0, 0.0), (8.0, 80.0)])), Some(100.0));
-        assert_eq!(increase(&series(&[(0.0, 0.0), (20.0, 200.0)])), Some(100.0));
+        assert_eq!(increase(&series(&[(0.0, 0.0), (15.0, 150.0)])), Some(100.0));
+    }
+
+    #[test]
+    fn a_time_of_which_nothing_is_known_is_not_spread_over_the_window() {
+        let mut series = series(&[(0.0, 0.0), (5.0, 50.0), (605.0, 60.0)]);
+        assert_eq!(increase(&series), None);
+        series.push(at(610.0), started(110.0), WINDOW);
+        assert_eq!(increase(&series), None);
+        series.push(at(615.0), started(160.0), WINDOW);
+        assert_eq!(increase(&series), Some(100.0));
     }
 
     #[test]

@@ -23,11 +23,11 @@ pub struct Run {
     /// Namespaces whose ServiceAccounts may be given access to endpoints besides the backend's own, separated by commas.
     #[arg(long, env = "EVENKEEL_CLIENT_NAMESPACES", value_delimiter = ',')]
     client_namespaces: Vec<String>,
-    /// Where metrics are served.
-    #[arg(long, env = "EVENKEEL_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
+    /// Where metrics are served: `[::]` is every address, of IPv4 too.
+    #[arg(long, env = "EVENKEEL_METRICS_ADDRESS", default_value = "[::]:8080")]
     metrics_address: SocketAddr,
     /// Where /healthz and /readyz are served.
-    #[arg(long, env = "EVENKEEL_HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
+    #[arg(long, env = "EVENKEEL_HEALTH_ADDRESS", default_value = "[::]:8081")]
     health_address: SocketAddr,
     /// Rollouts that the operator has under way at once, over all backends.
     #[arg(long, env = "EVENKEEL_MAX_CONCURRENT_ROLLOUTS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]

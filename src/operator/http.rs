@@ -1,6 +1,6 @@
 //! The operator's own two ports: health, and metrics.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,12 +66,40 @@ pub async fn metrics(
     serve(address, Router::new().route("/metrics", page), stop).await
 }
 
+/// Every address is that of IPv4 alone where the kernel knows no other.
+async fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    if bound.is_err() && address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED) {
+        let of_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+        return TcpListener::bind(of_v4).await.or(bound);
+    }
+    bound
+}
+
 async fn serve(address: SocketAddr, routes: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(address).await.map_err(|error| {
+    let listener = listener(address).await.map_err(|error| {
         anyhow::anyhow!("cannot listen on {address}: {error}; choose another address")
     })?;
     axum::serve(listener, routes)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// A cluster's pods may have addresses of either family, or of both.
+    #[tokio::test]
+    async fn every_address_is_that_of_v4_too() {
+        let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let bound = listener(all).await.unwrap();
+        let port = bound.local_addr().unwrap().port();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .unwrap();
+    }
 }

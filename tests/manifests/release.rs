@@ -1,8 +1,10 @@
 //! What the workflow of a release pushes and uploads is what people are told to pull and to download.
 
+use std::fs;
+
 use serde_json::Value;
 
-use crate::{document, text};
+use crate::{document, path, text};
 
 const WORKFLOW: &str = ".github/workflows/release.yaml";
 
@@ -75,4 +77,22 @@ fn what_krew_downloads_is_built_and_uploaded() {
         assert!(upload.unwrap().contains(file), "{file}: {upload:?}");
     }
     assert!(text("xtask/src/krew.rs").contains(&format!("\"{file}\"")));
+}
+
+/// A tag can be moved to other code; a commit cannot.
+#[test]
+fn every_action_is_of_one_commit() {
+    let mut pinned = 0;
+    for entry in fs::read_dir(path(".github/workflows")).unwrap() {
+        let file = entry.unwrap().path();
+        let text = fs::read_to_string(&file).unwrap();
+        for line in text.lines().filter(|line| line.contains("uses: ")) {
+            let (_, commit) = line.split_once('@').unwrap_or_default();
+            let (commit, tag) = commit.split_once(" # v").unwrap_or_default();
+            let is_commit = commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
+            assert!(is_commit && !tag.is_empty(), "{}: {line}", file.display());
+            pinned += 1;
+        }
+    }
+    assert!(pinned > 5, "only {pinned} actions were found");
 }

@@ -76,16 +76,20 @@ impl Judge {
         let mut loads: Vec<PodLoad> = self
             .pods
             .values()
-            .map(|pod| PodLoad {
-                pod: pod.name.clone(),
-                standing: match pod.standing(now, &self.settings, family) {
+            .map(|pod| {
+                let standing = match pod.standing(now, &self.settings, family) {
                     Standing::Judged(..) => PodStanding::Judged,
                     Standing::Warming => PodStanding::Warming,
                     Standing::Failing => PodStanding::Failing,
-                },
-                requests_per_second: pod
-                    .requests(&self.settings, family)
-                    .map(|requests| requests / seconds),
+                };
+                // What it had when it was read last is no figure of now.
+                let requests = pod.requests(&self.settings, family);
+                let requests = requests.filter(|_| standing != PodStanding::Failing);
+                PodLoad {
+                    pod: pod.name.clone(),
+                    standing,
+                    requests_per_second: requests.map(|requests| requests / seconds),
+                }
             })
             .collect();
         loads.sort_by(|a, b| a.pod.cmp(&b.pod));

@@ -69,6 +69,27 @@ fn a_restart_of_the_operator_changes_nothing_that_is_shown() {
     unmoved(world, "rolling out");
 }
 
+/// While the windows of the others fill, one that cannot be read is a pod without numbers and not a backend without them.
+#[test]
+fn a_restart_beside_a_pod_without_numbers_keeps_the_verdict() {
+    for pinned in [60.0, 600.0] {
+        let load = |pod| if pod == 0 { pinned } else { 60.0 };
+        let mut world = World::new(brisk(), 5);
+        world.pods[4].error = Some(ScrapeError::Timeout);
+        world.rounds(12, load);
+        let before = world.published.clone().unwrap();
+        assert_ne!(before.verdict, Verdict::NoMetrics);
+        world.restart();
+        for _ in 0..6 {
+            let report = world.round(load);
+            assert_eq!(
+                (report.verdict, &report.message),
+                (before.verdict, &before.message)
+            );
+        }
+    }
+}
+
 #[test]
 fn a_pod_that_was_not_ready_when_the_operator_restarted_is_not_found_as_new() {
     let even = |_| 100.0;

@@ -1,5 +1,6 @@
 //! Pods that restart, that are not ready for a while, or that leave and come back.
 
+use super::super::round::ScrapeError;
 use super::super::simulation::{World, brisk};
 use super::super::verdict::Verdict;
 use super::tests::even;
@@ -110,4 +111,23 @@ fn a_pod_that_is_out_of_the_selector_for_a_while_is_not_new() {
     world.pods.push(pod);
     world.rounds(5, even);
     assert_eq!(world.judge.report().discovery, None);
+}
+
+/// What it did not have while nobody could read it says nothing of what it has now.
+#[test]
+fn a_pod_that_was_not_read_for_long_is_judged_by_what_it_has_now() {
+    let mut world = World::new(brisk(), 5);
+    world.rounds(12, |_| 60.0);
+    world.pods[0].error = Some(ScrapeError::Timeout);
+    world.rounds(60, |pod| if pod == 0 { 0.0 } else { 75.0 });
+    world.pods[0].error = None;
+    for round in 0..12 {
+        let report = world.round(|_| 60.0);
+        assert!(
+            !report.verdict.is_trouble(),
+            "round {round}: {}",
+            report.message
+        );
+    }
+    assert_eq!(world.judge.report().judged, 5);
 }

@@ -58,8 +58,10 @@ fn sentence(report: &Report, settings: &Settings) -> String {
     let failing = pods.saturating_sub(judged + warming);
     let max = report.max_over_mean.unwrap_or(1.0);
     let min = report.min_over_mean.unwrap_or(1.0);
-    let hottest = names(&report.hottest, "one pod");
-    let starved = names(&report.starved, "a pod");
+    let hottest = report.hottest.first();
+    let hottest = hottest.map_or("one pod", |share| share.pod.as_str());
+    let also = names(report.hottest.get(1..).unwrap_or_default(), 0, "");
+    let starved = names(&report.starved, report.starved_pods, "a pod");
     match report.verdict {
         Verdict::Balanced => format!("requests are spread evenly over {judged} pods"),
         Verdict::SinglePod => "one pod is judged: there is nothing to balance".into(),
@@ -67,8 +69,11 @@ fn sentence(report: &Report, settings: &Settings) -> String {
             "requests are uneven over {judged} pods: from {min:.2} to {max:.2} times the mean; \
              look for clients that do not use round_robin on the headless Service"
         ),
-        Verdict::HotPod => format!(
+        Verdict::HotPod if also.is_empty() => format!(
             "{hottest} has {max:.2} times the mean of {judged} pods; look for a client that keeps one connection to it"
+        ),
+        Verdict::HotPod => format!(
+            "{hottest} has {max:.2} times the mean of {judged} pods, and {also} too much as well; look for clients that keep one connection to each"
         ),
         Verdict::NewPodsStarved => format!(
             "{starved} served no request since becoming ready: clients have not found it; \
@@ -124,8 +129,11 @@ fn few_clients(report: &Report) -> String {
             let percent = hottest.share * 100.0;
             format!("{} has {percent:.0} % of all requests", hottest.pod)
         }
-        (_, 0 | 1) => format!("{} is idle", names(&report.starved, "a pod")),
-        _ => format!("{} are idle", names(&report.starved, "some pods")),
+        (_, 0 | 1) => format!("{} is idle", names(&report.starved, 1, "a pod")),
+        _ => format!(
+            "{} are idle",
+            names(&report.starved, report.starved_pods, "some pods")
+        ),
     }
 }
 
@@ -151,8 +159,8 @@ fn open_rpcs(report: &Report) -> String {
     )
 }
 
-/// The first pods by name; a message is no list.
-fn names(shares: &[Share], unknown: &str) -> String {
+/// The first of so many pods by name; a message is no list, and the list may be cut too.
+fn names(shares: &[Share], pods: u32, unknown: &str) -> String {
     const SOME: usize = 3;
     if shares.is_empty() {
         return unknown.to_owned();
@@ -162,7 +170,10 @@ fn names(shares: &[Share], unknown: &str) -> String {
         .take(SOME)
         .map(|share| share.pod.as_str())
         .collect();
-    match shares.len().saturating_sub(SOME) {
+    let all = usize::try_from(pods)
+        .unwrap_or(usize::MAX)
+        .max(shares.len());
+    match all - some.len() {
         0 => some.join(", "),
         more => format!("{} and {more} more", some.join(", ")),
     }

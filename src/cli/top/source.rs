@@ -47,6 +47,8 @@ struct Listed {
 /// The backend whose pods are looked at.
 struct Opened {
     key: Key,
+    /// Which resource and which of its specs.
+    of: (Option<String>, Option<i64>),
     judge: Judge,
     choice: Choice,
     /// When its pods are due again.
@@ -198,10 +200,14 @@ impl Source {
             mode: Mode::Observe,
             ..Settings::default()
         };
-        let opened = match self.opened.take().filter(|opened| opened.key == *key) {
+        // Another resource of the name, or another spec, may be read otherwise.
+        let of = (backend.metadata.uid.clone(), backend.metadata.generation);
+        let is_same = |opened: &Opened| opened.key == *key && opened.of == of;
+        let opened = match self.opened.take().filter(is_same) {
             Some(opened) => opened,
             None => Opened {
                 key: key.clone(),
+                of,
                 judge: Judge::new(settings, None),
                 choice: Choice::default(),
                 due: Instant::now(),
