@@ -58,7 +58,7 @@ struct Judged {
 struct Census {
     judged: Vec<Judged>,
     warming: u32,
-    /// Those of them that give numbers.
+    /// Those of them that give numbers, or have only begun to be asked.
     filling: u32,
     failing: u32,
     scraped: u32,
@@ -211,8 +211,7 @@ impl Judge {
     fn census(&self, now: Timestamp, family: Option<Family>) -> Census {
         let mut census = Census::default();
         for (uid, pod) in &self.pods {
-            let is_scraped = u32::from(pod.is_scraped(now, self.settings.interval));
-            census.scraped += is_scraped;
+            census.scraped += u32::from(pod.is_scraped(now, self.settings.interval));
             match pod.standing(now, &self.settings, family) {
                 Standing::Judged(window, sums) => census.judged.push(Judged {
                     uid: uid.clone(),
@@ -221,7 +220,7 @@ impl Judge {
                 }),
                 Standing::Warming => {
                     census.warming += 1;
-                    census.filling += is_scraped;
+                    census.filling += u32::from(!pod.is_failing());
                 }
                 Standing::Failing => census.failing += 1,
             }
