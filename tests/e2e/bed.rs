@@ -11,6 +11,7 @@ use evenkeel_cluster::{AuditEvent, From, Identity, Process, Proxy, Rule, TestNam
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -174,15 +175,11 @@ impl Bed {
             limit,
             async || {
                 let backend = backends.get(name).await?;
-                let status = backend.status.clone().unwrap_or_default();
-                let condition = status
-                    .conditions
-                    .iter()
-                    .find(|condition| condition.type_ == kind.as_str());
-                match condition {
+                let status = backend.status.as_ref();
+                let seen = status.and_then(|status| status.observed_generation);
+                match condition(&backend, kind) {
                     Some(condition)
-                        if condition.reason == reason
-                            && status.observed_generation == backend.metadata.generation =>
+                        if condition.reason == reason && seen == backend.metadata.generation =>
                     {
                         Ok(Some(backend))
                     }
@@ -211,9 +208,7 @@ impl Bed {
         let what = format!("{kind} of {name} says {reason} and {words:?}");
         until(&what, limit, async || {
             let backend = self.reason(name, kind, reason, limit).await?;
-            let conditions = backend.status.unwrap_or_default().conditions;
-            let condition = conditions.iter().find(|told| told.type_ == kind.as_str());
-            let message = condition.map_or("", |told| told.message.as_str());
+            let message = condition(&backend, kind).map_or("", |told| told.message.as_str());
             ensure!(words.iter().all(|word| message.contains(word)), "{message}");
             Ok(Some(()))
         })
@@ -223,11 +218,8 @@ impl Bed {
     /// What the condition says.
     pub async fn message(&self, name: &str, kind: ConditionType) -> Result<String> {
         let backend = self.backend(name).await?;
-        let conditions = backend.status.unwrap_or_default().conditions;
-        let condition = conditions
-            .into_iter()
-            .find(|condition| condition.type_ == kind.as_str());
-        Ok(condition.context("no such condition")?.message)
+        let condition = condition(&backend, kind).context("no such condition")?;
+        Ok(condition.message.clone())
     }
 
     /// The pods with a label, that are not going.
@@ -350,6 +342,12 @@ impl Bed {
     pub async fn echo(&self, replicas: u32) -> Result<()> {
         self.deploy(&manifests::server("echo", replicas)).await
     }
+}
+
+/// A condition of a GrpcBackend, if it has been said.
+pub fn condition(backend: &GrpcBackend, kind: ConditionType) -> Option<&Condition> {
+    let conditions = &backend.status.as_ref()?.conditions;
+    conditions.iter().find(|own| own.type_ == kind.as_str())
 }
 
 /// Starts an operator that watches `namespaces` (none: all) under the ServiceAccount `account`.

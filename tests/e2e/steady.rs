@@ -9,10 +9,11 @@ use evenkeel::api::{GrpcBackend, ObservedAge};
 use evenkeel_cluster::until;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, Operator, condition};
 use crate::client::Client;
 use crate::discovery::PATIENT;
 use crate::manifests;
@@ -83,7 +84,8 @@ async fn twenty_backends_write_nothing(world: Arc<World>) -> Result<()> {
         attempt += 1;
         ensure!(attempt <= ATTEMPTS, "the machine never ran evenly");
     }
-    let others = not_balanced(&bed).await?;
+    let list = backends(&bed).await?;
+    let others: Vec<String> = list.iter().filter_map(not_balanced).collect();
     ensure!(others.is_empty(), "{others:?}");
     let shown = shown_balanced(&bed).await?;
     ensure!(shown == BACKENDS, "the operator's metrics show {shown}");
@@ -103,12 +105,7 @@ async fn quiet_for_a_span(bed: &Bed, client: &Client) -> Result<bool> {
     let mut writes = bed.world.cluster.audit().writes_by(&operator.user, since)?;
     let all = writes.len();
     writes.retain(|write| write.resource != "leases");
-    let ended = !operator.process.is_running();
-    if ended {
-        let log = operator.process.log_text()?;
-        ensure!(log.contains("the Lease is lost"), "the operator ended");
-    }
-    if ended || !even {
+    if !runs(operator)? || !even {
         println!("    the machine stood still: {counts:?}, and {writes:#?}");
         return Ok(false);
     }
@@ -174,55 +171,54 @@ fn is_ready(pod: &Pod) -> bool {
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// What is said of each backend's balance where that is not `Balanced`.
-async fn not_balanced(bed: &Bed) -> Result<Vec<String>> {
+async fn backends(bed: &Bed) -> Result<Vec<GrpcBackend>> {
     let backends = bed.namespace.api::<GrpcBackend>();
     let list = backends.list(&ListParams::default()).await?.items;
     ensure!(list.len() == BACKENDS, "{} backends", list.len());
-    let others = list.into_iter().filter_map(|backend| {
-        let name = backend.metadata.name.unwrap_or_default();
-        let conditions = backend.status.unwrap_or_default().conditions;
-        let balanced = ConditionType::Balanced.as_str();
-        match conditions
-            .into_iter()
-            .find(|condition| condition.type_ == balanced)
-        {
-            Some(condition) if condition.reason == "Balanced" => None,
-            Some(condition) => Some(format!(
-                "{name}: {} {}",
-                condition.reason, condition.message
-            )),
-            None => Some(format!("{name} has no verdict")),
-        }
-    });
-    Ok(others.collect())
+    Ok(list)
 }
 
-/// Backends whose connections have not been counted for long enough yet: what is said of the age is a verdict too.
-async fn still_measuring(bed: &Bed) -> Result<Vec<String>> {
-    let backends = bed.namespace.api::<GrpcBackend>();
-    let list = backends.list(&ListParams::default()).await?.items;
-    let measuring = list.into_iter().filter_map(|backend| {
-        let servers = backend.status.unwrap_or_default().servers;
-        let mut observed = servers.iter().map(|server| server.observed);
-        observed
-            .any(|seen| seen == Some(ObservedAge::Measuring))
-            .then(|| format!("{:?} counts its connections", backend.metadata.name))
-    });
-    Ok(measuring.collect())
+/// What is said of a backend's balance where that is not `Balanced`.
+fn not_balanced(backend: &GrpcBackend) -> Option<String> {
+    let name = backend.name_any();
+    match condition(backend, ConditionType::Balanced) {
+        Some(condition) if condition.reason == "Balanced" => None,
+        Some(condition) => Some(format!(
+            "{name}: {} {}",
+            condition.reason, condition.message
+        )),
+        None => Some(format!("{name} has no verdict")),
+    }
 }
 
-/// Backends whose figures will be ten minutes old within a span: they are written anew then, which is meant.
-async fn due(bed: &Bed) -> Result<Vec<String>> {
-    let backends = bed.namespace.api::<GrpcBackend>();
-    let list = backends.list(&ListParams::default()).await?.items;
+/// Where its connections have not been counted for long enough yet: what is said of the age is a verdict too.
+fn still_measuring(backend: &GrpcBackend) -> Option<String> {
+    let mut servers = backend.status.as_ref()?.servers.iter();
+    let measuring = servers.any(|server| server.observed == Some(ObservedAge::Measuring));
+    measuring.then(|| format!("{} counts its connections", backend.name_any()))
+}
+
+/// Where its figures will be ten minutes old within a span: they are written anew then, which is meant.
+fn due(backend: &GrpcBackend) -> Option<String> {
+    let evaluated = backend
+        .status
+        .as_ref()?
+        .balance
+        .as_ref()?
+        .last_evaluated
+        .as_ref()?;
     let latest = Timestamp::now() + SPAN + Duration::from_secs(30) - REFRESH;
-    let due = list.into_iter().filter_map(|backend| {
-        let balance = backend.status?.balance?;
-        let old = balance.last_evaluated?.0 < latest;
-        old.then(|| format!("{:?} is about to be written", backend.metadata.name))
-    });
-    Ok(due.collect())
+    (evaluated.0 < latest).then(|| format!("{} is about to be written", backend.name_any()))
+}
+
+/// Whether the operator runs. Only for the loss of its Lease it may have ended.
+fn runs(operator: &Operator) -> Result<bool> {
+    if operator.process.is_running() {
+        return Ok(true);
+    }
+    let log = operator.process.log_text()?;
+    ensure!(log.contains("the Lease is lost"), "the operator ended");
+    Ok(false)
 }
 
 /// Waits until all verdicts have been `Balanced`, and those on the age said, for three windows.
@@ -230,14 +226,14 @@ async fn stable(bed: &Bed) -> Result<()> {
     let mut since = Timestamp::now();
     until("all verdicts are stable", COUNTED, async || {
         let operator = bed.operator.as_ref().context("no operator")?;
-        if !operator.process.is_running() {
+        if !runs(operator)? {
             // As a kubelet does: it ends where it could not renew its Lease in time.
             operator.process.start_again()?;
         }
-        let mut others = not_balanced(bed).await?;
-        others.extend(still_measuring(bed).await?);
-        others.extend(due(bed).await?);
-        if let Some(other) = others.first() {
+        let reasons = [not_balanced, still_measuring, due];
+        let list = backends(bed).await?;
+        let mut others = reasons.iter().flat_map(|why| list.iter().filter_map(why));
+        if let Some(other) = others.next() {
             since = Timestamp::now();
             bail!("{other}");
         }

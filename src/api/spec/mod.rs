@@ -11,6 +11,7 @@ mod balance;
 mod connection_age;
 mod endpoint_watch;
 mod https;
+mod labels;
 mod services;
 
 pub use balance::*;
@@ -57,8 +58,8 @@ pub use services::*;
 pub struct GrpcBackendSpec {
     /// Labels of the serving pods, at least one; becomes the selector of both Services.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
-    #[x_kube(validation = Rule::new("self.all(k, size(k) <= 317)").message("the name of a label has at most 317 characters"))]
-    #[x_kube(validation = Rule::new("self.all(k, self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("a label's value is letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"))]
+    #[x_kube(validation = labels::names())]
+    #[x_kube(validation = labels::values())]
     pub selector: BTreeMap<String, String>,
 
     /// The gRPC ports of the pods, one to eight.

@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::labels;
+
 /// The pair of Services.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,14 +40,14 @@ pub struct ServiceOptions {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     #[x_kube(validation = Rule::new("self.all(k, k != 'app.kubernetes.io/managed-by' && !k.startsWith('evenkeel.dev/'))").message("the labels app.kubernetes.io/managed-by and evenkeel.dev/… are set by the operator"))]
-    #[x_kube(validation = Rule::new("self.all(k, size(k) <= 317)").message("the name of a label has at most 317 characters"))]
-    #[x_kube(validation = Rule::new("self.all(k, self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("a label's value is letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"))]
+    #[x_kube(validation = labels::names())]
+    #[x_kube(validation = labels::values())]
     pub labels: BTreeMap<String, String>,
 
     /// Further annotations of the Service, at most 32 of at most 1024 characters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
-    #[x_kube(validation = Rule::new("self.all(k, size(k) <= 317)").message("the name of an annotation has at most 317 characters"))]
+    #[x_kube(validation = Rule::new(labels::NAMES).message("the name of an annotation has at most 317 characters"))]
     pub annotations: BTreeMap<String, String>,
 }
 
