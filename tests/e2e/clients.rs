@@ -123,13 +123,14 @@ async fn clients_find_new_pods_and_survive_a_rollout(world: Arc<World>) -> Resul
             counts.errors
         );
         // What it could not begin in time is the machine's doing; and one that stood still may answer a GOAWAY too late (docs/calls.md).
-        let stood_still = counts.dropped * 100 > counts.ok;
+        let stood_still = counts.late * 100 > counts.ok;
         let known = counts.errors.keys().all(|code| code == "UNAVAILABLE");
         ensure!(
-            counts.errors.is_empty() || stood_still && known,
-            "{}: {:?}, {} were not begun",
+            counts.dropped == 0 && (counts.errors.is_empty() || stood_still && known),
+            "{}: {:?}, {} were not begun in time, {} because others hung",
             client.name(),
             counts.errors,
+            counts.late,
             counts.dropped
         );
     }
