@@ -80,7 +80,19 @@ public final class Client {
             "connections", stubs.size()));
     var clock = Executors.newScheduledThreadPool(2);
     long every = Math.max((long) (1e9 / rate), 5_000_000);
-    clock.scheduleAtFixedRate(() -> pace(rate), every, every, TimeUnit.NANOSECONDS);
+    clock.scheduleAtFixedRate(
+        () -> {
+          try {
+            pace(rate);
+          } catch (RuntimeException failed) {
+            // The clock would end without a word.
+            failed.printStackTrace();
+            Runtime.getRuntime().halt(1);
+          }
+        },
+        every,
+        every,
+        TimeUnit.NANOSECONDS);
     long report = flags.time("report-every").toMillis();
     clock.scheduleAtFixedRate(
         () -> Lines.write("report", totals.window()), report, report, TimeUnit.MILLISECONDS);
