@@ -27,6 +27,8 @@ pub struct Load {
 /// What it has seen since the last reset.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Totals {
+    /// When it said so.
+    pub t: Timestamp,
     /// The sums.
     #[serde(flatten)]
     pub counts: Counts,
