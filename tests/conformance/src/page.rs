@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::cell::{self, Cell};
-use crate::figures::Figures;
+use crate::figures::{Figures, median};
 use crate::plan::{CLIENTS, Client, EVENTS, Event, MODES, Mode};
 use crate::versions::Today;
 use crate::{earlier, promises, recipe};
@@ -35,7 +35,8 @@ const COLUMNS: &str = "* *first reply*: from Ready (an informer's clock) to the 
     * *max/mean*: requests of the busiest pod in the last six seconds, the worst run; 1.00 is even. Through a proxy this and the fair share\n\
     \x20 are those of all clients together, whose calls it deals out.\n\
     * *connections*: open ones a pod, counted at the servers' sockets: the client's, or those of the proxies. *DNS*: queries a minute, counted at\n\
-    \x20 the node by the client's address, with those of the proxies. CoreDNS' own count, of all who ask, is in the cells.\n\n";
+    \x20 the node by the client's address, with those of the proxies. CoreDNS' own count is that of all who ask, where\n\
+    \x20 nothing else ran beside them.\n\n";
 
 /// What has been measured of a mode and an event.
 pub(crate) struct Measured {
@@ -170,6 +171,14 @@ fn table(event: &Event, all: &[Measured]) -> String {
     if !rows.is_empty() {
         text += &grid(&rows);
     }
+    let asked: Vec<String> = of_event().filter_map(asked).collect();
+    if !asked.is_empty() {
+        let _ = writeln!(
+            text,
+            "Queries a minute by CoreDNS' own count: {}.\n",
+            asked.join("; ")
+        );
+    }
     let still: Vec<String> = of_event()
         .filter_map(|measured| Some((measured.mode, measured.cell.as_ref()?)))
         .flat_map(|(mode, cell)| {
@@ -193,6 +202,13 @@ fn table(event: &Event, all: &[Measured]) -> String {
         let _ = writeln!(text, "Not measured yet: {}.\n", missing.join("; "));
     }
     text
+}
+
+/// Of all clients together, in the median of the runs that ran alone.
+fn asked(measured: &Measured) -> Option<String> {
+    let runs = measured.cell.as_ref()?.runs.iter();
+    let queries = median(runs.filter_map(|run| run.dns_per_minute).collect())?;
+    Some(format!("{queries:.0} ({})", measured.mode.title))
 }
 
 /// Only those columns that have something to say.
@@ -255,5 +271,24 @@ mod tests {
             let named = page.matches(mode.title).count();
             assert!(named > EVENTS.len(), "{}: {named}", mode.title);
         }
+    }
+
+    #[test]
+    fn what_the_dns_server_counts_is_shown_where_nothing_else_ran() {
+        let runs = [Some(120.0), None, Some(130.0)].map(|dns_per_minute| crate::Run {
+            dns_per_minute,
+            ..crate::Run::default()
+        });
+        let measured = |runs: &[crate::Run]| Measured {
+            mode: &MODES[0],
+            event: &EVENTS[0],
+            cell: Some(Cell {
+                runs: runs.to_vec(),
+                ..Cell::default()
+            }),
+        };
+        let says = asked(&measured(&runs)).unwrap();
+        assert!(says.starts_with("125 (headless"), "{says}");
+        assert_eq!(asked(&measured(&runs[1..2])), None);
     }
 }
