@@ -318,6 +318,16 @@ impl Event {
         matches!(self.action, Action::DnsDown | Action::ApiDown)
     }
 
+    /// How many pods come by it that were not there, or came anew.
+    pub fn new_pods(&self) -> u32 {
+        match self.action {
+            Action::Scale(pods) => pods.saturating_sub(self.pods),
+            Action::RollingUpdate | Action::Replace => self.pods,
+            Action::Kill | Action::Evict | Action::DnsDown | Action::ApiDown => 1,
+            Action::Idle => 0,
+        }
+    }
+
     /// Whether the recipe is about it.
     pub fn in_recipe(&self) -> bool {
         matches!(self.id, "rolling-update" | "scale-down-4-2")
@@ -439,6 +449,20 @@ mod tests {
         assert_eq!(rate("headless", "killed"), "50");
         assert_eq!(rate("recipe-server-watch", "rolling-update"), "200");
         assert_eq!(rate("headless-60s", "idle"), "0.1");
+    }
+
+    #[test]
+    fn each_event_brings_its_pods() {
+        let new = |event| at(event).new_pods();
+        let all = [
+            "scale-up-3-5",
+            "scale-down-4-2",
+            "replaced",
+            "killed",
+            "api-down",
+            "idle",
+        ];
+        assert_eq!(all.map(new), [2, 0, 3, 1, 1, 0]);
     }
 
     #[test]

@@ -176,6 +176,13 @@ impl Stage {
             _ => String::new(),
         };
         happen(&self.bed, event, &victim, self.idle()).await?;
+        // What it does not know yet, nobody would be waited for to find.
+        until("the watch knows the new pods", SOON, async || {
+            let lives = pods.lives();
+            let came = lives.iter().filter(|pod| pod.came().is_some()).count();
+            Ok((came >= usize::try_from(event.new_pods())?).then_some(()))
+        })
+        .await?;
         self.watch(&pods, &sums, event).await;
 
         let (lives, seen) = (pods.lives(), watched(&sums));
