@@ -26,8 +26,7 @@ hops: ## Measure what Envoy and nginx cost, and what becomes of calls through th
 	cargo xtask docs
 
 conformance: ## Measure every client in every mode, and write docs/clients.md (CELLS=part,of,names for some; goes on where it ended)
-	$(E2E) --conformance $(if $(CELLS),--cells '$(CELLS)') $(ARGS)
-	cargo xtask docs
+	$(E2E) --conformance $(if $(CELLS),--cells '$(CELLS)') $(ARGS); status=$$?; cargo xtask docs && exit $$status
 
 calibration: ## Simulate how often the verdict errs, and write docs/verdict.md
 	cargo run --quiet --package evenkeel-calibration

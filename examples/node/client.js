@@ -107,10 +107,10 @@ const begin = performance.now();
 let started = 0;
 const pace = setInterval(() => {
   const due = Math.floor(((performance.now() - begin) / 1000) * rate);
-  // What a stopped process missed is dropped but for a second's worth.
+  // What a stopped process missed is not made up for, but for a second's worth.
   const late = due - started - Math.floor(rate) - 1;
   if (late > 0) {
-    totals.count((sums) => { sums.dropped += late; });
+    totals.count((sums) => { sums.late += late; });
     started += late;
   }
   for (; started < due; started += 1) start(started);

@@ -10,7 +10,10 @@ export function line(event, fields) {
   console.log(JSON.stringify({ t: stamp(), event, ...fields }));
 }
 
-const stretch = () => ({ since: performance.now(), sums: { started: 0, ok: 0, dropped: 0, replies: {}, errors: {} } });
+const stretch = () => ({
+  since: performance.now(),
+  sums: { started: 0, ok: 0, dropped: 0, late: 0, replies: {}, errors: {} },
+});
 
 // Counts twice: since the last report, and since the start or a reset.
 export class Totals {

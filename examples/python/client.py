@@ -75,10 +75,10 @@ class Load:
             if self.flags.duration and elapsed >= self.flags.duration:
                 return
             due = int(elapsed * rate)
-            # What a stopped process missed is dropped but for a second's worth.
+            # What a stopped process missed is not made up for, but for a second's worth.
             late = due - started - int(rate) - 1
             if late > 0:
-                self.totals.count("dropped", late)
+                self.totals.count("late", late)
                 started += late
             for number in range(started, due):
                 self.start(number)
@@ -88,7 +88,7 @@ class Load:
         """Whether the end came meanwhile."""
         try:
             await asyncio.wait_for(self.stopped.wait(), seconds)
-        except TimeoutError:
+        except asyncio.TimeoutError:  # before Python 3.11 not the TimeoutError
             return False
         return True
 

@@ -19,7 +19,7 @@ class Stretch:
 
     def __init__(self):
         self.since = time.monotonic()
-        self.sums = {"started": 0, "ok": 0, "dropped": 0}
+        self.sums = {"started": 0, "ok": 0, "dropped": 0, "late": 0}
         self.by_name = {"replies": {}, "errors": {}}
 
     def report(self, in_flight):

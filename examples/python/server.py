@@ -8,8 +8,7 @@ import socket
 import time
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import start_http_server
 
 import echo_pb2
@@ -84,9 +83,9 @@ async def serve():
     server = grpc.aio.server(interceptors=[CountRpcs()], options=connection_options(age, grace))
     echo = Echo(age)
     echo_pb2_grpc.add_EchoServicer_to_server(echo, server)
-    health = HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    await health.set("", health_pb2.HealthCheckResponse.SERVING)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    await checks.set("", health_pb2.HealthCheckResponse.SERVING)
     server.add_insecure_port(f"[::]:{os.environ.get('PORT', '8080')}")
     start_http_server(int(os.environ.get("METRICS_PORT", "9090")))
     await server.start()
@@ -94,7 +93,7 @@ async def serve():
 
     await terminated.wait()
     log("draining")
-    await health.enter_graceful_shutdown()
+    await checks.enter_graceful_shutdown()
     await asyncio.sleep(DRAIN_SECONDS)
     await server.stop(FINISH_SECONDS)
     log("stopped")

@@ -36,10 +36,12 @@ pub enum Finds {
     AfterAge {
         /// Its resolver's least time between two look-ups.
         wait: Duration,
-        /// How old an answer may be.
-        caches: Duration,
+        /// How much older than the DNS server's answer what it goes by may be.
+        cache: Duration,
     },
-    /// It is told, or looks by the clock, whatever the age.
+    /// It looks the name up by the clock, whatever the age.
+    Every(Duration),
+    /// It is told, whatever the age.
     Within(Duration),
     /// It knows one address, behind which any pod may be.
     ByChance,
@@ -62,7 +64,7 @@ const DNS: ClientKind = ClientKind {
     who: "`dns:///…` with `round_robin` in Go, C++, Python, Ruby and Node.js",
     finds: Finds::AfterAge {
         wait: RESOLVER_WAIT,
-        caches: DNS_TTL,
+        cache: Duration::ZERO,
     },
 };
 
@@ -74,7 +76,7 @@ pub const CLIENTS: [ClientKind; 6] = [
         who: "the same in grpc-java: the JVM caches addresses too",
         finds: Finds::AfterAge {
             wait: RESOLVER_WAIT,
-            caches: DNS_TTL.saturating_add(JVM_CACHE),
+            cache: JVM_CACHE,
         },
     },
     ClientKind {
@@ -82,13 +84,13 @@ pub const CLIENTS: [ClientKind; 6] = [
         who: "the same in Grpc.Net.Client, whose resolver waits 15 s only (by its source: not measured)",
         finds: Finds::AfterAge {
             wait: Duration::from_secs(15),
-            caches: DNS_TTL,
+            cache: Duration::ZERO,
         },
     },
     ClientKind {
         name: "DNSPolling",
         who: "clients that look the name up every 10 s by themselves, such as ginepro with tonic (Rust): they need no age (measured: a poller of our own, every 3 s)",
-        finds: Finds::Within(POLL.saturating_add(DNS_TTL)),
+        finds: Finds::Every(POLL),
     },
     ClientKind {
         name: "EndpointWatch",
@@ -105,15 +107,22 @@ pub const CLIENTS: [ClientKind; 6] = [
 impl ClientKind {
     /// How long it takes at the most with this age; `None` where nothing can be promised.
     pub fn within(&self, age: Option<Duration>) -> Option<Duration> {
+        self.within_with(age, DNS_TTL)
+    }
+
+    /// The same where the time to live of DNS answers is known.
+    pub fn within_with(&self, age: Option<Duration>, ttl: Duration) -> Option<Duration> {
         match self.finds {
-            Finds::AfterAge { wait, caches } => {
+            Finds::AfterAge { wait, cache } => {
                 let age = age?;
                 Some(
                     age.saturating_add(age / 10)
                         .saturating_add(wait)
-                        .saturating_add(caches),
+                        .saturating_add(ttl)
+                        .saturating_add(cache),
                 )
             }
+            Finds::Every(poll) => Some(poll.saturating_add(ttl)),
             Finds::Within(time) => Some(time),
             Finds::ByChance => None,
         }
@@ -194,6 +203,16 @@ mod tests {
         assert_eq!(
             running_age(Some("30s")).and_then(promise),
             Some(Duration::from_secs(93))
+        );
+    }
+
+    #[test]
+    fn a_shorter_time_to_live_makes_it_sooner() {
+        let (age, ttl) = (Some(Duration::from_secs(30)), Duration::from_secs(5));
+        let within = CLIENTS.map(|kind| kind.within_with(age, ttl).map(|time| time.as_secs()));
+        assert_eq!(
+            within,
+            [Some(68), Some(98), Some(53), Some(15), Some(20), None]
         );
     }
 

@@ -109,14 +109,15 @@ fn cost(figures: &Value) -> Result<String> {
         .map(|way| rounds.ratio(way, CPU))
         .fold(1.0, f64::max);
     let mut text = format!(
-        "{};\n{} calls a second, {} s each way in each of {} rounds, the order turned by one in each;\n{}.\n\
+        "{};\n{} calls a second, {} s each way in each of {} rounds, the order turned by one in each;\n{}.\n{}\
          Medians of the rounds; ratios are of each round to its own direct calls.\n\n\
-         | way | p50 | p99 | CPU for 10,000 calls: client + servers + proxy | beside direct: p50 / p99 / CPU | CPU |\n|---|---|---|---|---|---|\n",
+         | way | p50 | p99 | CPU for 10,000 calls: client + servers + proxy | together | beside direct: p50 / p99 / CPU | CPU |\n|---|---|---|---|---|---|---|\n",
         about(figures),
         figures["rate"],
         figures["seconds"],
         rounds.0.len(),
         loads(figures),
+        interrupted(figures, rounds.0.len()),
     );
     for way in rounds.ways() {
         let ratio = rounds.ratio(way, CPU);
@@ -124,13 +125,14 @@ fn cost(figures: &Value) -> Result<String> {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {:.2} ms | {:.2} ms | {:.1} + {:.1} + {:.1} s | {:.1} / {:.1} / {:.1} | {} |",
+            "| {} | {:.2} ms | {:.2} ms | {:.1} + {:.1} + {:.1} s | {:.1} s | {:.1} / {:.1} / {:.1} | {} |",
             name(way, figures).unwrap_or_default(),
             rounds.of(way, P50),
             rounds.of(way, P99),
             rounds.of(way, CLIENT),
             rounds.of(way, SERVER),
             rounds.of(way, PROXY),
+            rounds.of(way, CPU),
             rounds.ratio(way, P50),
             rounds.ratio(way, P99),
             ratio,
@@ -138,6 +140,17 @@ fn cost(figures: &Value) -> Result<String> {
         );
     }
     Ok(text)
+}
+
+/// What an interruption has left counts for what it is.
+fn interrupted(figures: &Value, rounds: usize) -> String {
+    match figures["planned"].as_u64() {
+        Some(planned) if usize::try_from(planned) == Ok(rounds) => String::new(),
+        planned => format!(
+            "**Interrupted**: {} rounds were to be. `make hops` measures anew.\n",
+            planned.map_or("more".into(), |planned| planned.to_string())
+        ),
+    }
 }
 
 fn loads(figures: &Value) -> String {
@@ -226,16 +239,20 @@ mod tests {
             let envoy = json!({"p50_us": 2000.0 * of, "p99_us": 6000.0 * of, "client": of, "server": of, "proxy": of});
             json!({"direct": direct, "envoy": envoy})
         };
-        let figures =
-            json!({"rounds": [round(1.0), round(4.0), round(2.0)], "versions": {"envoy": "1.2.3"}});
+        let mut figures = json!({"rounds": [round(1.0), round(4.0), round(2.0)], "planned": 3, "versions": {"envoy": "1.2.3"}});
         let text = cost(&figures).unwrap();
-        let row = "| Envoy 1.2.3, [the example](../examples/proxies/envoy) | 4.00 ms | 12.00 ms | 2.0 + 2.0 + 2.0 s | 2.0 / 3.0 / 1.5 | ████████████████████ |\n";
+        let row = "| Envoy 1.2.3, [the example](../examples/proxies/envoy) | 4.00 ms | 12.00 ms | 2.0 + 2.0 + 2.0 s | 6.0 s | 2.0 / 3.0 / 1.5 | ████████████████████ |\n";
         assert!(text.ends_with(row), "{text}");
         assert!(
             text.contains("| 1.0 / 1.0 / 1.0 | █████████████ |"),
             "{text}"
         );
         assert!(!text.contains("nginx"), "{text}");
+
+        assert!(!text.contains("Interrupted"), "{text}");
+        figures["planned"] = 4.into();
+        let text = cost(&figures).unwrap();
+        assert!(text.contains("Interrupted**: 4 rounds"), "{text}");
     }
 
     #[test]

@@ -72,9 +72,9 @@ func (l *load) pace(ctx, calls context.Context) {
 			l.lines.sums("report", l.seen.sinceReport())
 		case <-pace.C:
 			due := int(time.Since(begin).Seconds() * l.rate)
-			// What a stopped process missed is dropped but for a second's worth.
+			// What a stopped process missed is not made up for, but for a second's worth.
 			if late := due - started - int(l.rate) - 1; late > 0 {
-				l.seen.count(func(s *sums) { s.Dropped += late })
+				l.seen.count(func(s *sums) { s.Late += late })
 				started += late
 			}
 			for ; started < due; started++ {

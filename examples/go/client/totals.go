@@ -20,6 +20,7 @@ type sums struct {
 	Replies           map[string]int    `json:"replies"`
 	Errors            map[string]int    `json:"errors"`
 	Dropped           int               `json:"dropped"`
+	Late              int               `json:"late"`
 	ConnectionsOpened int               `json:"connections_opened"`
 	ConnectionsOpen   int64             `json:"connections_open"`
 	InFlight          int64             `json:"in_flight"`

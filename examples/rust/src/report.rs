@@ -32,6 +32,7 @@ struct Sums {
     started: u64,
     ok: u64,
     dropped: u64,
+    late: u64,
     replies: BTreeMap<String, u64>,
     errors: BTreeMap<String, u64>,
 }
@@ -106,9 +107,14 @@ impl Totals {
         self.count(|sums| sums.started += 1).in_flight += 1;
     }
 
-    /// So many calls were not made.
-    pub fn dropped(&self, calls: u64) {
-        drop(self.count(|sums| sums.dropped += calls));
+    /// A call was not made because too many were open.
+    pub fn dropped(&self) {
+        drop(self.count(|sums| sums.dropped += 1));
+    }
+
+    /// So many calls were not made because the process was not run in time.
+    pub fn late(&self, calls: u64) {
+        drop(self.count(|sums| sums.late += calls));
     }
 
     /// A call ended well. Whether it is the first reply ever from this pod.

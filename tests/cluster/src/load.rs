@@ -27,6 +27,8 @@ pub struct Load {
 /// What it has seen since the last reset.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Totals {
+    /// When it said so.
+    pub t: Timestamp,
     /// The sums.
     #[serde(flatten)]
     pub counts: Counts,
@@ -51,7 +53,7 @@ pub struct Counts {
     pub errors: BTreeMap<String, u64>,
     /// Calls that were not made because too many were open.
     pub dropped: u64,
-    /// Calls that were not made because the client was not run in time, where it tells those apart: the machine was too busy.
+    /// Calls that were not made because the client was not run in time: the machine was too busy.
     pub late: u64,
     /// Calls that are under way now.
     pub in_flight: u64,

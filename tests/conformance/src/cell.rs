@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Event, Mode};
+use crate::plan::{Client, Event, Mode};
+use crate::versions::Today;
 
 /// Where the files are, in the repository.
 pub(crate) const CELLS: &str = "tests/conformance/cells";
@@ -20,8 +21,6 @@ pub struct Cell {
     pub mode: String,
     /// Of [`Event`].
     pub event: String,
-    /// Of the libraries and of the cluster, when it last ran.
-    pub versions: BTreeMap<String, String>,
     /// One after the other.
     pub runs: Vec<Run>,
 }
@@ -43,6 +42,11 @@ pub struct Run {
     /// Queries a minute of all clients together, as CoreDNS counts them; none where other cells ran beside this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_per_minute: Option<f64>,
+    /// Of the libraries, of the cluster, and of the proxy.
+    pub versions: BTreeMap<String, String>,
+    /// What each client was built from, as [`crate::versions::sources`] has it; none of clients before that was kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, String>,
     /// By client.
     pub clients: BTreeMap<String, Seen>,
 }
@@ -75,6 +79,9 @@ pub struct Seen {
     /// Requests of the busiest pod against the mean of all, at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_over_mean: Option<f64>,
+    /// It had no connection to any of the pods that went.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub untouched: bool,
     /// Open connections a pod, at the end.
     pub connections_per_pod: f64,
     /// Packets to the DNS server a minute, as the node counts them.
@@ -84,6 +91,38 @@ pub struct Seen {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
 fn is_none(count: &u64) -> bool {
     *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+impl Cell {
+    /// How many runs there are of this client that would be the same today.
+    pub fn runs_of(&self, today: &Today, mode: &Mode, event: &Event, client: &str) -> usize {
+        let runs = self.runs.iter();
+        runs.filter(|run| today.holds(mode, event, run, client))
+            .count()
+    }
+
+    /// How many runs all clients have.
+    pub fn done(&self, today: &Today, mode: &Mode, event: &Event) -> usize {
+        let runs = |client: Client| self.runs_of(today, mode, event, client.id);
+        mode.clients().map(runs).min().unwrap_or(0)
+    }
+
+    /// Adds a run, and takes out what another run of today has to stand in for.
+    fn push(&mut self, today: &Today, mode: &Mode, event: &Event, run: Run) {
+        for known in &mut self.runs {
+            let whole = known.clone();
+            known.clients.retain(|client, _| {
+                today.holds(mode, event, &whole, client) || !run.clients.contains_key(client)
+            });
+        }
+        self.runs.retain(|known| !known.clients.is_empty());
+        self.runs.push(run);
+    }
 }
 
 impl Seen {
@@ -116,22 +155,104 @@ pub fn read(root: &Path, mode: &Mode, event: &Event) -> Result<Option<Cell>> {
 }
 
 /// Keeps a run at once, so that whoever interrupts loses no more than the next one.
-pub fn add(
-    root: &Path,
-    mode: &Mode,
-    event: &Event,
-    versions: BTreeMap<String, String>,
-    run: Run,
-) -> Result<()> {
+pub fn add(root: &Path, today: &Today, mode: &Mode, event: &Event, run: Run) -> Result<()> {
     let mut cell = read(root, mode, event)?.unwrap_or_default();
     cell.mode = mode.id.into();
     cell.event = event.id.into();
-    cell.versions = versions;
-    cell.runs.push(run);
+    cell.push(today, mode, event, run);
     let path = path(root, mode, event);
     let text = serde_json::to_string_pretty(&cell)? + "\n";
     // In one step, or an interruption could leave half a file.
     let half = path.with_extension("half");
     fs::write(&half, text).with_context(|| format!("write {}", half.display()))?;
     fs::rename(&half, &path).with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{EVENTS, MODES};
+
+    const GO: &str = "go";
+    const JAVA: &str = "java";
+
+    /// A run of today, of these clients.
+    fn run(today: &Today, clients: &[&str]) -> Run {
+        Run {
+            rate: MODES[0].rate(&EVENTS[0]),
+            versions: today.versions.clone(),
+            sources: today.sources.clone(),
+            clients: clients
+                .iter()
+                .map(|client| ((*client).to_owned(), Seen::default()))
+                .collect(),
+            ..Run::default()
+        }
+    }
+
+    fn today() -> Today {
+        let word = |key: &str| (key.to_owned(), "1".to_owned());
+        Today {
+            versions: BTreeMap::from(["Kubernetes", "CoreDNS", "grpc-go"].map(word)),
+            sources: BTreeMap::from([GO, JAVA].map(word)),
+        }
+    }
+
+    #[test]
+    fn only_runs_of_today_count() {
+        let today = today();
+        let count = |change: fn(&mut Run)| {
+            let mut run = run(&today, &[GO]);
+            change(&mut run);
+            let cell = Cell {
+                runs: vec![run],
+                ..Cell::default()
+            };
+            cell.runs_of(&today, &MODES[0], &EVENTS[0], GO)
+        };
+        assert_eq!(count(|_| ()), 1);
+        assert_eq!(count(|run| run.rate = 40.0), 0);
+        assert_eq!(count(|run| run.sources.clear()), 0);
+        assert_eq!(
+            count(|run| drop(run.sources.insert(GO.into(), "2".into()))),
+            0
+        );
+        assert_eq!(
+            count(|run| drop(run.sources.insert(JAVA.into(), "2".into()))),
+            1
+        );
+        assert_eq!(
+            count(|run| drop(run.versions.insert("CoreDNS".into(), "2".into()))),
+            0
+        );
+        // Another version of its library is another source.
+        assert_eq!(
+            count(|run| drop(run.versions.insert("grpc-go".into(), "2".into()))),
+            1
+        );
+    }
+
+    #[test]
+    fn a_cell_is_done_when_each_client_has_its_runs() {
+        let today = today();
+        let (mode, event) = (&MODES[0], &EVENTS[0]);
+        let all: Vec<&str> = mode.clients().map(|client| client.id).collect();
+        let mut today = Today {
+            sources: all.iter().map(|id| ((*id).into(), "1".into())).collect(),
+            ..today
+        };
+        let mut cell = Cell::default();
+        cell.push(&today, mode, event, run(&today, &all));
+        cell.push(&today, mode, event, run(&today, &all[1..]));
+        assert_eq!(cell.done(&today, mode, event), 1);
+        cell.push(&today, mode, event, run(&today, &all[..1]));
+        assert_eq!((cell.done(&today, mode, event), cell.runs.len()), (2, 3));
+
+        // What was built from something else is kept until there is better, and then it goes.
+        today.sources.insert(all[0].into(), "2".into());
+        assert_eq!(cell.done(&today, mode, event), 0);
+        assert_eq!(cell.runs_of(&today, mode, event, all[1]), 2);
+        cell.push(&today, mode, event, run(&today, &all[..1]));
+        assert_eq!((cell.done(&today, mode, event), cell.runs.len()), (1, 3));
+    }
 }

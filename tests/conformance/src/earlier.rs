@@ -26,14 +26,14 @@ const EARLIER: [Earlier; 9] = [
         way: "dns and `round_robin`, no age",
         said: "never in 120 s",
         mode: Some("headless"),
-        differs: "nothing; watched for 60 s only",
+        differs: "nothing; watched for 40 s only",
     },
     Earlier {
         way: "the same, age 30 s",
         said: "13.0 / 1.1 / 28.8",
         mode: Some("headless-30s"),
-        differs: "the most is the same, the client's own wait of 30 s after a look-up; where in that wait a run begins decides the rest, and \
-            runs of today follow the scale-down before them at once, which had clients look up",
+        differs: "the most is the client's own wait of 30 s after a look-up; where in that wait a run begins decides the rest, and runs of \
+            today begin at different parts of the age",
     },
     Earlier {
         way: "the same, age 10 s",
@@ -57,7 +57,7 @@ const EARLIER: [Earlier; 9] = [
         way: "ClusterIP, age 30 s",
         said: "52.6 / 1.2 / 144, and 2 of 10 pods never in 300 s",
         mode: Some("cluster-ip-30s"),
-        differs: "watched for 60 s only, so that *never* comes sooner; which pod a new connection gets is chance both times",
+        differs: "watched for 180 s only, so that *never* comes sooner; which pod a new connection gets is chance both times",
     },
     Earlier {
         way: "Envoy, nothing set but what it needs",

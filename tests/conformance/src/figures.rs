@@ -49,6 +49,9 @@ impl Figures {
 
     pub(crate) fn failed(&self) -> Option<String> {
         let (failed, calls) = (self.failures(), self.calls());
+        if self.runs.iter().all(|seen| seen.untouched) {
+            return Some("had no connection to it".into());
+        }
         (calls > 0).then(|| match failed {
             0 => format!("0 of {}", grouped(calls)),
             _ => format!("**{}** of {}", grouped(failed), grouped(calls)),
@@ -169,6 +172,8 @@ mod tests {
             rate: 50.0,
             load: None,
             dns_per_minute: None,
+            versions: BTreeMap::new(),
+            sources: BTreeMap::new(),
             clients: BTreeMap::from([(CLIENTS[0].id.to_owned(), seen)]),
         }
     }
@@ -185,10 +190,20 @@ mod tests {
         };
         let figures = Figures::of(&cell, &MODES[0], CLIENTS[0]).unwrap();
         assert_eq!(figures.first_reply().as_deref(), Some("7.5 / 28.0"));
-        assert_eq!(figures.promised().as_deref(), Some("93"));
+        assert_eq!(figures.promised().as_deref(), Some("68"));
         assert_eq!(figures.failed().as_deref(), Some("**5** of 2,005"));
         assert_eq!((figures.fair_share(), figures.silence()), (None, None));
         assert!(Figures::of(&cell, &MODES[0], CLIENTS[1]).is_none());
+        let mut cell = cell;
+        for seen in cell
+            .runs
+            .iter_mut()
+            .flat_map(|run| run.clients.values_mut())
+        {
+            seen.untouched = true;
+        }
+        let figures = Figures::of(&cell, &MODES[0], CLIENTS[0]).unwrap();
+        assert_eq!(figures.failed().as_deref(), Some("had no connection to it"));
         assert_eq!(grouped(1_234_567), "1,234,567");
     }
 

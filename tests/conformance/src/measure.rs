@@ -25,6 +25,17 @@ pub struct Snapshot {
     pub replies: BTreeMap<String, u64>,
 }
 
+/// A pod as it is now.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// Whether it is going.
+    pub terminating: bool,
+    /// Whether it is Ready.
+    pub ready: bool,
+    /// How often its containers were started again.
+    pub restarts: i32,
+}
+
 /// A pod's life.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pod {
@@ -52,6 +63,21 @@ pub struct Watched {
 }
 
 impl Pod {
+    /// What is known of it from now on.
+    pub fn note(&mut self, now: f64, state: State) {
+        if state.restarts > self.restarts {
+            // It came anew, and whoever looks on may see that only when it is Ready again. One that only misses a probe, on a
+            // machine that stands still, is no new pod when it is Ready again.
+            self.ready = None;
+            self.restarts = state.restarts;
+        }
+        if state.terminating {
+            self.terminating.get_or_insert(now);
+        } else if state.ready {
+            self.ready.get_or_insert(now);
+        }
+    }
+
     fn serves(&self, at: f64) -> bool {
         self.ready.is_some_and(|ready| ready <= at)
             && self.terminating.is_none_or(|going| going > at)
@@ -62,11 +88,92 @@ impl Pod {
         self.ready
             .filter(|ready| *ready > 0.0 && self.terminating.is_none())
     }
+
+    /// When it had to be done without, if it was there before: since it was to end, or at the latest until it came anew.
+    fn missed(&self) -> Option<f64> {
+        let again = self.came().filter(|_| self.restarts > 0);
+        self.terminating.or(again)
+    }
+}
+
+/// Failed calls by what became of them: also those that could not be begun because others hung, and those that hang at the end,
+/// which at so many calls a second are more than a second's.
+pub fn failed(
+    mut by_code: BTreeMap<String, u64>,
+    dropped: u64,
+    in_flight: u64,
+    rate: f64,
+) -> BTreeMap<String, u64> {
+    if dropped > 0 {
+        by_code.insert("not begun, too many hung".into(), dropped);
+    }
+    if count(in_flight) > rate.max(1.0) {
+        by_code.insert("hung at the end".into(), in_flight);
+    }
+    by_code
+}
+
+/// What clients saw together: whoever deals out the calls of all of them, as a proxy does, gives none of them its even share.
+pub fn together(all: &[Watched]) -> Watched {
+    let mut times: Vec<f64> = all
+        .iter()
+        .flat_map(|watched| watched.snapshots.iter().map(|snapshot| snapshot.at))
+        .collect();
+    times.sort_by(f64::total_cmp);
+    // From when on each has one.
+    let firsts = all.iter().filter_map(|watched| watched.snapshots.first());
+    let begin = firsts.map(|first| first.at).fold(0.0, f64::max);
+    times.retain(|at| *at >= begin);
+    Watched {
+        snapshots: times.into_iter().map(|at| sum_at(all, at)).collect(),
+        first_replies: BTreeMap::new(),
+        failed: BTreeMap::new(),
+        not_begun: 0,
+    }
+}
+
+/// The newest snapshots of that time, added up.
+fn sum_at(all: &[Watched], at: f64) -> Snapshot {
+    let newest = |watched: &Watched| {
+        let mut known = watched.snapshots.iter();
+        known.rfind(|snapshot| snapshot.at <= at).cloned()
+    };
+    let mut sum = Snapshot {
+        at,
+        ..Snapshot::default()
+    };
+    for snapshot in all.iter().filter_map(newest) {
+        sum.ok += snapshot.ok;
+        for (pod, replies) in snapshot.replies {
+            *sum.replies.entry(pod).or_default() += replies;
+        }
+    }
+    sum
+}
+
+/// Whether none of the pods that were to go is left, and so many others are there, all Ready; `all` has names and who is Ready.
+pub fn replaced(all: &[(String, bool)], gone: &[String], pods: usize) -> bool {
+    all.len() == pods
+        && all
+            .iter()
+            .all(|(name, ready)| *ready && !gone.contains(name))
+}
+
+/// The pod that most clients have replies from, of which most by their number; each client's replies by pod.
+pub fn busiest(replies: &[BTreeMap<String, u64>]) -> Option<String> {
+    let mut pods: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+    for (pod, replies) in replies.iter().flatten() {
+        let (clients, sum) = pods.entry(pod).or_default();
+        *clients += usize::from(*replies > 0);
+        *sum += replies;
+    }
+    let busiest = pods.into_iter().max_by_key(|(_, weight)| *weight);
+    busiest.map(|(pod, _)| pod.to_owned())
 }
 
 impl Watched {
-    /// Everything but what the node counts.
-    pub fn seen(&self, pods: &[Pod]) -> Seen {
+    /// Everything but what the node counts; `shares` is what pods' shares are taken of: this, or what all clients saw together.
+    pub fn seen(&self, pods: &[Pod], shares: &Self) -> Seen {
         let came = || pods.iter().filter_map(|pod| Some((pod, pod.came()?)));
         let going = pods.iter().filter_map(|pod| {
             let since = pod.terminating?;
@@ -82,25 +189,40 @@ impl Watched {
                 .map(|(pod, ready)| self.first_reply(&pod.name, ready).map(hundredths))
                 .collect(),
             fair_share: came()
-                .map(|(pod, ready)| self.fair_share(pods, &pod.name, ready).map(hundredths))
+                .map(|(pod, ready)| {
+                    let first = self.first_reply(&pod.name, ready)?;
+                    let share = shares.fair_share(pods, &pod.name, ready)?;
+                    Some(hundredths(share.max(first)))
+                })
                 .collect(),
             after_terminating: going.iter().map(|(replies, _)| replies).sum(),
             last_after_terminating: going
                 .iter()
                 .map(|(_, last)| hundredths(*last))
                 .reduce(f64::max),
-            max_over_mean: self.max_over_mean(pods).map(hundredths),
+            max_over_mean: shares.max_over_mean(pods).map(hundredths),
+            untouched: self.untouched(pods),
             ..Seen::default()
         }
     }
 
     /// Whether all pods that came have all that they will get.
-    pub fn found_all(&self, pods: &[Pod]) -> bool {
-        let seen = self.seen(pods);
+    pub fn found_all(&self, pods: &[Pod], shares: &Self) -> bool {
+        let seen = self.seen(pods, shares);
         seen.first_reply
             .iter()
             .chain(&seen.fair_share)
             .all(Option::is_some)
+    }
+
+    /// Whether pods went of which none had given it a reply.
+    fn untouched(&self, pods: &[Pod]) -> bool {
+        let mut lost = pods.iter().filter_map(|pod| Some((pod, pod.missed()?)));
+        let served = |(pod, at): (&Pod, f64)| {
+            let mut before = self.snapshots.iter().take_while(|known| known.at <= at);
+            before.any(|known| replies(known, &pod.name) > 0)
+        };
+        lost.clone().next().is_some() && !lost.any(served)
     }
 
     /// From Ready to the first reply.
@@ -119,7 +241,6 @@ impl Watched {
 
     /// From Ready to the begin of the first stretch in which it has its share.
     fn fair_share(&self, pods: &[Pod], pod: &str, ready: f64) -> Option<f64> {
-        let first = self.first_reply(pod, ready)?;
         self.stretches().find_map(|(begin, end)| {
             if end.at < ready {
                 return None;
@@ -132,14 +253,14 @@ impl Watched {
                 .count()
                 .max(1);
             let fair = count(all) / f64::from(u32::try_from(serving).unwrap_or(u32::MAX));
-            (all > 0 && count(its) >= ARRIVED * fair).then(|| (begin.at - ready).max(first))
+            (all > 0 && count(its) >= ARRIVED * fair).then(|| (begin.at - ready).max(0.0))
         })
     }
 
     /// All stretches of [`WINDOW`].
     fn stretches(&self) -> impl Iterator<Item = (&Snapshot, &Snapshot)> {
-        self.snapshots.iter().filter_map(|begin| {
-            let mut later = self.snapshots.iter();
+        self.snapshots.iter().enumerate().filter_map(|(at, begin)| {
+            let mut later = self.snapshots.iter().skip(at);
             let end = later.find(|end| end.at - begin.at >= WINDOW)?;
             Some((begin, end))
         })
@@ -261,12 +382,12 @@ mod tests {
             _ => vec![("a", 25.0), ("b", 25.0)],
         });
         let pods = [pod("a", -5.0, None), pod("b", 4.0, None)];
-        let seen = watched.seen(&pods);
+        let seen = watched.seen(&pods, &watched);
         assert_eq!(seen.first_reply, [Some(6.0)]);
         // Of a stretch of two seconds most is in the time of its full share.
         assert_eq!(seen.fair_share, [Some(10.5)]);
         assert_eq!(seen.max_over_mean, Some(1.0));
-        assert!(watched.found_all(&pods));
+        assert!(watched.found_all(&pods, &watched));
         assert!(seen.silence < 0.1 && seen.after_terminating == 0);
     }
 
@@ -274,13 +395,13 @@ mod tests {
     fn a_pod_that_is_never_found_shows() {
         let watched = watched(30.0, |_| vec![("a", 50.0)]);
         let pods = [pod("a", -5.0, None), pod("b", 4.0, None)];
-        let seen = watched.seen(&pods);
+        let seen = watched.seen(&pods, &watched);
         assert_eq!(
             (seen.first_reply, seen.fair_share),
             (vec![None], vec![None])
         );
         assert_eq!(seen.max_over_mean, Some(2.0));
-        assert!(!watched.found_all(&pods));
+        assert!(!watched.found_all(&pods, &watched));
     }
 
     #[test]
@@ -290,7 +411,7 @@ mod tests {
             _ => vec![("b", 40.0)],
         });
         let pods = [pod("a", -5.0, Some(10.0)), pod("b", -5.0, None)];
-        let seen = watched.seen(&pods);
+        let seen = watched.seen(&pods, &watched);
         assert_eq!(
             (seen.after_terminating, seen.last_after_terminating),
             (80, Some(4.0))
@@ -308,8 +429,134 @@ mod tests {
         let mut watched = watched;
         watched.first_replies.clear();
         let pods = [pod("a", 9.0, None), pod("b", -5.0, None)];
-        let seen = watched.seen(&pods);
+        let seen = watched.seen(&pods, &watched);
         assert_eq!(seen.first_reply, [Some(3.5)]);
         assert!((seen.silence - 3.0).abs() < 0.1, "{}", seen.silence);
+    }
+
+    #[test]
+    fn what_hangs_has_failed() {
+        let codes = BTreeMap::from([("UNAVAILABLE".to_owned(), 2)]);
+        let sum = |dropped, in_flight, rate| -> u64 {
+            failed(codes.clone(), dropped, in_flight, rate)
+                .values()
+                .sum()
+        };
+        assert_eq!(sum(0, 0, 200.0), 2);
+        // What is under way at any time.
+        assert_eq!(sum(0, 50, 50.0), 2);
+        assert_eq!(sum(0, 51, 50.0), 53);
+        assert_eq!(sum(7, 51, 50.0), 60);
+        // Idle channels.
+        assert_eq!(sum(0, 1, 0.2), 2);
+    }
+
+    #[test]
+    fn a_proxy_deals_out_the_calls_of_all_clients() {
+        // Two clients in step: each always meets the same pod.
+        let one = watched(30.0, |at| match at {
+            ..5.0 => vec![("a", 50.0)],
+            _ => vec![("a", 48.0), ("b", 2.0)],
+        });
+        let other = watched(30.0, |at| match at {
+            ..5.0 => vec![("a", 50.0)],
+            _ => vec![("b", 50.0)],
+        });
+        let pods = [pod("a", -5.0, None), pod("b", 4.0, None)];
+        let alone = one.seen(&pods, &one);
+        assert_eq!(alone.fair_share, [None]);
+        let both = together(&[one.clone(), other]);
+        let seen = one.seen(&pods, &both);
+        assert_eq!(seen.first_reply, [Some(1.0)]);
+        assert_eq!(seen.fair_share, [Some(1.0)]);
+        assert!(seen.max_over_mean.unwrap() < 1.05 && alone.max_over_mean.unwrap() > 1.9);
+        assert_eq!(seen.ok, one.snapshots.last().unwrap().ok);
+        assert!(one.found_all(&pods, &both) && !one.found_all(&pods, &one));
+    }
+
+    #[test]
+    fn who_had_no_connection_to_what_went_says_so() {
+        let watched = watched(30.0, |_| vec![("a", 50.0)]);
+        let seen = |pods: &[Pod]| watched.seen(pods, &watched).untouched;
+        let again = |name| Pod {
+            restarts: 1,
+            ..pod(name, 9.0, None)
+        };
+        assert!(!seen(&[pod("a", -5.0, None), pod("b", -5.0, None)]));
+        assert!(seen(&[pod("a", -5.0, None), pod("b", -5.0, Some(9.0))]));
+        assert!(!seen(&[pod("a", -5.0, Some(9.0)), pod("b", -5.0, None)]));
+        assert!(seen(&[pod("a", -5.0, None), again("b")]));
+        assert!(!seen(&[again("a"), pod("b", -5.0, None)]));
+    }
+
+    #[test]
+    fn pods_are_replaced_when_those_that_were_there_have_gone() {
+        let pods = |all: &[(&str, bool)]| -> Vec<(String, bool)> {
+            all.iter()
+                .map(|(name, ready)| ((*name).to_owned(), *ready))
+                .collect()
+        };
+        let gone = ["a".to_owned()];
+        // As it is an instant after the eviction.
+        assert!(!replaced(
+            &pods(&[("a", true), ("b", true), ("c", true)]),
+            &gone,
+            3
+        ));
+        assert!(!replaced(&pods(&[("b", true), ("c", true)]), &gone, 3));
+        assert!(!replaced(
+            &pods(&[("b", true), ("c", true), ("d", false)]),
+            &gone,
+            3
+        ));
+        assert!(replaced(
+            &pods(&[("b", true), ("c", true), ("d", true)]),
+            &gone,
+            3
+        ));
+    }
+
+    #[test]
+    fn the_busiest_has_most_clients() {
+        let client = |all: &[(&str, u64)]| -> BTreeMap<String, u64> {
+            all.iter()
+                .map(|(pod, replies)| ((*pod).to_owned(), *replies))
+                .collect()
+        };
+        let all = [
+            client(&[("a", 900)]),
+            client(&[("b", 10)]),
+            client(&[("b", 20), ("a", 0)]),
+        ];
+        assert_eq!(busiest(&all).as_deref(), Some("b"));
+        assert_eq!(
+            busiest(&[client(&[("a", 900), ("b", 10)])]).as_deref(),
+            Some("a")
+        );
+        assert_eq!(busiest(&[]), None);
+    }
+
+    #[test]
+    fn a_restart_is_seen_even_where_the_pod_is_ready_again_at_once() {
+        let state = |ready, restarts| State {
+            terminating: false,
+            ready,
+            restarts,
+        };
+        let mut pod = pod("a", 0.0, None);
+        pod.note(3.0, state(false, 0));
+        assert_eq!(pod.came(), None, "a probe that failed");
+        pod.note(4.0, state(true, 0));
+        assert_eq!(pod.came(), None);
+        pod.note(9.0, state(true, 1));
+        assert_eq!(pod.came(), Some(9.0));
+        pod.note(
+            12.0,
+            State {
+                terminating: true,
+                ..state(true, 1)
+            },
+        );
+        assert_eq!((pod.came(), pod.terminating), (None, Some(12.0)));
     }
 }

@@ -15,6 +15,13 @@ pub struct Client {
     kind: &'static str,
 }
 
+impl Client {
+    /// Whether it looks for pods when a connection ends, and not by the clock.
+    pub(crate) fn goes_by_age(&self) -> bool {
+        self.kind != "DNSPolling"
+    }
+}
+
 /// A client of each language.
 pub const CLIENTS: [Client; 5] = [
     Client {
@@ -68,9 +75,23 @@ pub struct Mode {
     pub via: Via,
     /// The age of the servers' connections, in seconds.
     pub age: Option<u64>,
-    /// Servers and clients are set so that no call fails.
+    /// Servers are set so that no call fails.
     pub recipe: bool,
+    /// Clients have a retry policy.
+    pub retry: bool,
 }
+
+/// Calls a second of each client, and where the recipe is tried.
+const RATE: f64 = 50.0;
+const RECIPE_RATE: f64 = 200.0;
+/// Channels of a client that is idle, used in turn, so that there are enough calls.
+pub const IDLE_CHANNELS: u32 = 8;
+/// The time to live of DNS answers in the cluster that is measured on.
+const DNS_TTL: Duration = Duration::from_secs(5);
+/// So long a client without a promise is watched, longer than any resolver waits; who finds nothing until then will not by itself.
+const IN_VAIN: Duration = Duration::from_secs(40);
+/// The same where a connection gets another pod by chance at its every end: most find a pod within that.
+const BY_CHANCE: Duration = Duration::from_mins(3);
 
 const fn mode(id: &'static str, title: &'static str, via: Via, age: Option<u64>) -> Mode {
     Mode {
@@ -79,11 +100,20 @@ const fn mode(id: &'static str, title: &'static str, via: Via, age: Option<u64>)
         via,
         age,
         recipe: false,
+        retry: false,
+    }
+}
+
+const fn recipe(id: &'static str, title: &'static str, via: Via, age: Option<u64>) -> Mode {
+    Mode {
+        recipe: true,
+        retry: true,
+        ..mode(id, title, via, age)
     }
 }
 
 /// All ways, the most telling first.
-pub const MODES: [Mode; 12] = [
+pub const MODES: [Mode; 14] = [
     mode(
         "headless-30s",
         "headless Service, age 30 s",
@@ -91,24 +121,18 @@ pub const MODES: [Mode; 12] = [
         Some(30),
     ),
     mode("watch", "endpoint watch, no age", Via::Watch, None),
-    Mode {
-        recipe: true,
-        ..mode(
-            "recipe-headless-30s",
-            "headless Service, age 30 s, by the recipe",
-            Via::Headless,
-            Some(30),
-        )
-    },
-    Mode {
-        recipe: true,
-        ..mode(
-            "recipe-watch",
-            "endpoint watch, by the recipe",
-            Via::Watch,
-            None,
-        )
-    },
+    recipe(
+        "recipe-headless-30s",
+        "headless Service, age 30 s, by the recipe",
+        Via::Headless,
+        Some(30),
+    ),
+    recipe(
+        "recipe-watch",
+        "endpoint watch, by the recipe",
+        Via::Watch,
+        None,
+    ),
     mode("headless", "headless Service, no age", Via::Headless, None),
     mode("cluster-ip", "ClusterIP, no age", Via::ClusterIp, None),
     mode(
@@ -125,21 +149,33 @@ pub const MODES: [Mode; 12] = [
     ),
     mode("envoy", "through Envoy, no age", Via::Proxy("envoy"), None),
     mode("nginx", "through nginx, no age", Via::Proxy("nginx"), None),
+    recipe(
+        "recipe-envoy",
+        "through Envoy, by the recipe",
+        Via::Proxy("envoy"),
+        None,
+    ),
+    recipe(
+        "recipe-nginx",
+        "through nginx, by the recipe",
+        Via::Proxy("nginx"),
+        None,
+    ),
     Mode {
-        recipe: true,
-        ..mode(
-            "recipe-envoy",
-            "through Envoy, by the recipe",
-            Via::Proxy("envoy"),
-            None,
+        retry: false,
+        ..recipe(
+            "recipe-server-headless-30s",
+            "headless Service, age 30 s, by the server's part of the recipe",
+            Via::Headless,
+            Some(30),
         )
     },
     Mode {
-        recipe: true,
-        ..mode(
-            "recipe-nginx",
-            "through nginx, by the recipe",
-            Via::Proxy("nginx"),
+        retry: false,
+        ..recipe(
+            "recipe-server-watch",
+            "endpoint watch, by the server's part of the recipe",
+            Via::Watch,
             None,
         )
     },
@@ -158,9 +194,9 @@ pub enum Action {
     Evict,
     /// All are deleted at once.
     Replace,
-    /// The DNS server is dead for 20 s.
+    /// The DNS server is dead for 20 s; then a pod more.
     DnsDown,
-    /// The API server is dead for 20 s.
+    /// The API server is dead for 20 s; then a pod more.
     ApiDown,
     /// Nothing: each connection is used only after it was idle for longer than the age.
     Idle,
@@ -201,6 +237,9 @@ const fn event(
     }
 }
 
+/// So many seconds after an event all calls have ended that it met: their deadline is 10 s.
+const ALL_ENDED: u64 = 12;
+
 /// All events, the most telling first.
 pub const EVENTS: [Event; 10] = [
     event("scale-up-2-4", "scale-up 2 → 4", 2, Action::Scale(4), 5, 8),
@@ -210,7 +249,7 @@ pub const EVENTS: [Event; 10] = [
         3,
         Action::RollingUpdate,
         1,
-        8,
+        ALL_ENDED,
     ),
     // Another look-up and another age, so that a dead address would be dialled.
     event(
@@ -227,13 +266,20 @@ pub const EVENTS: [Event; 10] = [
         3,
         Action::Replace,
         1,
-        8,
+        ALL_ENDED,
     ),
-    event("killed", "`kill -9` of a server", 3, Action::Kill, 1, 8),
-    event("evicted", "a pod evicted", 3, Action::Evict, 1, 8),
+    event(
+        "killed",
+        "`kill -9` of a server",
+        3,
+        Action::Kill,
+        1,
+        ALL_ENDED,
+    ),
+    event("evicted", "a pod evicted", 3, Action::Evict, 1, ALL_ENDED),
     event(
         "dns-down",
-        "DNS server down for 20 s",
+        "DNS server down for 20 s, then scale-up 3 → 4",
         3,
         Action::DnsDown,
         1,
@@ -241,7 +287,7 @@ pub const EVENTS: [Event; 10] = [
     ),
     event(
         "api-down",
-        "API server down for 20 s",
+        "API server down for 20 s, then scale-up 3 → 4",
         3,
         Action::ApiDown,
         1,
@@ -272,6 +318,16 @@ impl Event {
         matches!(self.action, Action::DnsDown | Action::ApiDown)
     }
 
+    /// How many pods come by it that were not there, or came anew.
+    pub fn new_pods(&self) -> u32 {
+        match self.action {
+            Action::Scale(pods) => pods.saturating_sub(self.pods),
+            Action::RollingUpdate | Action::Replace => self.pods,
+            Action::Kill | Action::Evict | Action::DnsDown | Action::ApiDown => 1,
+            Action::Idle => 0,
+        }
+    }
+
     /// Whether the recipe is about it.
     pub fn in_recipe(&self) -> bool {
         matches!(self.id, "rolling-update" | "scale-down-4-2")
@@ -287,7 +343,47 @@ impl Mode {
             .filter(move |client| !watches || client.id == "go")
     }
 
-    /// How soon a client finds a new pod at the latest; `None` where nothing is promised.
+    /// Calls a second of each client.
+    pub fn rate(&self, event: &Event) -> f64 {
+        if event.action == Action::Idle {
+            f64::from(IDLE_CHANNELS) / self.between_calls().as_secs_f64()
+        } else if self.recipe {
+            RECIPE_RATE
+        } else {
+            RATE
+        }
+    }
+
+    /// Of one idle channel: longer than the age with its spread.
+    pub fn between_calls(&self) -> Duration {
+        Duration::from_secs(self.age.unwrap_or(30)) * 4 / 3
+    }
+
+    /// How long it is watched whether a client finds a new pod.
+    pub fn patience(&self, event: &Event, client: Client) -> Duration {
+        let by_chance = self.via == Via::ClusterIp && self.age.is_some();
+        let scales = matches!(event.action, Action::Scale(_));
+        let without = if by_chance && scales {
+            BY_CHANCE
+        } else {
+            IN_VAIN
+        };
+        self.promise(client).unwrap_or(without)
+    }
+
+    /// Whether all its clients find what comes, so that what they know after one event is what they would know at the start.
+    pub fn keeps_up(&self) -> bool {
+        self.clients().all(|client| self.promise(client).is_some())
+    }
+
+    /// Whether two events can be measured with the same servers and clients, one after the other.
+    pub fn same_stage(&self, one: &Event, other: &Event) -> bool {
+        let idle = [one, other].map(|event| event.action == Action::Idle);
+        one == other || self.keeps_up() && one.pods == other.pods && idle == [false, false]
+    }
+
+    /// How soon a client finds a new pod at the latest where DNS answers as in the cluster that is measured on; `None` where
+    /// nothing is promised.
     pub fn promise(&self, client: Client) -> Option<Duration> {
         let kind = match self.via {
             Via::ClusterIp => "ClusterIP",
@@ -299,7 +395,7 @@ impl Mode {
         timing::CLIENTS
             .iter()
             .find(|known| known.name == kind)?
-            .within(self.age.map(Duration::from_secs))
+            .within_with(self.age.map(Duration::from_secs), DNS_TTL)
     }
 }
 
@@ -310,23 +406,80 @@ mod tests {
     #[test]
     fn each_kind_of_client_is_known_to_the_promises() {
         let seconds = |mode: &str, client: &str| {
-            let mode = MODES.iter().find(|known| known.id == mode).unwrap();
             let client = CLIENTS.iter().find(|known| known.id == client).unwrap();
-            mode.promise(*client).map(|time| time.as_secs())
+            of(mode).promise(*client).map(|time| time.as_secs())
         };
-        assert_eq!(seconds("headless-30s", "go"), Some(93));
-        assert_eq!(seconds("headless-30s", "java"), Some(123));
-        assert_eq!(seconds("headless-60s", "python"), Some(126));
+        assert_eq!(seconds("headless-30s", "go"), Some(68));
+        assert_eq!(seconds("headless-30s", "java"), Some(98));
+        assert_eq!(seconds("headless-60s", "python"), Some(101));
         assert_eq!(seconds("headless", "node"), None);
-        assert_eq!(seconds("headless", "rust"), Some(40));
+        assert_eq!(seconds("headless", "rust"), Some(15));
         assert_eq!(seconds("watch", "go"), Some(20));
         assert_eq!(seconds("cluster-ip-30s", "go"), None);
-        assert_eq!(seconds("envoy", "java"), Some(40));
+        assert_eq!(seconds("envoy", "java"), Some(15));
+    }
+
+    #[test]
+    fn each_is_watched_until_it_has_found_what_it_will() {
+        let seconds = |mode: &str, event: &str, client: &str| {
+            let client = CLIENTS.iter().find(|known| known.id == client).unwrap();
+            of(mode).patience(at(event), *client).as_secs()
+        };
+        assert_eq!(seconds("headless-30s", "scale-up-2-4", "go"), 68);
+        assert_eq!(seconds("headless", "scale-up-2-4", "go"), 40);
+        assert_eq!(seconds("cluster-ip", "scale-up-2-4", "go"), 40);
+        assert_eq!(seconds("cluster-ip-30s", "scale-up-2-4", "go"), 180);
+        assert_eq!(seconds("cluster-ip-30s", "replaced", "go"), 40);
+        let up: Vec<_> = MODES.iter().filter(|mode| mode.keeps_up()).collect();
+        assert!(!up.contains(&of("headless")) && !up.contains(&of("cluster-ip-30s")));
+        assert!(up.contains(&of("headless-60s")) && up.contains(&of("nginx")));
+    }
+
+    fn of(mode: &str) -> &'static Mode {
+        MODES.iter().find(|known| known.id == mode).unwrap()
+    }
+
+    fn at(event: &str) -> &'static Event {
+        EVENTS.iter().find(|known| known.id == event).unwrap()
+    }
+
+    #[test]
+    fn the_recipe_is_tried_at_its_rate_and_idle_channels_wait_longer_than_the_age() {
+        let rate = |mode, event| of(mode).rate(at(event)).to_string();
+        assert_eq!(rate("headless", "killed"), "50");
+        assert_eq!(rate("recipe-server-watch", "rolling-update"), "200");
+        assert_eq!(rate("headless-60s", "idle"), "0.1");
+    }
+
+    #[test]
+    fn each_event_brings_its_pods() {
+        let new = |event| at(event).new_pods();
+        let all = [
+            "scale-up-3-5",
+            "scale-down-4-2",
+            "replaced",
+            "killed",
+            "api-down",
+            "idle",
+        ];
+        assert_eq!(all.map(new), [2, 0, 3, 1, 1, 0]);
+    }
+
+    #[test]
+    fn only_what_was_as_it_is_now_is_used_again() {
+        let same = |mode, one, other| of(mode).same_stage(at(one), at(other));
+        assert!(same("headless-30s", "rolling-update", "scale-up-3-5"));
+        assert!(same("watch", "killed", "api-down"));
+        // Who has lost a pod for good would begin with fewer.
+        assert!(!same("headless", "rolling-update", "killed"));
+        assert!(!same("headless-30s", "rolling-update", "scale-up-2-4"));
+        // At another rate.
+        assert!(!same("watch", "killed", "idle"));
     }
 
     #[test]
     fn the_matrix_is_whole() {
-        assert_eq!(cells().count(), 8 * 10 + 4 * 2);
+        assert_eq!(cells().count(), 8 * 10 + 6 * 2);
         let first = cells().next().unwrap();
         assert_eq!((first.0.id, first.1.id), ("headless-30s", "scale-up-2-4"));
     }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::cell::{Run, Seen};
+use crate::cell::{Cell, Run, Seen};
 use crate::figures::{median, seconds};
 use crate::page::Measured;
-use crate::plan::{Action, CLIENTS, Client, MODES, Mode};
+use crate::plan::{Action, CLIENTS, Client, Event, MODES, Mode, Via};
 
 /// A run that broke a promise, and why that may be.
 struct Excuse {
@@ -35,7 +35,7 @@ pub fn broken(mode: &Mode, run: &Run) -> Vec<String> {
 
 fn broken_to(mode: &Mode, client: Client, seen: &Seen) -> Option<String> {
     let lost = seen.failures();
-    if mode.recipe && lost > 0 {
+    if mode.retry && lost > 0 {
         return Some(format!(
             "{lost} calls failed in spite of the recipe: {:?}",
             seen.failed
@@ -51,9 +51,55 @@ fn broken_to(mode: &Mode, client: Client, seen: &Seen) -> Option<String> {
     })
 }
 
+/// An endpoint watch tells of a pod so soon, in the median.
+const TOLD: f64 = 0.15;
+
+/// What is too slow in the median of a cell. Where three pods or more each end a client's connection at a time of its own, a look-up
+/// comes in a third of the promise: reckoned over all clients that go by the age, since five runs of one are few.
+pub fn slow(mode: &Mode, event: &Event, cell: &Cell) -> Option<String> {
+    if !scales_up(event) {
+        return None;
+    }
+    let of = |client: Client| {
+        let promise = mode.promise(client)?.as_secs_f64();
+        let seen = cell
+            .runs
+            .iter()
+            .filter_map(move |run| run.clients.get(client.id));
+        let times = seen.flat_map(|seen| &seen.first_reply);
+        Some(times.map(move |time| (time.unwrap_or(f64::INFINITY), promise)))
+    };
+    let all = || {
+        CLIENTS
+            .into_iter()
+            .filter(Client::goes_by_age)
+            .filter_map(of)
+            .flatten()
+    };
+    match mode.via {
+        Via::Watch => {
+            let middle = median(all().map(|(time, _)| time).collect())?;
+            (middle > TOLD)
+                .then(|| format!("told after {middle} s in the median, {TOLD} s are expected"))
+        }
+        Via::Headless if mode.age.is_some() && event.pods >= 3 => {
+            let part = median(all().map(|(time, promise)| time / promise).collect())?;
+            (part * 3.0 > 1.0).then(|| {
+                format!("found after {part:.2} of the promise in the median, a third is expected")
+            })
+        }
+        _ => None,
+    }
+}
+
+fn scales_up(event: &Event) -> bool {
+    matches!(event.action, Action::Scale(to) if to > event.pods)
+}
+
 const HEAD: &str = "## Promised and seen\n\n\
-    The [promise](discovery.md) is a bound for the worst case. With three pods or more, whose connections end one after the other,\n\
-    the median should be a third of it; an endpoint watch should take 0.15 s in the median.\n\n\
+    The [promise](discovery.md) is a bound for the worst case, reckoned here with the 5 s that answers of this cluster's DNS server live:\n\
+    the status reckons with 30 s, since it cannot know. With three pods or more, whose connections end one after the other,\n\
+    the median should be a third of it; an endpoint watch should take 0.15 s in the median. A test holds both of the cells.\n\n\
     | way | client | promised, s | new pods seen | within the promise | median of 2 → 4, s | median of 3 → 5, s |\n\
     |---|---|---|---|---|---|---|\n";
 
@@ -81,7 +127,7 @@ fn excuses() -> String {
         let _ = writeln!(text, "* Not kept in {cell}, {at}, by {client}: {reason}.");
     }
     if text.is_empty() {
-        return "No run that was measured broke a promise or, by the recipe, lost a call.\n\n"
+        return "No run of the figures below broke a promise or, by the recipe, lost a call.\n\n"
             .into();
     }
     text + "\n"
@@ -111,8 +157,7 @@ fn row(all: &[Measured], mode: &Mode, client: Client) -> Option<String> {
 /// From Ready to the first reply, in all scale-ups from so many pods; for ever is infinite.
 fn took(all: &[Measured], mode: &Mode, client: Client, pods: u32) -> Vec<f64> {
     let cells = all.iter().filter(|measured| {
-        let up = matches!(measured.event.action, Action::Scale(to) if to > measured.event.pods);
-        measured.mode == mode && up && measured.event.pods == pods
+        measured.mode == mode && scales_up(measured.event) && measured.event.pods == pods
     });
     cells
         .filter_map(|measured| measured.cell.as_ref())
@@ -130,7 +175,7 @@ mod tests {
 
     use super::*;
     use crate::cell;
-    use crate::plan::{Event, cells};
+    use crate::plan::{EVENTS, cells};
 
     fn root() -> std::path::PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -160,8 +205,11 @@ mod tests {
                 let (known, new): (Vec<_>, Vec<_>) =
                     broken(mode, run).into_iter().partition(excused);
                 assert!(new.is_empty(), "{name}, {at}: {new:?}");
+                let off = (run.rate - mode.rate(event)).abs();
+                assert!(off < 1e-9, "{name}, {at}: {} calls a second", run.rate);
                 used += known.len();
             }
+            assert_eq!(slow(mode, event, &cell), None, "{name}");
         }
         assert_eq!(used, EXCUSES.len(), "an excuse for what is not there");
     }
@@ -195,10 +243,10 @@ mod tests {
         let mode = |id: &str| MODES.iter().find(|mode| mode.id == id).unwrap();
         let lost = || BTreeMap::from([("UNAVAILABLE".to_owned(), 1)]);
         let told = |id: &str, run: &Run| !broken(mode(id), run).is_empty();
-        assert!(!told("headless-30s", &run(vec![Some(93.0)], lost())));
+        assert!(!told("headless-30s", &run(vec![Some(68.0)], lost())));
         assert!(told(
             "headless-30s",
-            &run(vec![Some(1.0), Some(93.1)], BTreeMap::new())
+            &run(vec![Some(1.0), Some(68.1)], BTreeMap::new())
         ));
         assert!(told("headless-30s", &run(vec![None], BTreeMap::new())));
         assert!(
@@ -206,9 +254,53 @@ mod tests {
             "nothing is promised"
         );
         assert!(told("recipe-headless-30s", &run(vec![], lost())));
+        // What that shows is whether clients need the other part.
+        assert!(!told("recipe-server-headless-30s", &run(vec![], lost())));
         assert!(!told(
             "recipe-headless-30s",
             &run(vec![Some(1.0)], BTreeMap::new())
         ));
+    }
+
+    #[test]
+    fn a_median_above_a_third_of_the_promise_is_told() {
+        let at = |id: &str| EVENTS.iter().find(|event| event.id == id).unwrap();
+        let of = |id: &str| MODES.iter().find(|mode| mode.id == id).unwrap();
+        let too_slow = |mode: &str, event: &str, times: [Option<f64>; 3]| {
+            let seen = Seen {
+                first_reply: times.to_vec(),
+                ..Seen::default()
+            };
+            // A poller is quick and does not count.
+            let poller = Seen {
+                first_reply: vec![Some(0.1); 9],
+                ..Seen::default()
+            };
+            let run = Run {
+                clients: BTreeMap::from([("go".into(), seen), ("rust".into(), poller)]),
+                ..Run::default()
+            };
+            let cell = Cell {
+                runs: vec![run],
+                ..Cell::default()
+            };
+            slow(of(mode), at(event), &cell).is_some()
+        };
+        let three = |time| [Some(time), Some(time), Some(time)];
+        assert!(!too_slow("headless-30s", "scale-up-3-5", three(22.0)));
+        assert!(too_slow("headless-30s", "scale-up-3-5", three(23.0)));
+        assert!(too_slow(
+            "headless-30s",
+            "scale-up-3-5",
+            [None, None, Some(1.0)]
+        ));
+        assert!(!too_slow("headless-60s", "scale-up-3-5", three(33.0)));
+        assert!(
+            !too_slow("headless-30s", "scale-up-2-4", three(60.0)),
+            "two pods"
+        );
+        assert!(!too_slow("headless-30s", "replaced", three(60.0)));
+        assert!(!too_slow("watch", "scale-up-2-4", three(0.15)));
+        assert!(too_slow("watch", "scale-up-2-4", three(0.16)));
     }
 }

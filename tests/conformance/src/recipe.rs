@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cell::Cell;
 use crate::figures::{Figures, grouped};
 use crate::page::Measured;
-use crate::plan::CLIENTS;
+use crate::plan::Client;
 
 const TEXT: &str = "\
     `minReadySeconds` is for clients that may look again only 30 s after the last time: without it all pods that they know can be gone\n\
@@ -17,9 +17,12 @@ const TEXT: &str = "\
     answer and 5 s for every node to hear, of which such clients need less here, where answers live 5 s (tonic's *after Terminating*\n\
     below). The rest of terminationGracePeriodSeconds is for the server's own graceful stop. Clients that watch endpoints need only that.\n\n\
     Clients have the [retry policy](calls.md#what-to-do) for the methods that may be repeated. *Rate* is the calls a second of each client,\n\
-    all clients of a way beside each other; without it are the same events with the usual server above, at 50 calls a second of each client\n\
-    and with no retry. One run each. Whether it takes both the server's settings and the policy was not tried. [Envoy and nginx](hops.md)\n\
-    have a recipe of their own with shorter times, tried with grpc-go; below all clients go through them.\n\n";
+    all clients of a way beside each other. *By the server alone*: its settings without the policy, which shows whether a client needs that\n\
+    too. *Without*: the same events with the usual server above, at 50 calls a second of each client and with no retry. One run each.\n\
+    [Envoy and nginx](hops.md) have a recipe of their own with shorter times, tried with grpc-go alone; below all clients go through them.\n\n";
+
+/// What the servers that are tried give calls at the end of a connection.
+const GRACE: &str = "10s";
 
 /// What the server's Deployment has so that no call fails: what the findings ask for, each with its own words.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +70,13 @@ impl Recipe {
              \x20     terminationGracePeriodSeconds: {termination}\n\
              \x20     containers:\n\
              \x20       - name: server          # that ends gracefully at SIGTERM\n\
-             \x20         lifecycle: {{preStop: {{sleep: {{seconds: {pre_stop}}}}}}}\n",
+             \x20         lifecycle: {{preStop: {{sleep: {{seconds: {pre_stop}}}}}}}\n\
+             ---\n\
+             kind: GrpcBackend\n\
+             spec:\n\
+             \x20 connectionAge:        # none for clients that watch endpoints or look by the clock\n\
+             \x20   maxAge: 30s\n\
+             \x20   grace: {GRACE}          # no shorter than the longest call; none for servers in tonic, which then send no GOAWAY\n",
             LOOK_UP.as_secs(),
         )
     }
@@ -81,48 +90,54 @@ pub(crate) fn section(all: &[Measured]) -> String {
          ```yaml\n{}```\n\n{TEXT}",
         Recipe::of(3).yaml(),
     );
-    text += "| event | way | client | rate | failed by the recipe | without |\n|---|---|---|---|---|---|\n";
-    for with in all.iter().filter(|measured| measured.mode.recipe) {
-        let Some(cell) = &with.cell else {
-            let _ = writeln!(
-                text,
-                "| {} | {} | all | | not measured yet | |",
-                with.event.title, with.mode.title
-            );
-            continue;
+    text += "| event | way | client | rate | failed by the recipe | by the server alone | without |\n|---|---|---|---|---|---|---|\n";
+    for with in all.iter().filter(|measured| measured.mode.retry) {
+        let other = |recipe| {
+            all.iter().find(|other| {
+                let (mode, same) = (other.mode, with.mode);
+                (mode.recipe, mode.retry) == (recipe, false)
+                    && (mode.via, mode.age) == (same.via, same.age)
+                    && other.event == with.event
+            })
         };
-        let plain = all.iter().find(|plain| {
-            let (mode, other) = (plain.mode, with.mode);
-            !mode.recipe
-                && (mode.via, mode.age) == (other.via, other.age)
-                && plain.event == with.event
-        });
-        for client in CLIENTS {
-            let says = |figures: Figures| {
-                format!(
-                    "{} of {}",
-                    grouped(figures.failures()),
-                    grouped(figures.calls())
-                )
-            };
-            let Some(by_recipe) = Figures::of(cell, with.mode, client) else {
+        let [alone, without] = [true, false].map(other);
+        for client in with.mode.clients() {
+            let says = |measured: Option<&Measured>| failures(measured?, client);
+            let columns = [says(Some(with)), says(alone), says(without)];
+            if columns.iter().all(Option::is_none) {
                 continue;
-            };
-            let without = plain
-                .and_then(|plain| Figures::of(plain.cell.as_ref()?, plain.mode, client))
-                .map_or("not measured yet".into(), says);
+            }
+            let tried = alone.is_some();
+            let [by_recipe, alone, without] =
+                columns.map(|column| column.unwrap_or_else(|| "not measured yet".into()));
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {} | {without} |",
+                "| {} | {} | {} | {} | {by_recipe} | {} | {without} |",
                 with.event.title,
                 with.mode.title,
                 client.library,
-                rates(cell),
-                says(by_recipe),
+                with.cell.as_ref().map_or(String::new(), rates),
+                if tried { alone.as_str() } else { "–" },
             );
         }
     }
+    let missing = all
+        .iter()
+        .filter(|measured| measured.mode.recipe && measured.cell.is_none());
+    let missing: Vec<String> = missing
+        .map(|measured| format!("{} ({})", measured.mode.title, measured.event.title))
+        .collect();
+    if !missing.is_empty() {
+        let _ = writeln!(text, "\nNot measured yet: {}.", missing.join("; "));
+    }
     text + "\n"
+}
+
+/// Of one client, as the table has it.
+fn failures(measured: &Measured, client: Client) -> Option<String> {
+    let figures = Figures::of(measured.cell.as_ref()?, measured.mode, client)?;
+    let [failed, calls] = [figures.failures(), figures.calls()].map(grouped);
+    Some(format!("{failed} of {calls}"))
 }
 
 /// Calls a second of each client, in all runs.
@@ -138,6 +153,7 @@ mod tests {
 
     use evenkeel::findings::ask;
     use evenkeel::manifests::{Node, Objects, backends};
+    use serde::Deserialize as _;
 
     use super::*;
 
@@ -206,9 +222,15 @@ mod tests {
 
     #[test]
     fn the_page_shows_what_is_tried() {
-        let shown: Value = serde_yaml_ng::from_str(&Recipe::of(3).yaml()).unwrap();
+        let documents = serde_yaml_ng::Deserializer::from_str(&Recipe::of(3).yaml())
+            .map(|document| Value::deserialize(document).unwrap())
+            .collect::<Vec<_>>();
+        let [shown, backend] = &*documents else {
+            panic!("{documents:?}");
+        };
+        assert_eq!(backend["spec"]["connectionAge"]["grace"], GRACE);
         let mut tried = shown.clone();
         Recipe::of(3).set(&mut tried);
-        assert_eq!(shown, tried);
+        assert_eq!(*shown, tried);
     }
 }

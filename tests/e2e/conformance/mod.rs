@@ -14,9 +14,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use evenkeel_cluster::examples::ALL;
-use evenkeel_conformance::{Event, Mode, Run, Seen, cell, cells, promises, versions};
+use evenkeel_cluster::proxies::NGINX;
+use evenkeel_conformance::plan::Client;
+use evenkeel_conformance::versions::Today;
+use evenkeel_conformance::{Event, Mode, Run, Via, cell, cells, promises};
 use futures::{StreamExt as _, stream};
 
 use crate::runner::unless_interrupted;
@@ -24,17 +27,19 @@ use crate::world::{World, root};
 use stage::Stage;
 
 /// One cell that is to be measured further.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Missing {
     mode: &'static Mode,
     event: &'static Event,
     runs: usize,
+    /// Those that it needs the runs of.
+    clients: Vec<Client>,
 }
 
 /// Of one run, where nothing better is known: some are over in half of it.
 const USUAL: Duration = Duration::from_mins(2);
-/// So many runs of a cell are made again because a client stood still; after that it is left out.
-const IN_VAIN: usize = 2;
+/// Who stood still is measured once more at the end, when fewer run beside it; after that it is left out.
+const PASSES: usize = 2;
 /// More than any run takes.
 const LIMIT: Duration = Duration::from_mins(12);
 
@@ -67,7 +72,7 @@ fn argument(name: &str) -> Option<String> {
 }
 
 /// `pattern` is parts of names, separated by commas: a cell that has one of them is chosen, in the order of the parts.
-fn missing(pattern: &str) -> Result<Vec<Missing>> {
+fn missing(today: &Today, pattern: &str) -> Result<Vec<Missing>> {
     let mut missing = Vec::new();
     for part in pattern.split(',') {
         for (mode, event) in cells() {
@@ -75,24 +80,46 @@ fn missing(pattern: &str) -> Result<Vec<Missing>> {
             if !name(mode, event).contains(part) || missing.iter().any(known) {
                 continue;
             }
-            let done = cell::read(root(), mode, event)?.map_or(0, |cell| cell.runs.len());
-            let runs = event.runs.saturating_sub(done);
-            missing.push(Missing { mode, event, runs });
+            let cell = cell::read(root(), mode, event)?.unwrap_or_default();
+            let lacks = |client: &Client| cell.runs_of(today, mode, event, client.id) < event.runs;
+            missing.push(Missing {
+                mode,
+                event,
+                runs: event.runs.saturating_sub(cell.done(today, mode, event)),
+                clients: mode.clients().filter(lacks).collect(),
+            });
         }
     }
     missing.retain(|cell| cell.runs > 0);
     Ok(missing)
 }
 
+/// Cells that are measured with the same servers and clients, one after the other.
+fn together(cells: Vec<Missing>) -> Vec<Vec<Missing>> {
+    let mut groups: Vec<Vec<Missing>> = Vec::new();
+    for cell in cells {
+        let same = |group: &&mut Vec<Missing>| {
+            let known = &group[0];
+            known.mode == cell.mode && cell.mode.same_stage(known.event, cell.event)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(cell),
+            None => groups.push(vec![cell]),
+        }
+    }
+    groups
+}
+
 fn name(mode: &Mode, event: &Event) -> String {
     format!("{}.{}", mode.id, event.id)
 }
 
-/// Tells how many cells failed.
+/// Tells how many cells failed, or lack something still.
 async fn measure() -> Result<usize> {
     let pattern = argument("--cells").unwrap_or_default();
     let jobs: usize = argument("--jobs").map_or(Ok(1), |jobs| jobs.parse())?;
-    let chosen = missing(&pattern)?;
+    let today = Today::read(root())?;
+    let chosen = missing(&today, &pattern)?;
     if chosen.is_empty() {
         println!("nothing is missing");
         return Ok(0);
@@ -101,38 +128,58 @@ async fn measure() -> Result<usize> {
     tokio::task::spawn_blocking(|| ALL.iter().try_for_each(|example| example.build().map(drop)))
         .await??;
     let world = start().await?;
-    let (alone, beside): (Vec<Missing>, Vec<Missing>) = chosen
-        .into_iter()
-        .partition(|cell| jobs == 1 || cell.event.disturbs());
-    let mut failed = 0;
-    let mut running = stream::iter(beside)
-        .map(|cell| one(&world, cell, false))
-        .buffer_unordered(jobs);
-    while let Some(ended) = running.next().await {
-        failed += usize::from(!ended);
-        println!("{}", left(&missing(&pattern)?, jobs)?);
+    let mut broken = 0;
+    for _ in 0..PASSES {
+        let (alone, beside): (Vec<Missing>, Vec<Missing>) = missing(&today, &pattern)?
+            .into_iter()
+            .partition(|cell| jobs == 1 || cell.event.disturbs());
+        let mut running = stream::iter(together(beside))
+            .map(|cells| group(&world, &today, cells, false))
+            .buffer_unordered(jobs);
+        while let Some(ended) = running.next().await {
+            broken += ended;
+            println!("{}", left(&missing(&today, &pattern)?, jobs)?);
+        }
+        for cells in together(alone) {
+            broken += group(&world, &today, cells, true).await;
+            println!("{}", left(&missing(&today, &pattern)?, jobs)?);
+        }
     }
-    for cell in alone {
-        failed += usize::from(!one(&world, cell, true).await);
-        println!("{}", left(&missing(&pattern)?, jobs)?);
+    let lacking = missing(&today, &pattern)?;
+    for cell in &lacking {
+        let clients: Vec<&str> = cell.clients.iter().map(|client| client.id).collect();
+        println!(
+            "cell {} lacks {}",
+            name(cell.mode, cell.event),
+            clients.join(", ")
+        );
     }
-    Ok(failed)
+    Ok(broken + lacking.len())
 }
 
-/// Tells whether it went well.
-async fn one(world: &Arc<World>, cell: Missing, alone: bool) -> bool {
-    let name = name(cell.mode, cell.event);
-    match cell_of(world, &cell, alone).await {
-        Ok(()) => {
-            println!("cell {name} ... ok");
-            true
-        }
-        Err(error) => {
-            println!("cell {name} ... FAILED: {error:#}");
-            println!("    logs: {}", world.cluster.logs_dir().display());
-            false
+/// Measures cells of one mode; tells in how many a promise was broken.
+async fn group(world: &Arc<World>, today: &Today, cells: Vec<Missing>, alone: bool) -> usize {
+    let mut clients: Vec<Client> = cells[0].mode.clients().collect();
+    clients.retain(|client| cells.iter().any(|cell| cell.clients.contains(client)));
+    let mut broken = 0;
+    let mut stage = None;
+    for cell in &cells {
+        let name = name(cell.mode, cell.event);
+        match cell_of(world, today, cell, &clients, &mut stage, alone).await {
+            Ok(none) if none.is_empty() => println!("cell {name} ... ok"),
+            Ok(what) => {
+                println!("cell {name} ... FAILED: {}", what.join("; "));
+                broken += 1;
+            }
+            // It is still missing.
+            Err(error) => {
+                println!("cell {name} ... FAILED: {error:#}");
+                println!("    logs: {}", world.cluster.logs_dir().display());
+                stage = None;
+            }
         }
     }
+    broken
 }
 
 async fn start() -> Result<Arc<World>> {
@@ -144,32 +191,31 @@ async fn start() -> Result<Arc<World>> {
     Ok(Arc::new(world))
 }
 
-/// Measures as often as is missing, with the same clients.
-async fn cell_of(world: &Arc<World>, cell: &Missing, alone: bool) -> Result<()> {
+/// Measures as often as is missing, with the same clients; `stage` is set up where it is not yet. Tells what broke a promise.
+async fn cell_of(
+    world: &Arc<World>,
+    today: &Today,
+    cell: &Missing,
+    clients: &[Client],
+    stage: &mut Option<Stage>,
+    alone: bool,
+) -> Result<Vec<String>> {
     let (mode, event) = (cell.mode, cell.event);
     let mut begun = Instant::now();
-    let stage = tokio::time::timeout(LIMIT, Stage::set(world, mode, event))
-        .await
-        .context("setting up took too long")??;
-    let mut in_vain = 0;
-    for number in 0..cell.runs {
-        if number > 0 {
-            stage.reset(event).await.context("before the next run")?;
-        }
-        let mut run = loop {
-            let run = tokio::time::timeout(LIMIT, stage.run(event))
-                .await
-                .context("the run took too long")??;
-            if in_vain == IN_VAIN || !run.clients.values().any(Seen::stood_still) {
-                break run;
-            }
-            in_vain += 1;
-            println!("  {} stood still: once more", still(&run).join(", "));
-            stage.reset(event).await.context("before the same run")?;
-        };
+    if stage.is_none() {
+        let set = Stage::set(world, mode, event, clients);
+        let set = tokio::time::timeout(LIMIT, set).await;
+        *stage = Some(set.context("setting up took too long")??);
+    }
+    let stage = stage.as_ref().context("no stage")?;
+    let mut broken = Vec::new();
+    for number in event.runs - cell.runs..event.runs {
+        stage.reset(event, number).await.context("before the run")?;
+        let mut run = tokio::time::timeout(LIMIT, stage.run(event))
+            .await
+            .context("the run took too long")??;
         let left_out = still(&run);
         run.clients.retain(|_, seen| !seen.stood_still());
-        ensure!(!run.clients.is_empty(), "all clients stood still");
         if !left_out.is_empty() {
             println!("  {} stood still: left out", left_out.join(", "));
         }
@@ -177,16 +223,24 @@ async fn cell_of(world: &Arc<World>, cell: &Missing, alone: bool) -> Result<()> 
         begun = Instant::now();
         // The DNS server's own count is that of all who run.
         run.dns_per_minute = run.dns_per_minute.filter(|_| alone);
+        (run.versions, run.sources) = (versions(today, mode)?, today.sources.clone());
+        run.sources
+            .retain(|client, _| run.clients.contains_key(client));
         println!("  {}:", name(mode, event));
         for (client, seen) in &run.clients {
             println!("    {client}: {}", serde_json::to_string(seen)?);
         }
-        // Kept also where it breaks a promise: it is what was seen.
-        cell::add(root(), mode, event, pinned()?, run.clone())?;
-        let broken = promises::broken(mode, &run);
-        ensure!(broken.is_empty(), "{}", broken.join("; "));
+        if !run.clients.is_empty() {
+            // Kept also where it breaks a promise: it is what was seen.
+            cell::add(root(), today, mode, event, run.clone())?;
+        }
+        broken.extend(promises::broken(mode, &run));
     }
-    Ok(())
+    let whole = cell::read(root(), mode, event)?.unwrap_or_default();
+    if whole.done(today, mode, event) >= event.runs {
+        broken.extend(promises::slow(mode, event, &whole));
+    }
+    Ok(broken)
 }
 
 /// Clients whose own processes had no processor for some of the time: their figures are the machine's.
@@ -195,10 +249,12 @@ fn still(run: &Run) -> Vec<String> {
     clients.map(|(client, _)| client.clone()).collect()
 }
 
-fn pinned() -> Result<BTreeMap<String, String>> {
-    let mut versions = versions::read(root())?;
-    let kubernetes = evenkeel_cluster::KUBERNETES_VERSION.trim_start_matches('v');
-    versions.insert("Kubernetes".into(), kubernetes.into());
+/// With that of nginx, which only the program itself says.
+fn versions(today: &Today, mode: &Mode) -> Result<BTreeMap<String, String>> {
+    let mut versions = today.versions_of(mode);
+    if mode.via == Via::Proxy("nginx") {
+        versions.insert("nginx".into(), NGINX.version()?.trim().to_owned());
+    }
     Ok(versions)
 }
 

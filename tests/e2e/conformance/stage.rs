@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result};
 use evenkeel::api::ConditionType::{ConnectionAgeApplied, EndpointWatchReady, ServicesReady};
 use evenkeel_cluster::examples::ALL;
 use evenkeel_cluster::until;
-use evenkeel_conformance::measure::hundredths;
+use evenkeel_conformance::measure::{Watched, busiest, hundredths, together};
+use evenkeel_conformance::plan::{self, IDLE_CHANNELS};
 use evenkeel_conformance::recipe::Recipe;
 use evenkeel_conformance::{Action, Event, Mode, Run, Seen, Via};
 use futures::future::try_join_all;
@@ -26,15 +27,14 @@ use crate::manifests;
 use crate::proxies;
 use crate::world::World;
 
-/// Calls a second of each client, and where the recipe is tried.
-const RATE: f64 = 50.0;
-const RECIPE_RATE: f64 = 200.0;
-/// Channels of a client that is idle, used in turn, so that there are enough calls.
-const IDLE_CHANNELS: u32 = 8;
 /// A machine that stands still for two seconds is no fault of theirs.
 const PATIENT: &str = "--deadline=10s";
-/// So long a client without a promise is watched; who finds nothing until then will not by itself.
-const IN_VAIN: Duration = Duration::from_mins(1);
+/// All calls of that time may hang.
+const ROOM: &str = "--max-in-flight=4000";
+/// A proxy deals out calls in turn: those of clients in step would always meet the same pods. Each makes so much more of them.
+const OUT_OF_STEP: f64 = 0.02;
+/// At these parts of a connection's age runs begin, one after the other.
+const PARTS: [f64; 5] = [0.0, 0.4, 0.8, 0.2, 0.6];
 /// So late a look-up can follow the end of a connection: resolvers wait 30 s after the one before.
 const DEFERRED: Duration = Duration::from_secs(32);
 /// By the recipe a rollout takes a minute and the pods' own time.
@@ -46,12 +46,14 @@ const BEFORE: Duration = Duration::from_secs(2);
 pub struct Stage {
     mode: &'static Mode,
     bed: Bed,
-    rate: f64,
     clients: Vec<Actor>,
+    /// The addresses of the proxies.
+    proxies: Vec<Ipv4Addr>,
 }
 
 struct Actor {
-    client: evenkeel_conformance::plan::Client,
+    client: plan::Client,
+    rate: f64,
     load: Arc<Client>,
     address: Ipv4Addr,
 }
@@ -62,6 +64,7 @@ impl Stage {
         world: &Arc<World>,
         mode: &'static Mode,
         event: &'static Event,
+        clients: &[plan::Client],
     ) -> Result<Self> {
         let bed = Bed::new(world, "cell").await?;
         bed.deploy(&server(mode, event)).await?;
@@ -73,53 +76,75 @@ impl Stage {
         }
         settled(&bed, usize::try_from(event.pods)?).await?;
         let target = target(&bed, mode).await?;
-        let rate = rate(mode, event);
-        let flags = flags(mode, event, rate);
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let started = mode.clients().map(|client| {
-            let (bed, target, flags) = (&bed, &target, &flags);
-            async move { Actor::start(bed, mode, client, target, flags).await }
+        let started = clients.iter().zip(0_u32..).map(|(client, number)| {
+            let (bed, target) = (&bed, &target);
+            async move { Actor::start(bed, mode, event, *client, number, target).await }
         });
         let clients = try_join_all(started).await?;
-        let stage = Self {
+        let proxies = match mode.via {
+            Via::Proxy(name) => addresses(&bed.pods(&format!("app={name}")).await?)?,
+            _ => Vec::new(),
+        };
+        Ok(Self {
             mode,
             bed,
-            rate,
             clients,
-        };
-        stage.all_found(event).await?;
-        Ok(stage)
+            proxies,
+        })
     }
 
-    /// As it was before the event.
-    pub async fn reset(&self, event: &Event) -> Result<()> {
+    /// As it is before a run of the event; `number` counts its runs.
+    pub async fn reset(&self, event: &Event, number: usize) -> Result<()> {
         self.bed.scale("echo", event.pods).await?;
         settled(&self.bed, usize::try_from(event.pods)?).await?;
-        if self.mode.via == Via::Headless && self.mode.age.is_none() {
+        if event.action == Action::Idle {
+            return Ok(());
+        }
+        self.all_found(event).await?;
+        if self.mode.via == Via::Headless {
             // What ended just now has clients look up once more, and they would find what comes next by accident.
             tokio::time::sleep(DEFERRED).await;
         }
-        self.all_found(event).await
+        // Connections that began together end together. Runs at one point of their lives would be one run, however many.
+        let age = Duration::from_secs(self.mode.age.unwrap_or(0));
+        tokio::time::sleep(age.mul_f64(PARTS[number % PARTS.len()])).await;
+        Ok(())
     }
 
     /// Waits until those that find all pods have found them: what comes then is not of what was before.
     async fn all_found(&self, event: &Event) -> Result<()> {
-        if event.action == Action::Idle {
-            return Ok(());
+        for actor in &self.clients {
+            actor.load.reset().await?;
         }
         for actor in &self.clients {
             let Some(limit) = self.mode.promise(actor.client) else {
                 continue;
             };
-            actor.load.reset().await?;
             let what = format!("{} has replies of all pods", actor.client.id);
             until(&what, limit * 2, async || {
                 let replies = actor.load.totals().await?.counts.replies;
-                Ok((replies.len() == usize::try_from(event.pods)?).then_some(()))
+                Ok((replies.len() >= usize::try_from(event.pods)?).then_some(()))
             })
             .await?;
         }
         Ok(())
+    }
+
+    /// The pod that most clients call.
+    async fn busiest(&self) -> Result<String> {
+        let mut replies = Vec::new();
+        for actor in &self.clients {
+            replies.push(actor.load.totals().await?.counts.replies);
+        }
+        busiest(&replies).context("no pod has replied")
+    }
+
+    /// What pods' shares are taken of, for one of the clients: what it saw, or through a proxy all of them.
+    fn shares(&self, watched: &[Watched], number: usize) -> Watched {
+        match self.mode.via {
+            Via::Proxy(_) => together(watched),
+            _ => watched[number].clone(),
+        }
     }
 
     /// Once through the event.
@@ -127,7 +152,8 @@ impl Stage {
         let cluster = &self.bed.world.cluster;
         let begun = Timestamp::now();
         let pods = Pods::watch(self.bed.namespace.api(), begun);
-        let addresses: Vec<_> = self.clients.iter().map(|actor| actor.address).collect();
+        let mut addresses: Vec<_> = self.clients.iter().map(|actor| actor.address).collect();
+        addresses.extend(&self.proxies);
         let dns = Dns::count(cluster, &addresses).await?;
         let queries = node::queries(cluster).await?;
         for actor in &self.clients {
@@ -136,7 +162,7 @@ impl Stage {
         let sums: Vec<Sums> = self
             .clients
             .iter()
-            .map(|actor| Sums::watch(&actor.load, begun))
+            .map(|actor| Sums::watch(&actor.load, begun, actor.rate))
             .collect();
         until("the watch knows all pods", SOON, async || {
             let known = pods.lives().len() >= usize::try_from(event.pods)?;
@@ -145,12 +171,29 @@ impl Stage {
         .await?;
         tokio::time::sleep(BEFORE).await;
         pods.begin();
-        happen(&self.bed, event.action, self.idle()).await?;
+        let victim = match event.action {
+            Action::Kill | Action::Evict => self.busiest().await?,
+            _ => String::new(),
+        };
+        happen(&self.bed, event, &victim, self.idle()).await?;
+        // What it does not know yet, nobody would be waited for to find.
+        until("the watch knows the new pods", SOON, async || {
+            let lives = pods.lives();
+            let came = lives.iter().filter(|pod| pod.came().is_some()).count();
+            Ok((came >= usize::try_from(event.new_pods())?).then_some(()))
+        })
+        .await?;
         self.watch(&pods, &sums, event).await;
 
-        let (lives, watched) = (pods.lives(), since(begun, Timestamp::now()));
-        let a_minute = |count: f64| hundredths(count * 60.0 / watched);
+        let (lives, seen) = (pods.lives(), watched(&sums));
+        let length = since(begun, Timestamp::now());
+        // Each count is of the time until it was read, which takes seconds on a busy machine.
+        let a_minute = |count: f64| hundredths(count * 60.0 / since(begun, Timestamp::now()));
         let packets = dns.so_far(cluster).await?;
+        let packets: Vec<f64> = packets
+            .into_iter()
+            .map(|sum| a_minute(count(sum)))
+            .collect();
         dns.end(cluster).await?;
         // A server that died counts from the beginning.
         let asked = node::queries(cluster).await?;
@@ -159,38 +202,51 @@ impl Stage {
         } else {
             asked - queries
         };
+        let asked = a_minute(asked);
         let open = node::connections(cluster).await?;
         let serving = self.bed.pods("app=echo").await?.len().max(1);
+        let open_of = |address: &Ipv4Addr| open.get(address).copied().unwrap_or(0);
+        // Servers have connections with whoever is nearest to them.
+        let of_proxies: u64 = self.proxies.iter().map(open_of).sum();
+        let (own, of_others) = packets.split_at(self.clients.len().min(packets.len()));
+        let others: f64 = of_others.iter().sum();
         let mut clients = BTreeMap::new();
-        for ((actor, sums), packets) in self.clients.iter().zip(&sums).zip(packets) {
-            let open = open.get(&actor.address).copied().unwrap_or(0);
+        for (number, (actor, packets)) in self.clients.iter().zip(own).enumerate() {
+            let open = match self.mode.via {
+                Via::Proxy(_) => of_proxies,
+                _ => open_of(&actor.address),
+            };
+            let shares = self.shares(&seen, number);
             let seen = Seen {
                 connections_per_pod: hundredths(count(open) / count(serving as u64)),
-                dns_per_minute: a_minute(count(packets)),
-                ..sums.watched().seen(&lives)
+                dns_per_minute: hundredths(packets + others),
+                ..seen[number].seen(&lives, &shares)
             };
             clients.insert(actor.client.id.to_owned(), seen);
         }
         Ok(Run {
             at: begun,
             took: 0.0,
-            watched: watched.round(),
-            rate: self.rate,
+            watched: length.round(),
+            rate: self.mode.rate(event),
             load: load(),
-            dns_per_minute: Some(a_minute(asked)),
+            dns_per_minute: Some(asked),
             clients,
+            ..Run::default()
         })
     }
 
     /// Until each client has found what it will, and for the event's tail.
     async fn watch(&self, pods: &Pods, sums: &[Sums], event: &Event) {
         let begun = Instant::now();
-        for (actor, sums) in self.clients.iter().zip(sums) {
-            let limit = self.mode.promise(actor.client).unwrap_or(IN_VAIN);
+        for (number, actor) in self.clients.iter().enumerate() {
+            let limit = self.mode.patience(event, actor.client);
             let rest = limit.saturating_sub(begun.elapsed());
             // Who finds nothing shows so in the figures.
             let _ = until("all pods have their share", rest, async || {
-                Ok(sums.watched().found_all(&pods.lives()).then_some(()))
+                let seen = watched(sums);
+                let shares = self.shares(&seen, number);
+                Ok(seen[number].found_all(&pods.lives(), &shares).then_some(()))
             })
             .await;
         }
@@ -199,35 +255,56 @@ impl Stage {
 
     /// Three times longer than a connection is idle between two calls.
     fn idle(&self) -> Duration {
-        between_calls(self.mode) * 3
+        self.mode.between_calls() * 3
     }
+}
+
+fn watched(sums: &[Sums]) -> Vec<Watched> {
+    sums.iter().map(Sums::watched).collect()
+}
+
+fn addresses(pods: &[Pod]) -> Result<Vec<Ipv4Addr>> {
+    let address = |pod: &Pod| {
+        let status = pod.status.as_ref();
+        let address = status.and_then(|status| status.pod_ip.as_deref());
+        Ok(address.context("no address")?.parse()?)
+    };
+    pods.iter().map(address).collect()
 }
 
 impl Actor {
     async fn start(
         bed: &Bed,
         mode: &Mode,
-        client: evenkeel_conformance::plan::Client,
+        event: &Event,
+        client: plan::Client,
+        number: u32,
         target: &str,
-        flags: &[&str],
     ) -> Result<Self> {
+        let faster = match mode.via {
+            Via::Proxy(_) => OUT_OF_STEP * f64::from(number),
+            _ => 0.0,
+        };
+        let rate = mode.rate(event) * (1.0 + faster);
+        let flags = flags(mode, event, rate);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let account = match mode.via {
             Via::Watch => "echo-client",
             _ => "default",
         };
         let example = ALL.into_iter().find(|example| example.name == client.id);
         let example = example.with_context(|| format!("no example in {}", client.id))?;
-        let load = Client::example(bed, example, target, account, flags).await?;
+        let load = Client::example(bed, example, target, account, &flags).await?;
         // All start at once, one of them with a machine of its own.
         until("its first reply", ROLLOUT * 3, async || {
             load.serves().await.map(Some)
         })
         .await?;
         let pod = bed.namespace.api::<Pod>().get(load.name()).await?;
-        let address = pod.status.and_then(|status| status.pod_ip);
         Ok(Self {
             client,
-            address: address.context("no address")?.parse()?,
+            rate,
+            address: addresses(&[pod])?[0],
             load: Arc::new(load),
         })
     }
@@ -280,30 +357,15 @@ async fn proxy(bed: &Bed, name: &str) -> Result<String> {
     Ok(target.replace("passthrough:///", "dns:///"))
 }
 
-fn rate(mode: &Mode, event: &Event) -> f64 {
-    if event.action == Action::Idle {
-        f64::from(IDLE_CHANNELS) / between_calls(mode).as_secs_f64()
-    } else if mode.recipe {
-        RECIPE_RATE
-    } else {
-        RATE
-    }
-}
-
 fn flags(mode: &Mode, event: &Event, rate: f64) -> Vec<String> {
-    let mut flags = vec![format!("--rate={rate}"), PATIENT.to_owned()];
+    let mut flags = vec![format!("--rate={rate:.3}"), PATIENT.into(), ROOM.into()];
     if event.action == Action::Idle {
         flags.push(format!("--connections={IDLE_CHANNELS}"));
     }
-    if mode.recipe {
+    if mode.retry {
         flags.push("--retry".into());
     }
     flags
-}
-
-/// Of one idle channel: longer than the age with its spread.
-fn between_calls(mode: &Mode) -> Duration {
-    Duration::from_secs(mode.age.unwrap_or(30)) * 4 / 3
 }
 
 /// Of the last minute.

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use evenkeel_cluster::load::Totals;
-use evenkeel_conformance::measure::{self, Snapshot, Watched};
+use evenkeel_conformance::measure::{self, Snapshot, State, Watched};
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use tokio::task::JoinHandle;
@@ -16,6 +17,21 @@ use tokio::task::JoinHandle;
 use crate::client::Client;
 
 const EVERY: Duration = Duration::from_millis(500);
+
+/// After an outage of the API server it must know of a new pod before the clients do, whatever they wait.
+struct AtOnce;
+
+impl Iterator for AtOnce {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::from_millis(100))
+    }
+}
+
+impl Backoff for AtOnce {
+    fn reset(&mut self) {}
+}
 
 /// What goes on until this is dropped.
 struct Task(JoinHandle<()>);
@@ -40,7 +56,7 @@ impl Pods {
         let task = tokio::spawn(async move {
             let config = watcher::Config::default().labels("app=echo");
             let stream = watcher(pods, config)
-                .default_backoff()
+                .backoff(AtOnce)
                 .touched_objects()
                 .try_for_each(|pod| {
                     note(&mut locked(&seen), &pod, since(begun, Timestamp::now()));
@@ -76,16 +92,12 @@ fn note(lives: &mut BTreeMap<String, measure::Pod>, pod: &Pod, now: f64) {
         name,
         ..measure::Pod::default()
     });
-    let restarts = restarts(pod);
-    if pod.metadata.deletion_timestamp.is_some() {
-        known.terminating.get_or_insert(now);
-    } else if evenkeel_cluster::load::ready_since(pod).is_some() {
-        known.ready.get_or_insert(now);
-    } else if restarts > known.restarts {
-        // One that only misses a probe, on a machine that stands still, is no new pod when it is ready again.
-        known.ready = None;
-        known.restarts = restarts;
-    }
+    let state = State {
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        ready: evenkeel_cluster::load::ready_since(pod).is_some(),
+        restarts: restarts(pod),
+    };
+    known.note(now, state);
 }
 
 fn restarts(pod: &Pod) -> i32 {
@@ -102,12 +114,13 @@ fn restarts(pod: &Pod) -> i32 {
 pub struct Sums {
     kept: Arc<Mutex<(Vec<Snapshot>, Option<Totals>)>>,
     begun: Timestamp,
+    rate: f64,
     _task: Task,
 }
 
 impl Sums {
-    /// From `begun` on.
-    pub fn watch(client: &Arc<Client>, begun: Timestamp) -> Self {
+    /// From `begun` on, of a client that makes so many calls a second.
+    pub fn watch(client: &Arc<Client>, begun: Timestamp, rate: f64) -> Self {
         let kept = Arc::new(Mutex::new((Vec::new(), None)));
         let (keep, client) = (kept.clone(), client.clone());
         let task = tokio::spawn(async move {
@@ -121,7 +134,7 @@ impl Sums {
                 };
                 let mut kept = locked(&keep);
                 kept.0.push(Snapshot {
-                    at: since(begun, Timestamp::now()),
+                    at: since(begun, totals.t),
                     ok: totals.counts.ok,
                     replies: totals.counts.replies.clone(),
                 });
@@ -131,6 +144,7 @@ impl Sums {
         Self {
             kept,
             begun,
+            rate,
             _task: Task(task),
         }
     }
@@ -146,8 +160,13 @@ impl Sums {
                 .into_iter()
                 .map(|(pod, at)| (pod, since(self.begun, at)))
                 .collect(),
-            failed: totals.counts.errors,
-            not_begun: totals.counts.dropped,
+            failed: measure::failed(
+                totals.counts.errors,
+                totals.counts.dropped,
+                totals.counts.in_flight,
+                self.rate,
+            ),
+            not_begun: totals.counts.late,
         }
     }
 }

@@ -56,6 +56,8 @@ struct Figures {
     seconds: u64,
     /// The machine's load average over a minute at the begin of each round: others' work is in it.
     loads: Vec<f64>,
+    /// How many rounds there are to be: the page says so where there are fewer.
+    planned: usize,
     rounds: Vec<BTreeMap<&'static str, Cost>>,
 }
 
@@ -68,6 +70,7 @@ async fn costs(world: Arc<World>) -> Result<()> {
         rate: RATE,
         seconds: SPAN.as_secs(),
         loads: Vec::new(),
+        planned: ROUNDS,
         rounds: Vec::new(),
     };
     for round in 0..ROUNDS {

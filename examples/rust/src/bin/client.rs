@@ -105,7 +105,7 @@ async fn pace(flags: &Flags, clients: &[EchoClient<Channel>], totals: &Totals) {
                 clippy::cast_sign_loss,
                 reason = "a count of calls"
             )]
-            totals.dropped(late as u64);
+            totals.late(late as u64);
             due += late.floor();
         }
         due += 1.0;
@@ -113,7 +113,7 @@ async fn pace(flags: &Flags, clients: &[EchoClient<Channel>], totals: &Totals) {
             ticks.tick().await;
         }
         if totals.in_flight() >= flags.max_in_flight {
-            totals.dropped(1);
+            totals.dropped();
             continue;
         }
         totals.started();

@@ -33,6 +33,8 @@ public final class Client {
                   "retryableStatusCodes", List.of("UNAVAILABLE")));
 
   private final Flags flags;
+  private final long deadline;
+  private final double maxInFlight;
   private final Totals totals = new Totals();
   private final List<EchoGrpc.EchoStub> stubs;
   private final long begin = System.nanoTime();
@@ -40,6 +42,8 @@ public final class Client {
 
   private Client(Flags flags) {
     this.flags = flags;
+    deadline = flags.time("deadline").toMillis();
+    maxInFlight = flags.number("max-in-flight");
     stubs = IntStream.range(0, (int) flags.number("connections")).mapToObj(n -> EchoGrpc.newStub(channel())).toList();
   }
 
@@ -76,7 +80,19 @@ public final class Client {
             "connections", stubs.size()));
     var clock = Executors.newScheduledThreadPool(2);
     long every = Math.max((long) (1e9 / rate), 5_000_000);
-    clock.scheduleAtFixedRate(() -> pace(rate), every, every, TimeUnit.NANOSECONDS);
+    clock.scheduleAtFixedRate(
+        () -> {
+          try {
+            pace(rate);
+          } catch (RuntimeException failed) {
+            // The clock would end without a word.
+            failed.printStackTrace();
+            Runtime.getRuntime().halt(1);
+          }
+        },
+        every,
+        every,
+        TimeUnit.NANOSECONDS);
     long report = flags.time("report-every").toMillis();
     clock.scheduleAtFixedRate(
         () -> Lines.write("report", totals.window()), report, report, TimeUnit.MILLISECONDS);
@@ -102,10 +118,10 @@ public final class Client {
   /** By the clock, not by the end of earlier calls: waiting would hide an outage from its own figures. */
   private void pace(double rate) {
     long due = (long) ((System.nanoTime() - begin) / 1e9 * rate);
-    // What a stopped process missed is dropped but for a second's worth.
+    // What a stopped process missed is not made up for, but for a second's worth.
     long late = due - started - (long) rate - 1;
     if (late > 0) {
-      totals.dropped(late);
+      totals.late(late);
       started += late;
     }
     for (; started < due; started++) {
@@ -114,13 +130,12 @@ public final class Client {
   }
 
   private void start(int channel) {
-    if (totals.inFlight() >= flags.number("max-in-flight")) {
-      totals.dropped(1);
+    if (totals.inFlight() >= maxInFlight) {
+      totals.dropped();
       return;
     }
     totals.started();
     long begun = System.nanoTime();
-    long deadline = flags.time("deadline").toMillis();
     var stub = stubs.get(channel);
     var timed = deadline == 0 ? stub : stub.withDeadlineAfter(deadline, TimeUnit.MILLISECONDS);
     timed.echo(EchoRequest.newBuilder().setMessage("echo").build(), new Answer(begun));

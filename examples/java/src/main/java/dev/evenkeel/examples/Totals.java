@@ -21,6 +21,7 @@ final class Totals {
     long started;
     long ok;
     long dropped;
+    long late;
     final Map<String, Long> replies = new TreeMap<>();
     final Map<String, Long> errors = new TreeMap<>();
   }
@@ -46,8 +47,12 @@ final class Totals {
     count(stretch -> stretch.started++);
   }
 
-  synchronized void dropped(long calls) {
-    count(stretch -> stretch.dropped += calls);
+  synchronized void dropped() {
+    count(stretch -> stretch.dropped++);
+  }
+
+  synchronized void late(long calls) {
+    count(stretch -> stretch.late += calls);
   }
 
   /** Whether it is the first reply ever from this pod. */
@@ -102,6 +107,7 @@ final class Totals {
     report.put("replies", new TreeMap<>(stretch.replies));
     report.put("errors", new TreeMap<>(stretch.errors));
     report.put("dropped", stretch.dropped);
+    report.put("late", stretch.late);
     report.put("in_flight", inFlight);
     return report;
   }
