@@ -27,6 +27,7 @@ tests![
     shared knobs_of_other_kinds(300),
     shared grace_added_and_removed(300),
     shared workload_named_and_not(300),
+    shared container_changed(300),
     shared created_and_deleted_while_down(300),
     shared selector_changed_while_down(300),
     shared advised_and_enforced(300),
@@ -69,6 +70,23 @@ async fn grace_added_and_removed(world: Arc<World>) -> Result<()> {
 async fn workload_named_and_not(world: Arc<World>) -> Result<()> {
     let states = [State::another_named(), State::preset()];
     to_and_fro(&world, "named", &full(0), states, false).await
+}
+
+/// Out of one container and into another, by one write.
+async fn container_changed(world: Arc<World>) -> Result<()> {
+    let mut server = full(0);
+    let containers = &mut server["spec"]["template"]["spec"]["containers"];
+    let mut second = containers[0].clone();
+    second["name"] = json!("second");
+    containers
+        .as_array_mut()
+        .context("no containers")?
+        .push(second);
+    let states = [
+        State::in_container(0, "server"),
+        State::in_container(1, "second"),
+    ];
+    to_and_fro(&world, "container", &server, states, false).await
 }
 
 async fn created_and_deleted_while_down(world: Arc<World>) -> Result<()> {
@@ -154,6 +172,8 @@ struct State {
     spec: Option<Value>,
     /// Of ConnectionAgeApplied.
     reason: &'static str,
+    /// The container's index.
+    container: usize,
     /// What is in the container then besides what is there without us.
     adds: &'static [(&'static str, &'static [&'static str])],
     /// Whether our record is there.
@@ -193,6 +213,7 @@ impl State {
             adds: BY_VARIABLE,
             recorded: true,
             holds: true,
+            ..Self::default()
         }
     }
 
@@ -204,6 +225,7 @@ impl State {
             adds: BY_FLAG,
             recorded: true,
             holds: true,
+            ..Self::default()
         }
     }
 
@@ -256,6 +278,17 @@ impl State {
             name: "for another workload",
             spec: Some(spec("echo", &age)),
             ..Self::elsewhere()
+        }
+    }
+
+    fn in_container(container: usize, name: &'static str) -> Self {
+        let mut age = flags_knob();
+        age["container"] = json!(name);
+        Self {
+            name,
+            spec: Some(spec("echo", &age)),
+            container,
+            ..Self::flags()
         }
     }
 
@@ -315,7 +348,7 @@ impl State {
     /// The workload's spec as it is in this state.
     fn workload(&self, before: &Value) -> Result<Value> {
         let mut spec = before.clone();
-        let container = &mut spec["template"]["spec"]["containers"][0];
+        let container = &mut spec["template"]["spec"]["containers"][self.container];
         for (field, entries) in self.adds {
             let list = &mut container[*field];
             if list.is_null() {

@@ -77,6 +77,7 @@ fn main() -> std::process::ExitCode {
         coexist::before::TESTS,
         coexist::helm::TESTS,
         coexist::hpa::TESTS,
+        coexist::kinds::TESTS,
         coexist::loops::TESTS,
         coexist::rollout::TESTS,
         coexist::undo::TESTS,

@@ -54,7 +54,7 @@ async fn other_changes_go_through(world: Arc<World>) -> Result<()> {
         );
         scene.applied().await?;
         ensure!(
-            bed.writes_to_deployments(begun)? == 0,
+            bed.writes_to_workloads(begun)? == 0,
             "{:#?}",
             bed.writes_since(begun)?
         );
@@ -116,7 +116,7 @@ async fn what_was_there_before_stays_untouched(world: Arc<World>) -> Result<()> 
         bed.kubectl(&["delete", "gb", name]).await?;
     }
     ensure!(
-        bed.writes_to_deployments(begun)? == 0,
+        bed.writes_to_workloads(begun)? == 0,
         "{:#?}",
         bed.writes_since(begun)?
     );
@@ -191,10 +191,7 @@ async fn env_from_that_comes_later_changes_nothing(world: Arc<World>) -> Result<
     scene.bed.rolled_out("echo").await?;
     scene.bed.another_pass("echo").await?;
     scene.applied().await?;
-    ensure!(
-        scene.bed.writes_to_deployments(begun)? == 0,
-        "it was written"
-    );
+    ensure!(scene.bed.writes_to_workloads(begun)? == 0, "it was written");
     let pods = scene.bed.pods("app=echo").await?;
     let pod = pods[0].metadata.name.clone().context("no name")?;
     let log = scene.bed.kubectl(&["logs", &pod]).await?;
@@ -249,10 +246,7 @@ async fn what_is_edited_wins(world: Arc<World>) -> Result<()> {
         .await?;
     scene.bed.rolled_out("echo").await?;
     scene.bed.another_pass("echo").await?;
-    ensure!(
-        scene.bed.writes_to_deployments(begun)? == 0,
-        "it was written"
-    );
+    ensure!(scene.bed.writes_to_workloads(begun)? == 0, "it was written");
     let mut expected = scene.template_before();
     let theirs = json!({"name": AGE, "value": "45s"});
     add_variable(&mut expected["spec"]["containers"][0], &theirs);

@@ -42,7 +42,7 @@ async fn different_knobs_live_side_by_side(world: Arc<World>) -> Result<()> {
         bed.another_pass("echo").await?;
     }
     ensure!(
-        bed.writes_to_deployments(begun)? == 0,
+        bed.writes_to_workloads(begun)? == 0,
         "they disturb each other: {:#?}",
         bed.writes_since(begun)?
     );
@@ -76,7 +76,7 @@ async fn of_two_the_older_wins(world: Arc<World>) -> Result<()> {
         ensure!(message.contains(part), "{message}");
     }
     bed.another_pass("echo").await?;
-    ensure!(bed.writes_to_deployments(begun)? == 0, "it was written");
+    ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
     ensure!(
         age_of(&bed.template("echo").await?, "server").as_deref() == Some("30s"),
         "the younger won"

@@ -67,7 +67,7 @@ async fn whoever_has_it_first_keeps_it_until_they_take_it_out(world: Arc<World>)
         ensure!(message.contains("MAX_CONNECTION_AGE=45s"), "{message}");
     }
     ensure!(
-        bed.writes_to_deployments(begun)? == 0,
+        bed.writes_to_workloads(begun)? == 0,
         "{:#?}",
         bed.writes_since(begun)?
     );
@@ -113,7 +113,7 @@ async fn a_flag_in_whatever_spelling_is_theirs_until_they_take_it_out(
         bed.says(way, ConnectionAgeApplied, "FieldConflict", &theirs, SOON)
             .await?;
     }
-    let writes = bed.writes_to_deployments(begun)?;
+    let writes = bed.writes_to_workloads(begun)?;
     ensure!(writes == 0, "{:#?}", bed.writes_since(begun)?);
     let mut ends = Vec::new();
     for way in LISTS {

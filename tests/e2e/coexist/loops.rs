@@ -1,16 +1,18 @@
 //! A pipeline that applies again and again, as GitOps does every 20 s; here as soon as there is something to see.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::ConnectionAgeApplied;
 use evenkeel_cluster::until;
 use jiff::Timestamp;
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::before::{arguments_of, bring, take_out, with_flag};
 use super::{FLAG, LISTEN, Scene, backend_by_flag, server_with_arguments};
-use crate::bed::{Bed, ROLLOUT};
+use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests::{self, container, same};
 use crate::tests;
 use crate::world::World;
@@ -19,6 +21,7 @@ tests![
     shared variables_outlive_a_loop_of_applies(150),
     shared arguments_end_in_reverted_until_git_has_them(300),
     shared arguments_end_in_reverted_whoever_applies_them(300),
+    shared a_loop_that_was_on_before_us_never_notices(150),
 ];
 
 async fn variables_outlive_a_loop_of_applies(world: Arc<World>) -> Result<()> {
@@ -36,7 +39,7 @@ async fn variables_outlive_a_loop_of_applies(world: Arc<World>) -> Result<()> {
     }
     same(&bed.template("echo").await?, &template)?;
     ensure!(super::revision(bed).await? == revision, "a new revision");
-    ensure!(bed.writes_to_deployments(begun)? == 0, "it was written");
+    ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
     scene.applied().await?;
     scene.ends().await
 }
@@ -66,7 +69,7 @@ async fn arguments_end_in_reverted_until_git_has_them(world: Arc<World>) -> Resu
     bed.another_pass("echo").await?;
     same(&bed.template("echo").await?, &scene.template_before())?;
     ensure!(
-        bed.writes_to_deployments(begun)? == 0,
+        bed.writes_to_workloads(begun)? == 0,
         "it was written once more"
     );
     container(&mut manifest)["args"] = json!([LISTEN, line]);
@@ -131,4 +134,55 @@ async fn arguments_end_in_reverted_whoever_applies_them(world: Arc<World>) -> Re
         ends.push((format!("Deployment/{way}"), bed.template(way).await?));
     }
     bed.finish_with(ends).await
+}
+
+/// It is on when the first write comes, and does not rest: a variable is set once, arguments until we give up.
+async fn a_loop_that_was_on_before_us_never_notices(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "on-before").await?;
+    let mut arguments = manifests::server("arguments", 0);
+    container(&mut arguments)["args"] = json!([LISTEN]);
+    let manifests = [manifests::server("variables", 0), arguments];
+    let all = json!({"apiVersion": "v1", "kind": "List", "items": manifests});
+    bed.apply(&all).await?;
+    let begun = Timestamp::now();
+    let refused = async {
+        loop {
+            match bed.apply(&all).await {
+                Ok(_) => sleep(Duration::from_millis(500)).await,
+                Err(error) => break error,
+            }
+        }
+    };
+    let story = async {
+        bed.apply(&backend_by_flag("arguments", "30s")).await?;
+        bed.apply(&manifests::backend_with_age("variables", "30s"))
+            .await?;
+        for (name, reason) in [("arguments", "Reverted"), ("variables", "Applied")] {
+            bed.reason(name, ConnectionAgeApplied, reason, ROLLOUT)
+                .await?;
+            bed.another_pass(name).await?;
+        }
+        bed.reason("variables", ConnectionAgeApplied, "Applied", SOON)
+            .await
+    };
+    tokio::select! {
+        error = refused => return Err(error),
+        told = story => drop(told?),
+    }
+    let writes = bed.workloads_written(begun)?;
+    for (name, times) in [("variables", 1), ("arguments", 4)] {
+        // Each time the value, and that its fields are nobody's. Refused is what the loop came before.
+        let taken = writes
+            .iter()
+            .filter(|own| own.name == name && own.code < 300);
+        let count = taken.count();
+        ensure!(
+            count <= 2 * times,
+            "{name} was written {count} times: {writes:#?}"
+        );
+    }
+    let status = bed.backend("arguments").await?.status.unwrap_or_default();
+    let reverts = status.servers.first().map_or(0, |own| own.reverts.len());
+    ensure!(reverts == 3, "{reverts} answers");
+    bed.finish().await
 }

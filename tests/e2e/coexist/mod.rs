@@ -5,6 +5,7 @@ pub mod backends;
 pub mod before;
 pub mod helm;
 pub mod hpa;
+pub mod kinds;
 pub mod loops;
 pub mod rollout;
 pub mod undo;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready, Stalled};
 use evenkeel::api::Server;
-use evenkeel_cluster::until;
+use evenkeel_cluster::{AuditEvent, until};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
@@ -130,8 +131,8 @@ impl Bed {
             ..PatchParams::apply(manager)
         };
         let name = manifest["metadata"]["name"].as_str().context("no name")?;
-        let deployments: kube::Api<Deployment> = self.namespace.api();
-        deployments
+        let kind = manifest["kind"].as_str().context("no kind")?;
+        self.of_kind(kind)?
             .patch(name, &params, &Patch::Apply(manifest))
             .await
             .with_context(|| format!("server-side apply by {manager}, force: {force}"))?;
@@ -189,11 +190,17 @@ impl Bed {
         self.message("echo", ConnectionAgeApplied).await
     }
 
-    /// What the operator wrote to Deployments since then.
-    pub fn writes_to_deployments(&self, since: Timestamp) -> Result<usize> {
-        let writes = self.writes_since(since)?;
-        let on = |write: &&evenkeel_cluster::AuditEvent| write.resource == "deployments";
-        Ok(writes.iter().filter(on).count())
+    /// How often the operator wrote, or tried to write, workloads since then.
+    pub fn writes_to_workloads(&self, since: Timestamp) -> Result<usize> {
+        Ok(self.workloads_written(since)?.len())
+    }
+
+    /// These requests.
+    pub fn workloads_written(&self, since: Timestamp) -> Result<Vec<AuditEvent>> {
+        const KINDS: [&str; 3] = ["deployments", "statefulsets", "daemonsets"];
+        let mut writes = self.writes_since(since)?;
+        writes.retain(|write| KINDS.contains(&write.resource.as_str()));
+        Ok(writes)
     }
 }
 

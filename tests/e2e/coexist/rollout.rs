@@ -40,7 +40,7 @@ async fn a_paused_deployment_waits(world: Arc<World>) -> Result<()> {
         "{message}"
     );
     bed.another_pass("echo").await?;
-    ensure!(bed.writes_to_deployments(begun)? == 0, "it was written");
+    ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
     pause(bed, "resume").await?;
     scene.applied().await?;
     // A change waits likewise, and so does the way back.
@@ -53,7 +53,7 @@ async fn a_paused_deployment_waits(world: Arc<World>) -> Result<()> {
     bed.change("echo", &json!({"connectionAge": null})).await?;
     bed.reason("echo", ConnectionAgeApplied, "Paused", SOON)
         .await?;
-    ensure!(bed.writes_to_deployments(begun)? == 0, "it was written");
+    ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
     pause(bed, "resume").await?;
     bed.reason("echo", ConnectionAgeApplied, "NotRequested", ROLLOUT)
         .await?;
@@ -75,7 +75,7 @@ async fn recreate_is_asked_for_by_name(world: Arc<World>) -> Result<()> {
         message.contains("name it in spec.connectionAge.workloads"),
         "{message}"
     );
-    ensure!(bed.writes_to_deployments(begun)? == 0, "it was written");
+    ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
     bed.change("echo", &json!({"connectionAge": {"workloads": ["echo"]}}))
         .await?;
     scene.applied().await?;
@@ -111,7 +111,7 @@ async fn a_value_that_crashes_the_server_is_taken_back(world: Arc<World>) -> Res
     super::undo::replace(bed, &manifest).await?;
     bed.another_pass("echo").await?;
     bed.reason("echo", Ready, "RolloutFailed", SOON).await?;
-    ensure!(bed.writes_to_deployments(begun)? == 0, "it was tried again");
+    ensure!(bed.writes_to_workloads(begun)? == 0, "it was tried again");
     // What is corrected is tried, and a machine that is busy has time for it.
     let patient = json!({"spec": {"progressDeadlineSeconds": 600}});
     bed.patch("deployment/echo", &patient).await?;
@@ -243,7 +243,7 @@ async fn waits(bed: &Bed, backend: &Value, age: Option<&str>) -> Result<()> {
         "{message}"
     );
     bed.another_pass("echo").await?;
-    ensure!(bed.writes_to_deployments(begun)? == 0, "it was written");
+    ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
     let template = bed.template("echo").await?;
     ensure!(
         age_of(&template, "server").as_deref() == age,

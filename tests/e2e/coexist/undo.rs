@@ -35,10 +35,7 @@ async fn an_undo_holds_for_ten_minutes(world: Arc<World>) -> Result<()> {
     is_noted(&scene.bed).await?;
     scene.bed.rolled_out("echo").await?;
     same(&scene.bed.template("echo").await?, &scene.template_before())?;
-    ensure!(
-        scene.bed.writes_to_deployments(begun)? == 0,
-        "it was written"
-    );
+    ensure!(scene.bed.writes_to_workloads(begun)? == 0, "it was written");
     let noted = scene.bed.server("echo").await?.gone_since;
     let operator = scene.bed.operator.take().context("no operator")?;
     drop(operator);
@@ -77,10 +74,7 @@ async fn an_undo_of_arguments_holds_too(world: Arc<World>) -> Result<()> {
     is_noted(&scene.bed).await?;
     scene.bed.rolled_out("echo").await?;
     scene.bed.another_pass("echo").await?;
-    ensure!(
-        scene.bed.writes_to_deployments(begun)? == 0,
-        "it was written"
-    );
+    ensure!(scene.bed.writes_to_workloads(begun)? == 0, "it was written");
     // The same by hand again ends the wait.
     let with = json!([{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": format!("{FLAG}=30s")}]).to_string();
     scene
@@ -128,10 +122,7 @@ async fn stays_out_for_ten_minutes(
     is_noted(&scene.bed).await?;
     scene.bed.rolled_out("echo").await?;
     scene.bed.another_pass("echo").await?;
-    ensure!(
-        scene.bed.writes_to_deployments(begun)? == 0,
-        "it was written"
-    );
+    ensure!(scene.bed.writes_to_workloads(begun)? == 0, "it was written");
     ensure!(
         age_of(&scene.bed.template("echo").await?, "server").is_none(),
         "it is back"
@@ -158,7 +149,7 @@ async fn a_loop_of_replacements_ends_in_reverted(world: Arc<World>) -> Result<()
         let begun = Timestamp::now();
         replace(bed, &manifest).await?;
         bed.another_pass("echo").await?;
-        ensure!(bed.writes_to_deployments(begun)? == 0, "it was written");
+        ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
         bed.eleven_minutes_pass().await?;
         scene.applied().await?;
     }
@@ -179,7 +170,7 @@ async fn a_loop_of_replacements_ends_in_reverted(world: Arc<World>) -> Result<()
     bed.eleven_minutes_pass().await?;
     bed.another_pass("echo").await?;
     ensure!(
-        bed.writes_to_deployments(begun)? == 0,
+        bed.writes_to_workloads(begun)? == 0,
         "it was written once more"
     );
     scene.ends().await
@@ -197,7 +188,7 @@ async fn a_replacement_of_what_runs_makes_it_theirs(world: Arc<World>) -> Result
     replace(bed, &exported).await?;
     scene.applied().await?;
     bed.another_pass("echo").await?;
-    ensure!(bed.writes_to_deployments(begun)? == 0, "it was written");
+    ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
     bed.becomes("gb/echo", "/status/servers/0/setBy", &json!("Owner"))
         .await?;
     let expected = bed.template("echo").await?;
