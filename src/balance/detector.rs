@@ -89,6 +89,12 @@ impl Detector {
         self.dispersion.typical().max(since)
     }
 
+    /// Goes on with what is said as after a restart, but for what the traffic has taught.
+    pub fn resume(&mut self, said: Verdict) {
+        self.evidence = Evidence::restored(Some(said));
+        self.interrupt();
+    }
+
     /// Forgets evidence, not what was said: the rules have changed.
     pub fn restart(&mut self) {
         self.evidence.restart();

@@ -1,7 +1,7 @@
 //! The state machine of one backend: a round of scrapes in, a [`Report`] out.
 //!
 //! What is **not** guaranteed: that two rounds at the same time differ from one (a round that is not later
-//! than the last is ignored), and anything about pods that the caller does not list as targets.
+//! than the last is ignored, unless the clock was set), and anything about pods that the caller does not list as targets.
 
 mod compose;
 
@@ -20,7 +20,8 @@ use super::publish::{Published, PublishedDiscovery};
 use super::report::{
     self, MetricsReason, MetricsState, OpenRpcs, PodLoad, PodStanding, Report, Share,
 };
-use super::round::{Mode, Round, Settings, Target};
+use super::round::{Mode, Round, Scrape, Settings, Target};
+use super::time::elapsed;
 use super::verdict::{Assessment, Verdict};
 use super::window::count;
 
@@ -108,6 +109,24 @@ impl Judge {
         self.detector.restart();
     }
 
+    /// The clock was set, or nobody looked for longer than a window: what was read before is not to be compared with what comes. As after a
+    /// restart of the operator, what was said stands until there is a whole window again.
+    fn resume(&mut self) {
+        self.pods.clear();
+        self.departed = Departed::default();
+        self.since = None;
+        self.detector.resume(self.report.verdict);
+        self.restored.clone_from(&self.report.message);
+    }
+
+    /// Whether no pod has been asked of late of those that do answer: the process stood still, which says nothing of the pods.
+    fn is_all_late(&self, now: Timestamp) -> bool {
+        let answering = |pod: &&Pod| !pod.is_failing() && pod.newest().is_some();
+        let mut answering = self.pods.values().filter(answering).peekable();
+        answering.peek().is_some()
+            && answering.all(|pod| !pod.is_scraped(now, self.settings.interval))
+    }
+
     /// What the last round came to.
     pub fn report(&self) -> &Report {
         &self.report
@@ -115,8 +134,18 @@ impl Judge {
 
     /// Takes one more look.
     pub fn round(&mut self, round: &Round) -> &Report {
-        if self.last.is_some_and(|last| round.now <= last) {
-            return &self.report;
+        let mut scrapes = round.scrapes.as_slice();
+        if let Some(last) = self.last {
+            let (back, ahead) = (elapsed(round.now, last), elapsed(last, round.now));
+            if back > self.settings.interval {
+                self.resume();
+                // They have times of the clock as it was.
+                scrapes = &[];
+            } else if ahead > self.settings.window + self.settings.interval {
+                self.resume();
+            } else if round.now <= last {
+                return &self.report;
+            }
         }
         self.last = Some(round.now);
         if self.settings.mode == Mode::Off {
@@ -133,7 +162,10 @@ impl Judge {
         }
         self.obstacle.clone_from(&round.obstacle);
         self.left_out = round.targets.len().saturating_sub(MAX_PODS);
-        self.follow(round);
+        self.follow(round, scrapes);
+        if self.report.pods > 0 && self.is_all_late(round.now) {
+            return &self.report;
+        }
         let family = self.family();
         let census = self.census(round.now, family);
         self.share(&census, family);
@@ -148,7 +180,7 @@ impl Judge {
     }
 
     /// Follows the pods: new ones, changed ones, gone ones, and what they said.
-    fn follow(&mut self, round: &Round) {
+    fn follow(&mut self, round: &Round, scrapes: &[Scrape]) {
         // Of all pods, the warming ones included: the report's rate is only of those that were judged.
         let busy = self.pods.values().any(|pod| pod.rising);
         let targets: BTreeMap<&str, &Target> = round
@@ -176,7 +208,7 @@ impl Judge {
             };
             self.pods.insert(uid.to_owned(), pod);
         }
-        for scrape in &round.scrapes {
+        for scrape in scrapes {
             let Some(pod) = self.pods.get_mut(&scrape.uid) else {
                 continue;
             };
@@ -326,6 +358,8 @@ impl Judge {
     }
 }
 
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod restart_tests;
 #[cfg(test)]

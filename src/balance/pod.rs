@@ -314,8 +314,8 @@ impl Pod {
         let known = if is_scraped { read } else { now };
         let young = elapsed(self.ready_since, known) < settings.promise();
         if !is_scraped {
-            let unasked = !self.is_failing() && self.series.newest().is_none();
-            return if young || unasked {
+            // One that is only to be asked, or late, is not known to give none.
+            return if young || !self.is_failing() {
                 Standing::Warming
             } else {
                 Standing::Failing

@@ -145,8 +145,9 @@ pub fn publish(last: Option<&Published>, report: &Report, now: Timestamp) -> Pub
     }
 }
 
+/// Also where the clock was set back: in times to come nothing has been evaluated.
 fn is_due(last: &Published, now: Timestamp) -> bool {
-    elapsed(last.last_evaluated, now) >= REFRESH
+    now < last.last_evaluated || elapsed(last.last_evaluated, now) >= REFRESH
 }
 
 fn has_happened(last: &Published, report: &Report, now: Timestamp) -> bool {
