@@ -205,6 +205,7 @@ impl MetricsState {
             ScrapeError::Refused
             | ScrapeError::HttpStatus(401 | 403)
             | ScrapeError::MeshTls
+            | ScrapeError::MeshForbidden
             | ScrapeError::Tls
             | ScrapeError::NoTls
             | ScrapeError::TlsFailed

@@ -121,6 +121,8 @@ pub enum ScrapeError {
     NotAsked,
     /// The mesh's proxy in the pod ended the connection: it asks for the mesh's own TLS.
     MeshTls,
+    /// The request was forbidden in a pod of a mesh: by a policy of the mesh, as far as can be told.
+    MeshForbidden,
     /// The page is over a limit.
     TooLarge,
     /// The page cannot be read.
@@ -132,7 +134,10 @@ pub enum ScrapeError {
 impl ScrapeError {
     /// Whether it may come of what the pod was asked with.
     pub fn is_of_credentials(&self) -> bool {
-        matches!(self, Self::Untrusted | Self::HttpStatus(401 | 403))
+        matches!(
+            self,
+            Self::Untrusted | Self::HttpStatus(401 | 403) | Self::MeshForbidden
+        )
     }
 }
 

@@ -56,6 +56,12 @@ impl ScrapeError {
                  proxy's own metrics port in spec.balance.metrics.port"
                     .into()
             }
+            Self::MeshForbidden => {
+                "answered the scrape with HTTP status 403, as its mesh does where no policy allows the request: allow the metrics port to \
+                 the operator (Istio: an AuthorizationPolicy; Linkerd: a Server with accessPolicy all-unauthenticated), or, where the \
+                 server itself asks for a token, name one in spec.balance.metrics.https.bearerToken"
+                    .into()
+            }
             Self::OtherFamily => {
                 "counts its requests in another metric than the other pods, or than spec.balance.metrics.family names, and two ways of \
                  counting cannot be compared: have all pods serve the same metrics, and leave that field out where they do"

@@ -27,6 +27,7 @@ impl Reading {
     ) -> Result<Self, ScrapeError> {
         match status {
             StatusCode::OK | StatusCode::BAD_REQUEST => {}
+            StatusCode::FORBIDDEN if is_meshed => return Err(ScrapeError::MeshForbidden),
             status if status.is_redirection() => {
                 return Err(ScrapeError::Redirected(status.as_u16()));
             }

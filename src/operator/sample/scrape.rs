@@ -236,6 +236,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_mesh_that_forbids_is_named() {
+        for (is_meshed, expected) in [
+            (true, ScrapeError::MeshForbidden),
+            (false, ScrapeError::HttpStatus(403)),
+        ] {
+            let answer = http("403 Forbidden", "", b"RBAC: access denied");
+            assert_eq!(answered(answer, is_meshed).await.0, Err(expected));
+        }
+    }
+
+    #[tokio::test]
     async fn nobody_there_is_a_refusal() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let page = Page {
