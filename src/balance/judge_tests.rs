@@ -117,11 +117,11 @@ fn one_lost_scrape_changes_nothing_two_are_told() {
     );
 }
 
-#[test]
-fn streams_that_cannot_be_seen_are_said_to_be_so() {
+/// What is said of two pods with the same counters each time.
+fn of_two() -> impl FnMut(i64, Counters) -> Report {
     let mut judge = Judge::new(brisk(), None);
     let begin = Timestamp::from_second(1_800_000_000).unwrap();
-    let mut said = |second: i64, counters: Counters| {
+    move |second, counters| {
         let now = begin + jiff::SignedDuration::from_secs(second);
         let targets: Vec<Target> = ["a", "b"]
             .map(|pod| Target {
@@ -146,7 +146,40 @@ fn streams_that_cannot_be_seen_are_said_to_be_so() {
             obstacle: None,
         };
         judge.round(&round).clone()
-    };
+    }
+}
+
+#[test]
+fn where_one_end_is_counted_silence_does_not_deny_streams() {
+    let count = Some(7.0);
+    for (started, handled, is_seen) in [
+        (count, None, false),
+        (None, count, false),
+        (count, count, true),
+    ] {
+        for (each, verdict) in [(0.0, Verdict::NoTraffic), (1.0, Verdict::InsufficientData)] {
+            let mut said = of_two();
+            for look in 0..5 {
+                let more = |count: Option<f64>| count.map(|count| count + each * f64::from(look));
+                let counters = Counters {
+                    started: more(started),
+                    handled: more(handled),
+                    ..Counters::default()
+                };
+                let report = said(i64::from(look) * 5, counters);
+                if look == 4 {
+                    assert_eq!(report.verdict, verdict);
+                    let message = &report.message;
+                    assert_eq!(!message.contains("cannot be seen"), is_seen, "{message}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn streams_that_cannot_be_seen_are_said_to_be_so() {
+    let mut said = of_two();
     let streams = |streams| Counters {
         started: Some(7.0),
         streams,

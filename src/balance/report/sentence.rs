@@ -92,13 +92,15 @@ fn sentence(report: &Report, settings: &Settings) -> String {
             )
         }
         Verdict::InsufficientData => format!(
-            "too few requests to tell: at least {} per pod in {} s are needed",
+            "too few requests to tell: at least {} per pod in {} s are needed{}",
             settings.thresholds.min_requests,
-            settings.window.as_secs()
+            settings.window.as_secs(),
+            unseen(report)
         ),
         Verdict::NoTraffic => format!(
-            "{judged} pods, and no request in the last {} s",
-            settings.window.as_secs()
+            "{judged} pods, and no request in the last {} s{}",
+            settings.window.as_secs(),
+            unseen(report)
         ),
         Verdict::NoPods => "no ready pod matches spec.selector".into(),
         Verdict::RollingOut => {
@@ -134,6 +136,16 @@ fn few_clients(report: &Report) -> String {
             "{} are idle",
             names(&report.starved, report.starved_pods, "some pods")
         ),
+    }
+}
+
+/// What few requests do not deny, where it cannot be seen.
+fn unseen(report: &Report) -> &'static str {
+    match report.open_rpcs {
+        Some(OpenRpcs::Seen { .. }) => "",
+        _ => {
+            "; whether long streams are open cannot be seen, since the servers do not count both the RPCs that begin and those that end"
+        }
     }
 }
 
