@@ -59,7 +59,9 @@ struct Judged {
 struct Census {
     judged: Vec<Judged>,
     warming: u32,
-    /// Those of them that give numbers, or have only begun to be asked.
+    /// Those of them that became ready a short time ago; the windows of the others are not full.
+    young: u32,
+    /// Of the warming ones those that give numbers, or have only begun to be asked.
     filling: u32,
     failing: u32,
     scraped: u32,
@@ -252,6 +254,7 @@ impl Judge {
                 }),
                 Standing::Warming => {
                     census.warming += 1;
+                    census.young += u32::from(pod.is_young(now, &self.settings));
                     census.filling += u32::from(!pod.is_failing());
                 }
                 Standing::Failing => census.failing += 1,

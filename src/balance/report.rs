@@ -248,6 +248,8 @@ pub struct Report {
     pub judged: u32,
     /// Those that are too young, or whose first window is not full.
     pub warming: u32,
+    /// Those of them that are too young.
+    pub young: u32,
     /// Those that give numbers.
     pub scraped: u32,
     /// 1 … `judged`.
@@ -302,6 +304,7 @@ impl Default for Report {
             left_out: 0,
             judged: 0,
             warming: 0,
+            young: 0,
             scraped: 0,
             effective_pods: None,
             max_over_mean: None,

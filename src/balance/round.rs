@@ -129,6 +129,8 @@ pub enum ScrapeError {
     Malformed,
     /// The page counts requests, but by another family than the backend's other pods.
     OtherFamily,
+    /// The counts fall again and again, so that they are not of one process.
+    KeepsFalling,
 }
 
 impl ScrapeError {

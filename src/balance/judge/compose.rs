@@ -27,6 +27,7 @@ impl Judge {
             left_out: self.left_out,
             judged: u32::try_from(census.judged.len()).unwrap_or(u32::MAX),
             warming: census.warming,
+            young: census.young,
             scraped: census.scraped,
             effective_pods: indices.map(|indices| indices.effective_pods),
             max_over_mean: indices.map(|indices| indices.max_over_mean),

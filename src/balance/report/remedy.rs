@@ -67,6 +67,11 @@ impl ScrapeError {
                  counting cannot be compared: have all pods serve the same metrics, and leave that field out where they do"
                     .into()
             }
+            Self::KeepsFalling => {
+                "has counts that fall again and again, so that no rate can be had of them: several processes may answer on its metrics \
+                 port by turns; have the page show the sum of all of them, and see whether one begins anew all the time"
+                    .into()
+            }
             Self::HttpStatus(code) => {
                 format!("answered the scrape with HTTP status {code}: check spec.balance.metrics.path")
             }

@@ -49,13 +49,8 @@ pub(in crate::balance) fn message(report: &Report, settings: &Settings) -> Strin
 }
 
 fn sentence(report: &Report, settings: &Settings) -> String {
-    let Report {
-        judged,
-        warming,
-        pods,
-        ..
-    } = report;
-    let failing = pods.saturating_sub(judged + warming);
+    let Report { judged, pods, .. } = report;
+    let failing = pods.saturating_sub(judged + report.warming);
     let max = report.max_over_mean.unwrap_or(1.0);
     let min = report.min_over_mean.unwrap_or(1.0);
     let hottest = report.hottest.first();
@@ -111,14 +106,28 @@ fn sentence(report: &Report, settings: &Settings) -> String {
         Verdict::WarmingUp if *judged > 1 => {
             "the requests are uneven; whether that lasts is being watched".into()
         }
-        Verdict::WarmingUp => format!(
-            "{warming} pods are warming up: they are judged {} s after becoming ready",
-            settings.promise().as_secs()
-        ),
+        Verdict::WarmingUp => warming_up(report, settings),
         Verdict::NoMetrics => format!("no pod gives numbers: {}", report.metrics.message),
         Verdict::Off => "balance is not observed: spec.balance.mode is Disabled".into(),
         Verdict::Observed => "spec.balance.mode is Observe: numbers without a verdict".into(),
     }
+}
+
+fn warming_up(report: &Report, settings: &Settings) -> String {
+    let ready = format!("{} s after becoming ready", settings.promise().as_secs());
+    let read = format!(
+        "once they have been read for {} s without a break",
+        settings.window.as_secs()
+    );
+    let when = match (report.young, report.warming - report.young) {
+        (_, 0) => ready,
+        (0, _) => read,
+        _ => format!("{ready}, and {read}"),
+    };
+    format!(
+        "{} pods are warming up: they are judged {when}",
+        report.warming
+    )
 }
 
 /// What shows that the connections are too few.
