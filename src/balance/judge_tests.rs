@@ -510,3 +510,41 @@ fn a_pod_that_fails_most_scrapes_is_failing_until_it_answers_some_in_a_row() {
     let said: Vec<u32> = (0..4).map(|_| world.round(even).scraped).collect();
     assert_eq!(said, [3, 4, 4, 4], "the last of the rounds above answered");
 }
+
+#[test]
+fn what_is_only_still_said_is_not_told_as_if_it_were_there() {
+    let idle = |pod| if pod == 2 { 0.0 } else { 100.0 };
+    let hot = |pod| if pod == 2 { 500.0 } else { 100.0 };
+    let begin = |pods| {
+        let mut world = World::new(brisk(), pods);
+        world.rounds(8, even);
+        world
+    };
+    let (mut few, mut one, mut new) = (begin(3), begin(3), begin(2));
+    few.rounds_until(Verdict::FewClients, idle);
+    one.rounds_until(Verdict::HotPod, hot);
+    new.scale(3);
+    new.rounds_until(Verdict::NewPodsStarved, idle);
+    for mut world in [few, one, new] {
+        let said = world.judge.report().verdict;
+        for _ in 0..5 {
+            let report = world.round(even);
+            assert_eq!(report.verdict, said);
+        }
+        let report = world.judge.report();
+        assert!(report.starved.is_empty() && report.hottest.is_empty());
+        let words = "; the last window shows it no more, and whether that lasts is being watched";
+        assert!(report.message.ends_with(words), "{}", report.message);
+    }
+}
+
+#[test]
+fn the_busier_of_two_is_named_where_nearly_all_is_held() {
+    let mut world = World::new(brisk(), 2);
+    world.rounds_until(Verdict::FewClients, |pod| [95.0, 5.0][pod] * 10.0);
+    world.rounds(12, |pod| [740.0, 260.0][pod]);
+    let report = world.judge.report();
+    assert_eq!(report.verdict, Verdict::FewClients);
+    let words = "pod-1 has 74 % of all requests;";
+    assert!(report.message.starts_with(words), "{}", report.message);
+}

@@ -300,6 +300,8 @@ pub fn assess(
     // A pod may be the culprit by the variation alone, below the threshold of max/mean.
     let hot_from = match verdict {
         Verdict::HotPod => trips.max_over_mean.min(indices.max_over_mean),
+        // The one with nearly all of two, where that is held.
+        Verdict::FewClients if idle.is_empty() => trips.max_over_mean.min(indices.max_over_mean),
         _ => trips.max_over_mean,
     };
     let hot = which(&|x, fair| x / fair >= hot_from);

@@ -57,6 +57,11 @@ fn sentence(report: &Report, settings: &Settings) -> String {
     let hottest = hottest.map_or("one pod", |share| share.pod.as_str());
     let also = names(report.hottest.get(1..).unwrap_or_default(), 0, "");
     let starved = names(&report.starved, report.starved_pods, "a pod");
+    if let Some(was) = was(report) {
+        return format!(
+            "{was}; the last window shows it no more, and whether that lasts is being watched"
+        );
+    }
     match report.verdict {
         Verdict::Balanced => format!("requests are spread evenly over {judged} pods"),
         Verdict::SinglePod => "one pod is judged: there is nothing to balance".into(),
@@ -110,6 +115,18 @@ fn sentence(report: &Report, settings: &Settings) -> String {
         Verdict::NoMetrics => format!("no pod gives numbers: {}", report.metrics.message),
         Verdict::Off => "balance is not observed: spec.balance.mode is Disabled".into(),
         Verdict::Observed => "spec.balance.mode is Observe: numbers without a verdict".into(),
+    }
+}
+
+/// What is only still said: there is no pod to name any more.
+fn was(report: &Report) -> Option<&'static str> {
+    let is_there = !report.hottest.is_empty() || !report.starved.is_empty();
+    match report.verdict {
+        _ if is_there => None,
+        Verdict::HotPod => Some("one pod had far more requests than the others"),
+        Verdict::NewPodsStarved => Some("new pods served no request since becoming ready"),
+        Verdict::FewClients => Some("the connections were too few to reach every pod"),
+        _ => None,
     }
 }
 
