@@ -82,6 +82,11 @@ impl Detector {
         self.evidence.is_restored()
     }
 
+    /// What a pod's fair share went by in the last look.
+    pub fn fairness(&self) -> Fairness {
+        self.fairness.unwrap_or_default()
+    }
+
     /// Variance over mean of a pod's count, as it most likely is. Where trouble is said: or as it has become since at least, so
     /// that what is only burstier than before is not held to be trouble for ever.
     pub fn dispersion(&self) -> f64 {

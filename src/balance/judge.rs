@@ -22,7 +22,7 @@ use super::report::{
 };
 use super::round::{Mode, Round, Scrape, Settings, Target};
 use super::time::elapsed;
-use super::verdict::{Assessment, Verdict};
+use super::verdict::{Assessment, Fairness, Verdict};
 use super::window::count;
 
 /// Pods that are judged at most; further ones are left out.
@@ -269,17 +269,26 @@ impl Judge {
         let Some(family) = family else { return };
         let (pods, settings) = (&self.pods, &self.settings);
         let window_of = |uid: &str| pods.get(uid)?.last_window(settings, family);
-        let (total, count) = if census.judged.is_empty() {
-            let all: Vec<f64> = pods
-                .keys()
-                .filter_map(|uid| Some(window_of(uid)?.1))
-                .collect();
-            (all.iter().sum(), all.len())
+        let capacity_of = |uid: &str| pods.get(uid)?.capacity.map(f64::from);
+        let grown: Vec<(&str, f64)> = if census.judged.is_empty() {
+            let all = pods.keys().map(String::as_str);
+            all.filter_map(|uid| Some((uid, window_of(uid)?.1)))
+                .collect()
         } else {
-            (census.total(), census.judged.len())
+            let judged = census.judged.iter();
+            judged.map(|pod| (pod.uid.as_str(), pod.window)).collect()
         };
-        let fair = total / as_f64(count.max(1));
-        self.arrivals.share(fair, settings.window, window_of);
+        let total: f64 = grown.iter().map(|(_, requests)| requests).sum();
+        let mean = total / as_f64(grown.len().max(1));
+        let by_capacity = self.detector.fairness() == Fairness::ByCapacity;
+        let capacities = grown.iter().map(|(uid, _)| capacity_of(uid));
+        let capacities: Option<f64> = capacities.sum::<Option<f64>>().filter(|_| by_capacity);
+        self.arrivals.share(settings.window, |uid| {
+            let (end, requests) = window_of(uid)?;
+            let by_capacity = capacities.zip(capacity_of(uid));
+            let fair = by_capacity.map_or(mean, |(all, own)| total * own / all);
+            Some((end, requests, fair))
+        });
     }
 
     /// What the numbers of the judged pods come to.

@@ -527,7 +527,7 @@ fn what_is_only_still_said_is_not_told_as_if_it_were_there() {
     new.rounds_until(Verdict::NewPodsStarved, idle);
     for mut world in [few, one, new] {
         let said = world.judge.report().verdict;
-        for _ in 0..5 {
+        for _ in 0..4 {
             let report = world.round(even);
             assert_eq!(report.verdict, said);
         }

@@ -123,6 +123,21 @@ fn new_pods_that_are_found_are_timed() {
 }
 
 #[test]
+fn a_small_pod_has_its_share_with_its_part_of_the_capacity() {
+    let load = |pod| if pod == 0 { 150.0 } else { 50.0 };
+    let mut world = World::new(brisk(), 2);
+    world.pods[0].target.capacity = Some(3000);
+    world.pods[1].target.capacity = Some(1000);
+    world.rounds(12, load);
+    world.scale(3);
+    world.pods[2].target.capacity = Some(1000);
+    world.rounds(8, load);
+    let found = world.judge.report().discovery.unwrap();
+    assert!(found.fair_share.is_some(), "{found:?}");
+    assert_eq!(found.histogram.fair_share.iter().sum::<u32>(), 1);
+}
+
+#[test]
 fn a_new_pod_that_gets_its_share_slowly_is_timed_to_it() {
     let mut world = World::new(brisk(), 2);
     world.rounds(4, |_| 50.0);
