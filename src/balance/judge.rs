@@ -245,7 +245,9 @@ impl Judge {
     fn census(&self, now: Timestamp, family: Option<Family>) -> Census {
         let mut census = Census::default();
         for (uid, pod) in &self.pods {
-            census.scraped += u32::from(pod.is_scraped(now, self.settings.interval));
+            let is_unlike = family.is_some_and(|family| pod.is_unlike(family));
+            let is_scraped = pod.is_scraped(now, self.settings.interval);
+            census.scraped += u32::from(is_scraped && !is_unlike);
             match pod.standing(now, &self.settings, family) {
                 Standing::Judged(window, sums) => census.judged.push(Judged {
                     uid: uid.clone(),

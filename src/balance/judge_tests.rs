@@ -117,26 +117,26 @@ fn one_lost_scrape_changes_nothing_two_are_told() {
     );
 }
 
-/// What is said of two pods with the same counters each time.
-fn of_two() -> impl FnMut(i64, Counters) -> Report {
+/// What is said of pods with these counters.
+fn of_pods() -> impl FnMut(i64, &[Counters]) -> Report {
     let mut judge = Judge::new(brisk(), None);
     let begin = Timestamp::from_second(1_800_000_000).unwrap();
-    move |second, counters| {
+    move |second: i64, counters: &[Counters]| {
         let now = begin + jiff::SignedDuration::from_secs(second);
-        let targets: Vec<Target> = ["a", "b"]
-            .map(|pod| Target {
-                uid: pod.into(),
-                name: pod.into(),
-                created: begin - jiff::SignedDuration::from_hours(1),
-                ready_since: begin - jiff::SignedDuration::from_hours(1),
-                restarts: 0,
-                capacity: None,
-            })
-            .into();
-        let scrapes = targets.iter().map(|target| Scrape {
+        let target = |pod: usize| Target {
+            uid: format!("pod-{pod}"),
+            name: format!("pod-{pod}"),
+            created: begin - jiff::SignedDuration::from_hours(1),
+            ready_since: begin - jiff::SignedDuration::from_hours(1),
+            restarts: 0,
+            capacity: None,
+        };
+        let targets: Vec<Target> = (1..=counters.len()).map(target).collect();
+        let scrapes = targets.iter().zip(counters);
+        let scrapes = scrapes.map(|(target, counters)| Scrape {
             uid: target.uid.clone(),
             at: now,
-            outcome: Ok(counters),
+            outcome: Ok(*counters),
         });
         let round = Round {
             now,
@@ -158,7 +158,7 @@ fn where_one_end_is_counted_silence_does_not_deny_streams() {
         (count, count, true),
     ] {
         for (each, verdict) in [(0.0, Verdict::NoTraffic), (1.0, Verdict::InsufficientData)] {
-            let mut said = of_two();
+            let mut said = of_pods();
             for look in 0..5 {
                 let more = |count: Option<f64>| count.map(|count| count + each * f64::from(look));
                 let counters = Counters {
@@ -166,7 +166,7 @@ fn where_one_end_is_counted_silence_does_not_deny_streams() {
                     handled: more(handled),
                     ..Counters::default()
                 };
-                let report = said(i64::from(look) * 5, counters);
+                let report = said(i64::from(look) * 5, &[counters; 2]);
                 if look == 4 {
                     assert_eq!(report.verdict, verdict);
                     let message = &report.message;
@@ -177,18 +177,42 @@ fn where_one_end_is_counted_silence_does_not_deny_streams() {
     }
 }
 
+/// One of them could not be compared with the others, whatever it counts.
+#[test]
+fn a_pod_that_counts_the_other_end_is_named() {
+    let counters = |count, is_begun: bool| Counters {
+        started: is_begun.then_some(count),
+        handled: (!is_begun).then_some(count),
+        ..Counters::default()
+    };
+    let mut said = of_pods();
+    for look in 0..8 {
+        let count = 100.0 * f64::from(look);
+        let all = [true, true, true, false].map(|is_begun| counters(count, is_begun));
+        let report = said(i64::from(look) * 5, &all);
+        if look == 7 {
+            assert_eq!(report.verdict, Verdict::Balanced);
+            assert_eq!((report.judged, report.scraped), (3, 3));
+            assert_eq!(report.metrics.reason, MetricsReason::PartlyScraped);
+            let words = "3/4 pods scraped: pod pod-4 counts its requests in another metric";
+            let message = &report.metrics.message;
+            assert!(message.starts_with(words), "{message}");
+        }
+    }
+}
+
 #[test]
 fn streams_that_cannot_be_seen_are_said_to_be_so() {
-    let mut said = of_two();
+    let mut said = of_pods();
     let streams = |streams| Counters {
         started: Some(7.0),
         streams,
         ..Counters::default()
     };
     for second in (0..=20).step_by(5) {
-        said(second, streams(true));
+        said(second, &[streams(true); 2]);
     }
-    let report = said(25, streams(true));
+    let report = said(25, &[streams(true); 2]);
     assert_eq!(report.verdict, Verdict::StreamsOnly);
     assert_eq!(
         report.open_rpcs,
@@ -200,9 +224,9 @@ fn streams_that_cannot_be_seen_are_said_to_be_so() {
         report.message
     );
     for second in (30..=60).step_by(5) {
-        said(second, streams(false));
+        said(second, &[streams(false); 2]);
     }
-    assert_eq!(said(65, streams(false)).verdict, Verdict::NoTraffic);
+    assert_eq!(said(65, &[streams(false); 2]).verdict, Verdict::NoTraffic);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::reconnects::{Crowd, Reconnects};
 use super::round::{Scrape, ScrapeError, Settings, Target};
 use super::time::elapsed;
 use super::turnover::Connections;
-use super::window::{Pushed, Series};
+use super::window::{Pushed, Series, count};
 
 /// Scrapes in a row that must fail before it is said: one is lost now and then.
 const FAILURES: u32 = 2;
@@ -332,6 +332,12 @@ impl Pod {
         elapsed(self.ready_since, known) < settings.promise()
     }
 
+    /// Whether it counts only the other end of its RPCs, so that it cannot be compared.
+    pub fn is_unlike(&self, family: Family) -> bool {
+        let newest = self.newest();
+        newest.is_some_and(|counters| count(&counters, family).is_none())
+    }
+
     /// Requests within the window, once there is one.
     pub fn requests(&self, settings: &Settings, family: Option<Family>) -> Option<f64> {
         self.series
@@ -357,14 +363,11 @@ impl Pod {
         let Some(family) = family else {
             return Standing::Failing;
         };
-        let comparable = self
-            .newest()
-            .and_then(|counters| super::window::count(&counters, family));
         match self.requests(settings, Some(family)) {
             _ if young => Standing::Warming,
             Some(requests) => Standing::Judged(requests, self.sums(settings, family)),
-            None if comparable.is_some() => Standing::Warming,
-            None => Standing::Failing,
+            None if self.is_unlike(family) => Standing::Failing,
+            None => Standing::Warming,
         }
     }
 }

@@ -194,9 +194,8 @@ impl MetricsState {
         (scraped, pods): (u32, usize),
         failing: usize,
         pod: &str,
-        error: Option<ScrapeError>,
+        error: ScrapeError,
     ) -> Self {
-        let error = error.unwrap_or(ScrapeError::Unreachable);
         let reason = match error {
             _ if scraped > 0 => MetricsReason::PartlyScraped,
             ScrapeError::NoMetricsPort
