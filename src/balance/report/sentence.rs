@@ -73,7 +73,7 @@ fn sentence(report: &Report, settings: &Settings) -> String {
             "{hottest} has {max:.2} times the mean of {judged} pods; look for a client that keeps one connection to it"
         ),
         Verdict::HotPod => format!(
-            "{hottest} has {max:.2} times the mean of {judged} pods, and {also} too much as well; look for clients that keep one connection to each"
+            "{hottest} has {max:.2} times the mean of {judged} pods, and too many requests go to {also} as well; look for clients that keep one connection to each"
         ),
         Verdict::NewPodsStarved => format!(
             "{starved} served no request since becoming ready: clients have not found it; \
