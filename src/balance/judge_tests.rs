@@ -251,6 +251,8 @@ fn each_reason_of_no_metrics() {
         (ScrapeError::MeshForbidden, MetricsReason::Refused),
         (ScrapeError::HttpStatus(500), MetricsReason::ScrapeFailed),
         (ScrapeError::Malformed, MetricsReason::ScrapeFailed),
+        (ScrapeError::CutOff, MetricsReason::ScrapeFailed),
+        (ScrapeError::Encoding, MetricsReason::ScrapeFailed),
     ] {
         let mut world = World::new(brisk(), 2);
         for pod in &mut world.pods {

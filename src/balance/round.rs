@@ -127,6 +127,10 @@ pub enum ScrapeError {
     TooLarge,
     /// The page cannot be read.
     Malformed,
+    /// The page ends before its end.
+    CutOff,
+    /// The page is packed in another way than was asked for, or than it says.
+    Encoding,
     /// The page counts requests, but by another family than the backend's other pods.
     OtherFamily,
     /// The counts fall again and again, so that they are not of one process.
@@ -146,7 +150,9 @@ impl ScrapeError {
 impl From<ReadError> for ScrapeError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Malformed { .. } | ReadError::CutOff | ReadError::BadGzip => Self::Malformed,
+            ReadError::Malformed { .. } => Self::Malformed,
+            ReadError::CutOff => Self::CutOff,
+            ReadError::BadGzip => Self::Encoding,
             ReadError::BodyTooLarge(_)
             | ReadError::LineTooLong { .. }
             | ReadError::TooManySeries(_) => Self::TooLarge,

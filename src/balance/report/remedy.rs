@@ -76,6 +76,12 @@ impl ScrapeError {
                 format!("answered the scrape with HTTP status {code}: check spec.balance.metrics.path")
             }
             Self::TooLarge => "has a metrics page over the size limit: point spec.balance.metrics at a smaller one".into(),
+            Self::CutOff => "has a metrics page that breaks off before its end, the line # EOF: see whether the server, or a proxy before it, \
+                             cuts it off"
+                .into(),
+            Self::Encoding => "has a metrics page that is packed otherwise than as gzip, which was asked for, or not as it says: \
+                               have the server send it as gzip or as it is"
+                .into(),
             Self::Malformed => "has a metrics page that is not in Prometheus text format: check spec.balance.metrics.path".into(),
         }
     }
