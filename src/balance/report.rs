@@ -181,12 +181,18 @@ pub struct MetricsState {
     pub reason: MetricsReason,
     /// In a sentence.
     pub message: String,
+    /// What is the matter with the pod that the sentence names, if it names one; a status does not have it.
+    pub error: Option<ScrapeError>,
 }
 
 impl MetricsState {
-    /// Both.
+    /// Both, of no pod.
     pub fn new(reason: MetricsReason, message: String) -> Self {
-        Self { reason, message }
+        Self {
+            reason,
+            message,
+            error: None,
+        }
     }
 
     /// Some pods gave no number; `pod` is one of them.
@@ -223,10 +229,11 @@ impl MetricsState {
         } else {
             String::new()
         };
-        Self::new(
+        Self {
             reason,
-            format!("{counted}pod {pod}{others} {}", error.remedy()),
-        )
+            message: format!("{counted}pod {pod}{others} {}", error.remedy()),
+            error: Some(error),
+        }
     }
 }
 
