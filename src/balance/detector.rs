@@ -161,12 +161,19 @@ impl Detector {
             })
             .collect();
         self.fairness = fairness(&loads, self.fairness);
-        let by = self.fairness.unwrap_or_default();
-        let look = |dispersion| {
+        let look = |by, dispersion| {
             let bar = Bar::of_a_window(dispersion);
             assess(&loads, by, bar, open_rpcs, thresholds, held)
         };
-        let mut assessment = look(self.dispersion());
+        let mut assessment = look(self.fairness(), self.dispersion());
+        if assessment.verdict.is_trouble() {
+            // What was taken for fair does not explain these requests: what does, goes by the other.
+            let other = self.fairness().other();
+            let explained = look(other, self.dispersion());
+            if !explained.verdict.is_trouble() {
+                (self.fairness, assessment) = (Some(other), explained);
+            }
+        }
         let verdict = assessment.verdict;
         if held.is_trouble() {
             let observation = Observation::Finding {
@@ -199,7 +206,7 @@ impl Detector {
         } else {
             // What these windows' own noise explains is not suspicious.
             let verdict = if verdict.is_trouble() && changing > self.dispersion() {
-                look(changing).verdict
+                look(self.fairness(), changing).verdict
             } else {
                 verdict
             };
@@ -229,11 +236,12 @@ impl Detector {
                 capacity: pod.capacity,
             })
             .collect();
-        let by = self.fairness.unwrap_or_default();
+        let by = self.fairness();
         let bar = Bar::of_windows(covered.windows, self.dispersion.cautious().max(changing));
         let held = self.evidence.held();
-        let assessment = assess(&loads, by, bar, false, thresholds, held);
-        if !assessment.verdict.is_trouble() {
+        let look = |by| assess(&loads, by, bar, false, thresholds, held);
+        let assessment = look(by);
+        if !assessment.verdict.is_trouble() || !look(by.other()).verdict.is_trouble() {
             return None;
         }
         lasts(covered, &weights(&loads, by)).then(|| Sum {

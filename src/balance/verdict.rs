@@ -191,6 +191,16 @@ pub enum Fairness {
     ByCapacity,
 }
 
+impl Fairness {
+    /// What else it may go by.
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Equal => Self::ByCapacity,
+            Self::ByCapacity => Self::Equal,
+        }
+    }
+}
+
 /// What explains the requests better. Clients that take turns load every pod alike whatever it can take, and that is no skew.
 ///
 /// What was `held` before stays until the other is twice as near: where the requests lie between the two, chance would

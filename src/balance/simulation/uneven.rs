@@ -236,6 +236,22 @@ fn pods_with_more_processors_may_have_more_requests() {
     assert!(!world.judge.report().message.contains("CPU"));
 }
 
+/// Of bursts one window may look as if every pod had the same, though the next ones have each by its capacity.
+#[test]
+fn what_a_first_window_was_taken_for_is_no_trouble_later() {
+    for seed in 0..200 {
+        let mut chance = Chance(seed);
+        let mut world = World::new(brisk(), 3);
+        world.pods[0].target.capacity = Some(1000);
+        world.pods[1].target.capacity = Some(2000);
+        world.pods[2].target.capacity = Some(1000);
+        for _ in 0..30 {
+            let report = world.round(|pod| 5.0 * chance.poisson([22.5, 45.0, 22.5][pod]));
+            assert!(!report.verdict.is_trouble(), "{seed}: {}", report.message);
+        }
+    }
+}
+
 #[test]
 fn one_connection_through_a_cluster_ip() {
     let mut world = World::new(brisk(), 2);

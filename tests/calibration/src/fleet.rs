@@ -51,19 +51,39 @@ pub struct Traffic {
     pub come: Come,
     /// Looks in a window.
     pub looks: usize,
+    /// Every second pod may have twice the processor, and has twice the requests.
+    pub by_capacity: bool,
 }
 
 impl Traffic {
+    /// What a pod can take.
+    fn capacity(self, pod: usize) -> Option<u32> {
+        let millis = if pod.is_multiple_of(2) { 1000 } else { 2000 };
+        self.by_capacity.then_some(millis)
+    }
+
     /// From one look to the next.
     fn interval(self) -> Duration {
         WINDOW / u32::try_from(self.looks).unwrap_or(1)
     }
 
-    /// What comes to a pod within so many moments, where it has so many times its part.
+    /// How much of what comes with one rush or in one window is for each of two neighbours.
+    #[expect(clippy::cast_precision_loss, reason = "a hundred pods")]
+    fn parts(self) -> [f64; 2] {
+        if !self.by_capacity {
+            return [1.0; 2];
+        }
+        let large = self.pods / 2;
+        let mean = (self.pods + large) as f64 / self.pods as f64;
+        [1.0 / mean, 2.0 / mean]
+    }
+
+    /// What comes to each of two neighbours within so many moments, where each has so many times its part.
     #[expect(clippy::cast_precision_loss, reason = "some")]
-    fn of_moments(self, times: f64) -> [Poisson; MOMENTS + 1] {
+    fn of_moments(self, times: f64) -> [[Poisson; MOMENTS + 1]; 2] {
         let mean = times * self.mean / self.come.together() / (self.looks * MOMENTS) as f64;
-        std::array::from_fn(|moments| Poisson::new(mean * moments as f64))
+        let of = |mean: f64| std::array::from_fn(|moments| Poisson::new(mean * moments as f64));
+        self.parts().map(|part| of(part * mean))
     }
 }
 
@@ -102,9 +122,9 @@ struct Interval {
 #[derive(Clone, Debug)]
 pub struct Fleet {
     traffic: Traffic,
-    /// Of as many moments.
-    usual: [Poisson; MOMENTS + 1],
-    twice: [Poisson; MOMENTS + 1],
+    /// Of each of two neighbours, and of as many moments.
+    usual: [[Poisson; MOMENTS + 1]; 2],
+    twice: [[Poisson; MOMENTS + 1]; 2],
     rush: Poisson,
     /// The interval that is past.
     last: Interval,
@@ -199,8 +219,8 @@ impl Fleet {
         let poisson = match fault {
             _ if moments == 0 => return 0.0,
             Fault::Idle if pod == 0 => return 0.0,
-            Fault::Hot if pod == 0 => &self.twice[moments],
-            _ => &self.usual[moments],
+            Fault::Hot if pod == 0 => &self.twice[0][moments],
+            _ => &self.usual[pod % 2][moments],
         };
         poisson.draw(&mut self.generator)
     }
@@ -234,7 +254,7 @@ impl Fleet {
             window: sums[0].unwrap_or_default(),
             sums,
             ever_served: true,
-            capacity: None,
+            capacity: self.traffic.capacity(pod),
         }
     }
 

@@ -148,7 +148,12 @@ fn said(traffic: Traffic) -> String {
         LOOKS => String::new(),
         other => format!(", {other} looks a window"),
     };
-    format!("{}{looks}", name(traffic.come))
+    let parts = if traffic.by_capacity {
+        ", by capacity"
+    } else {
+        ""
+    };
+    format!("{}{looks}{parts}", name(traffic.come))
 }
 
 fn name(come: Come) -> &'static str {

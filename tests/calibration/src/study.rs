@@ -42,6 +42,11 @@ pub fn balanced() -> Vec<Traffic> {
     let some = self::cells(&STEADY, &[3, 10], &[30.0, 300.0]);
     // As in the demo: a window of 10 s and an interval of 5 s.
     cells.extend(some.iter().map(|cell| Traffic { looks: 2, ..*cell }));
+    let by_capacity = |cell: &Traffic| Traffic {
+        by_capacity: true,
+        ..*cell
+    };
+    cells.extend(some.iter().map(by_capacity));
     cells
 }
 
@@ -76,6 +81,7 @@ fn cells(come: &[Come], pods: &[usize], means: &[f64]) -> Vec<Traffic> {
                     mean: *mean,
                     come: *come,
                     looks: LOOKS,
+                    by_capacity: false,
                 });
             }
         }
@@ -232,8 +238,8 @@ fn seed(traffic: Traffic, fault: Fault) -> u64 {
         pods, mean, come, ..
     } = traffic;
     let cell = ((pods as u64 * 10_000 + mean as u64) * 10 + come as u64) * 10 + fault as u64;
-    let other = (LOOKS - traffic.looks) as u64 * 2;
-    cell + other * 1_000_000_000
+    let other = (LOOKS - traffic.looks) * 2 + usize::from(traffic.by_capacity);
+    cell + other as u64 * 1_000_000_000
 }
 
 /// Does it for each, on all cores; the results in their order.

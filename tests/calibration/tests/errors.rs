@@ -29,7 +29,7 @@ fn chance_is_never_called_trouble() {
             tally.said
         );
     }
-    assert_eq!(RESULTS.balanced.len(), 76);
+    assert_eq!(RESULTS.balanced.len(), 84);
 }
 
 #[test]
