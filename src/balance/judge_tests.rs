@@ -394,7 +394,10 @@ fn the_first_grown_pod_of_several_is_no_single_pod() {
         let report = world.round(even);
         said.push(report.verdict);
         if report.verdict == Verdict::WarmingUp {
-            let words = format!("{} pods are warming up", report.warming);
+            let words = match report.warming {
+                1 => "1 pod is warming up".to_owned(),
+                more => format!("{more} pods are warming up"),
+            };
             assert!(report.message.starts_with(&words), "{}", report.message);
         }
     }

@@ -206,6 +206,13 @@ fn pods_that_warm_up_are_told_by_why() {
         "2 pods are warming up: they are judged 20 s after becoming ready"
     );
     let mut world = World::new(brisk(), 1);
+    assert_eq!(
+        said(&mut world),
+        "1 pod is warming up: it is judged once it has been read for 10 s without a break"
+    );
+    let metrics = &world.judge.report().metrics.message;
+    assert!(metrics.starts_with("1 pod scraped for "), "{metrics}");
+    let mut world = World::new(brisk(), 1);
     world.scale(2);
     assert_eq!(
         said(&mut world),

@@ -20,16 +20,22 @@ pub(in crate::balance) fn scraped(
         0 => String::new(),
         some => format!("; {some} of them do not show it yet and count as idle"),
     };
-    format!("{pods} pods scraped for {name}: {why}{idle}")
+    format!("{} scraped for {name}: {why}{idle}", count(pods, "pod"))
 }
 
 pub(in crate::balance) fn no_known_metric(pods: u32) -> String {
     format!(
-        "{pods} pods answered, but none shows a metric that is known to count RPCs, such as grpc_server_started_total: \
+        "{} answered, but none shows a metric that is known to count RPCs, such as grpc_server_started_total: \
          either no request has been served yet (many servers show the metric only then), or the servers do not count \
          requests on this page: have them expose one (docs/metrics.md lists them), or name the port that has it in \
-         spec.balance.metrics.port"
+         spec.balance.metrics.port",
+        count(pods, "pod")
     )
+}
+
+fn count(number: u32, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// The verdict in a sentence that ends in what to do, where there is something to do.
@@ -131,9 +137,13 @@ fn was(report: &Report) -> Option<&'static str> {
 }
 
 fn warming_up(report: &Report, settings: &Settings) -> String {
+    let (are, they, have) = match report.warming {
+        1 => ("is", "it is", "it has"),
+        _ => ("are", "they are", "they have"),
+    };
     let ready = format!("{} s after becoming ready", settings.promise().as_secs());
     let read = format!(
-        "once they have been read for {} s without a break",
+        "once {have} been read for {} s without a break",
         settings.window.as_secs()
     );
     let when = match (report.young, report.warming - report.young) {
@@ -141,10 +151,8 @@ fn warming_up(report: &Report, settings: &Settings) -> String {
         (0, _) => read,
         _ => format!("{ready}, and {read}"),
     };
-    format!(
-        "{} pods are warming up: they are judged {when}",
-        report.warming
-    )
+    let pods = count(report.warming, "pod");
+    format!("{pods} {are} warming up: {they} judged {when}")
 }
 
 /// What shows that the connections are too few.
@@ -186,8 +194,10 @@ fn open_rpcs(report: &Report) -> String {
         most,
     }) = report.open_rpcs
     {
+        // As it is shown.
+        let are = if total.round() > 1.0 { "s are" } else { " is" };
         return format!(
-            "{begins} new begins, and {total:.0} long streams are open, from {fewest:.0} to {most:.0} a pod: counting requests says \
+            "{begins} new begins, and {total:.0} long stream{are} open, from {fewest:.0} to {most:.0} a pod: counting requests says \
              nothing of what they carry"
         );
     }
