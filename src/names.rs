@@ -36,6 +36,11 @@ pub const METRICS_PORT_ANNOTATION: &str = "prometheus.io/port";
 /// The annotation of a pod that names the path of its metrics.
 pub const METRICS_PATH_ANNOTATION: &str = "prometheus.io/path";
 
+/// The annotation by which Istio says, with [`AMBIENT_ENABLED`], that the node's proxy stands before a pod: ambient mode, without a sidecar.
+pub const AMBIENT_ANNOTATION: &str = "ambient.istio.io/redirection";
+/// Its value.
+pub const AMBIENT_ENABLED: &str = "enabled";
+
 /// Prefix of [`record_annotation`].
 pub const RECORD_PREFIX: &str = "connection-age.evenkeel.dev/";
 

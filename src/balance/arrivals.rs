@@ -2,7 +2,7 @@
 //!
 //! The *first request* is reckoned back from the first count that is not zero by the rate that follows, so it is known to
 //! an interval between two scrapes at worst. The *fair share* is reached when a whole window brought 80 % of what the grown
-//! pods had on average; what holds for a window held on its average since it began, so the window is taken off again, but
+//! pods had on average, or where CPU requests explain the load, of its part by them; what holds for a window held on its average since it began, so the window is taken off again, but
 //! never past the first request. Where traffic comes at once that is the first request itself, to a window at worst.
 
 use std::collections::VecDeque;
@@ -96,23 +96,20 @@ impl Arrivals {
         });
     }
 
-    /// Looks which of them have a fair share now. `window_of`: a pod's requests in the last window, and when it ended.
+    /// Looks which of them have a fair share now. `window_of`: when a pod's last window ended, its requests in it, and what would be
+    /// fair.
     pub fn share(
         &mut self,
-        fair: f64,
         window: Duration,
-        window_of: impl Fn(&str) -> Option<(Timestamp, f64)>,
+        window_of: impl Fn(&str) -> Option<(Timestamp, f64, f64)>,
     ) {
-        if fair < FEWEST {
-            return;
-        }
         let waiting =
             |arrival: &&mut Arrival| arrival.fair_share.is_none() && !arrival.uid.is_empty();
         for arrival in self.recent.iter_mut().filter(waiting) {
-            let Some((end, requests)) = window_of(&arrival.uid) else {
+            let Some((end, requests, fair)) = window_of(&arrival.uid) else {
                 continue;
             };
-            if requests >= FAIR * fair {
+            if fair >= FEWEST && requests >= FAIR * fair {
                 let took = elapsed(arrival.ready, end).saturating_sub(window);
                 let took = took.max(arrival.first_request);
                 arrival.fair_share = Some(took);
@@ -173,15 +170,15 @@ mod tests {
     fn a_fair_share_is_four_fifths_of_what_the_grown_pods_have() {
         let mut arrivals = Arrivals::default();
         arrivals.found("a", at(100), seconds(12));
-        arrivals.share(100.0, WINDOW, |_| Some((at(125), 79.0)));
+        arrivals.share(WINDOW, |_| Some((at(125), 79.0, 100.0)));
         assert_eq!(last(&arrivals).fair_share, None);
-        arrivals.share(9.0, WINDOW, |_| Some((at(127), 9.0)));
-        arrivals.share(100.0, WINDOW, |_| None);
+        arrivals.share(WINDOW, |_| Some((at(127), 9.0, 9.0)));
+        arrivals.share(WINDOW, |_| None);
         assert_eq!(last(&arrivals).fair_share, None);
-        arrivals.share(100.0, WINDOW, |_| Some((at(130), 80.0)));
+        arrivals.share(WINDOW, |_| Some((at(130), 80.0, 100.0)));
         assert_eq!(last(&arrivals).fair_share, Some(seconds(20)));
         // It is told once.
-        arrivals.share(100.0, WINDOW, |_| Some((at(190), 100.0)));
+        arrivals.share(WINDOW, |_| Some((at(190), 100.0, 100.0)));
         assert_eq!(last(&arrivals).fair_share, Some(seconds(20)));
         assert_eq!(last(&arrivals).histogram.fair_share.iter().sum::<u32>(), 1);
     }
@@ -192,13 +189,13 @@ mod tests {
         arrivals.found("a", at(0), seconds(3));
         arrivals.found("b", at(100), seconds(12));
         arrivals.found("c", at(130), seconds(14));
-        arrivals.share(100.0, WINDOW, |pod| (pod == "b").then_some((at(115), 90.0)));
+        arrivals.share(WINDOW, |pod| (pod == "b").then_some((at(115), 90.0, 100.0)));
         let both = last(&arrivals);
         assert_eq!(
             (both.pods, both.max, both.fair_share),
             (2, seconds(14), None)
         );
-        arrivals.share(100.0, WINDOW, |pod| (pod == "c").then_some((at(170), 90.0)));
+        arrivals.share(WINDOW, |pod| (pod == "c").then_some((at(170), 90.0, 100.0)));
         assert_eq!(last(&arrivals).fair_share, Some(seconds(30)));
     }
 

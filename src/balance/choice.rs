@@ -110,8 +110,13 @@ pub fn reason(chosen: MeterId, family: Family) -> String {
         Counted::Requests => ", other requests than RPCs among them",
         Counted::Messages => ", where a stream counts once for each",
     };
+    let unseen = if meter.sees_open() {
+        ""
+    } else {
+        "; long streams that are open are not seen by it"
+    };
     format!(
-        "{} counted {when} by {place}{but} (family {})",
+        "{} counted {when} by {place}{but} (family {}){unseen}",
         meter.counts.noun(),
         meter.name
     )
@@ -221,7 +226,8 @@ mod tests {
         );
         assert_eq!(
             said("MicrometerMessages"),
-            "messages counted as they begin by the server itself, where a stream counts once for each (family MicrometerMessages)"
+            "messages counted as they begin by the server itself, where a stream counts once for each (family MicrometerMessages); \
+             long streams that are open are not seen by it"
         );
     }
 }

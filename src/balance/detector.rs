@@ -82,11 +82,22 @@ impl Detector {
         self.evidence.is_restored()
     }
 
+    /// What a pod's fair share went by in the last look.
+    pub fn fairness(&self) -> Fairness {
+        self.fairness.unwrap_or_default()
+    }
+
     /// Variance over mean of a pod's count, as it most likely is. Where trouble is said: or as it has become since at least, so
     /// that what is only burstier than before is not held to be trouble for ever.
     pub fn dispersion(&self) -> f64 {
         let since = self.troubled.as_ref().map_or(1.0, Dispersion::assured);
         self.dispersion.typical().max(since)
+    }
+
+    /// Goes on with what is said as after a restart, but for what the traffic has taught.
+    pub fn resume(&mut self, said: Verdict) {
+        self.evidence = Evidence::restored(Some(said));
+        self.interrupt();
     }
 
     /// Forgets evidence, not what was said: the rules have changed.
@@ -150,12 +161,19 @@ impl Detector {
             })
             .collect();
         self.fairness = fairness(&loads, self.fairness);
-        let by = self.fairness.unwrap_or_default();
-        let look = |dispersion| {
+        let look = |by, dispersion| {
             let bar = Bar::of_a_window(dispersion);
             assess(&loads, by, bar, open_rpcs, thresholds, held)
         };
-        let mut assessment = look(self.dispersion());
+        let mut assessment = look(self.fairness(), self.dispersion());
+        if assessment.verdict.is_trouble() {
+            // What was taken for fair does not explain these requests: what does, goes by the other.
+            let other = self.fairness().other();
+            let explained = look(other, self.dispersion());
+            if !explained.verdict.is_trouble() {
+                (self.fairness, assessment) = (Some(other), explained);
+            }
+        }
         let verdict = assessment.verdict;
         if held.is_trouble() {
             let observation = Observation::Finding {
@@ -188,7 +206,7 @@ impl Detector {
         } else {
             // What these windows' own noise explains is not suspicious.
             let verdict = if verdict.is_trouble() && changing > self.dispersion() {
-                look(changing).verdict
+                look(self.fairness(), changing).verdict
             } else {
                 verdict
             };
@@ -218,11 +236,12 @@ impl Detector {
                 capacity: pod.capacity,
             })
             .collect();
-        let by = self.fairness.unwrap_or_default();
+        let by = self.fairness();
         let bar = Bar::of_windows(covered.windows, self.dispersion.cautious().max(changing));
         let held = self.evidence.held();
-        let assessment = assess(&loads, by, bar, false, thresholds, held);
-        if !assessment.verdict.is_trouble() {
+        let look = |by| assess(&loads, by, bar, false, thresholds, held);
+        let assessment = look(by);
+        if !assessment.verdict.is_trouble() || !look(by.other()).verdict.is_trouble() {
             return None;
         }
         lasts(covered, &weights(&loads, by)).then(|| Sum {

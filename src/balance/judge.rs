@@ -1,7 +1,7 @@
 //! The state machine of one backend: a round of scrapes in, a [`Report`] out.
 //!
 //! What is **not** guaranteed: that two rounds at the same time differ from one (a round that is not later
-//! than the last is ignored), and anything about pods that the caller does not list as targets.
+//! than the last is ignored, unless the clock was set), and anything about pods that the caller does not list as targets.
 
 mod compose;
 
@@ -20,8 +20,9 @@ use super::publish::{Published, PublishedDiscovery};
 use super::report::{
     self, MetricsReason, MetricsState, OpenRpcs, PodLoad, PodStanding, Report, Share,
 };
-use super::round::{Mode, Round, Settings, Target};
-use super::verdict::{Assessment, Verdict};
+use super::round::{Mode, Round, Scrape, Settings, Target};
+use super::time::elapsed;
+use super::verdict::{Assessment, Fairness, Verdict};
 use super::window::count;
 
 /// Pods that are judged at most; further ones are left out.
@@ -58,7 +59,9 @@ struct Judged {
 struct Census {
     judged: Vec<Judged>,
     warming: u32,
-    /// Those of them that give numbers, or have only begun to be asked.
+    /// Those of them that became ready a short time ago; the windows of the others are not full.
+    young: u32,
+    /// Of the warming ones those that give numbers, or have only begun to be asked.
     filling: u32,
     failing: u32,
     scraped: u32,
@@ -108,6 +111,24 @@ impl Judge {
         self.detector.restart();
     }
 
+    /// The clock was set, or nobody looked for longer than a window: what was read before is not to be compared with what comes. As after a
+    /// restart of the operator, what was said stands until there is a whole window again.
+    fn resume(&mut self) {
+        self.pods.clear();
+        self.departed = Departed::default();
+        self.since = None;
+        self.detector.resume(self.report.verdict);
+        self.restored.clone_from(&self.report.message);
+    }
+
+    /// Whether no pod has been asked of late of those that do answer: the process stood still, which says nothing of the pods.
+    fn is_all_late(&self, now: Timestamp) -> bool {
+        let answering = |pod: &&Pod| !pod.is_failing() && pod.newest().is_some();
+        let mut answering = self.pods.values().filter(answering).peekable();
+        answering.peek().is_some()
+            && answering.all(|pod| !pod.is_scraped(now, self.settings.interval))
+    }
+
     /// What the last round came to.
     pub fn report(&self) -> &Report {
         &self.report
@@ -115,8 +136,18 @@ impl Judge {
 
     /// Takes one more look.
     pub fn round(&mut self, round: &Round) -> &Report {
-        if self.last.is_some_and(|last| round.now <= last) {
-            return &self.report;
+        let mut scrapes = round.scrapes.as_slice();
+        if let Some(last) = self.last {
+            let (back, ahead) = (elapsed(round.now, last), elapsed(last, round.now));
+            if back > self.settings.interval {
+                self.resume();
+                // They have times of the clock as it was.
+                scrapes = &[];
+            } else if ahead > self.settings.window + self.settings.interval {
+                self.resume();
+            } else if round.now <= last {
+                return &self.report;
+            }
         }
         self.last = Some(round.now);
         if self.settings.mode == Mode::Off {
@@ -133,7 +164,10 @@ impl Judge {
         }
         self.obstacle.clone_from(&round.obstacle);
         self.left_out = round.targets.len().saturating_sub(MAX_PODS);
-        self.follow(round);
+        self.follow(round, scrapes);
+        if self.report.pods > 0 && self.is_all_late(round.now) {
+            return &self.report;
+        }
         let family = self.family();
         let census = self.census(round.now, family);
         self.share(&census, family);
@@ -148,7 +182,7 @@ impl Judge {
     }
 
     /// Follows the pods: new ones, changed ones, gone ones, and what they said.
-    fn follow(&mut self, round: &Round) {
+    fn follow(&mut self, round: &Round, scrapes: &[Scrape]) {
         // Of all pods, the warming ones included: the report's rate is only of those that were judged.
         let busy = self.pods.values().any(|pod| pod.rising);
         let targets: BTreeMap<&str, &Target> = round
@@ -176,7 +210,7 @@ impl Judge {
             };
             self.pods.insert(uid.to_owned(), pod);
         }
-        for scrape in &round.scrapes {
+        for scrape in scrapes {
             let Some(pod) = self.pods.get_mut(&scrape.uid) else {
                 continue;
             };
@@ -211,7 +245,9 @@ impl Judge {
     fn census(&self, now: Timestamp, family: Option<Family>) -> Census {
         let mut census = Census::default();
         for (uid, pod) in &self.pods {
-            census.scraped += u32::from(pod.is_scraped(now, self.settings.interval));
+            let is_unlike = family.is_some_and(|family| pod.is_unlike(family));
+            let is_scraped = pod.is_scraped(now, self.settings.interval);
+            census.scraped += u32::from(is_scraped && !is_unlike);
             match pod.standing(now, &self.settings, family) {
                 Standing::Judged(window, sums) => census.judged.push(Judged {
                     uid: uid.clone(),
@@ -220,6 +256,7 @@ impl Judge {
                 }),
                 Standing::Warming => {
                     census.warming += 1;
+                    census.young += u32::from(pod.is_young(now, &self.settings));
                     census.filling += u32::from(!pod.is_failing());
                 }
                 Standing::Failing => census.failing += 1,
@@ -234,17 +271,26 @@ impl Judge {
         let Some(family) = family else { return };
         let (pods, settings) = (&self.pods, &self.settings);
         let window_of = |uid: &str| pods.get(uid)?.last_window(settings, family);
-        let (total, count) = if census.judged.is_empty() {
-            let all: Vec<f64> = pods
-                .keys()
-                .filter_map(|uid| Some(window_of(uid)?.1))
-                .collect();
-            (all.iter().sum(), all.len())
+        let capacity_of = |uid: &str| pods.get(uid)?.capacity.map(f64::from);
+        let grown: Vec<(&str, f64)> = if census.judged.is_empty() {
+            let all = pods.keys().map(String::as_str);
+            all.filter_map(|uid| Some((uid, window_of(uid)?.1)))
+                .collect()
         } else {
-            (census.total(), census.judged.len())
+            let judged = census.judged.iter();
+            judged.map(|pod| (pod.uid.as_str(), pod.window)).collect()
         };
-        let fair = total / as_f64(count.max(1));
-        self.arrivals.share(fair, settings.window, window_of);
+        let total: f64 = grown.iter().map(|(_, requests)| requests).sum();
+        let mean = total / as_f64(grown.len().max(1));
+        let by_capacity = self.detector.fairness() == Fairness::ByCapacity;
+        let capacities = grown.iter().map(|(uid, _)| capacity_of(uid));
+        let capacities: Option<f64> = capacities.sum::<Option<f64>>().filter(|_| by_capacity);
+        self.arrivals.share(settings.window, |uid| {
+            let (end, requests) = window_of(uid)?;
+            let by_capacity = capacities.zip(capacity_of(uid));
+            let fair = by_capacity.map_or(mean, |(all, own)| total * own / all);
+            Some((end, requests, fair))
+        });
     }
 
     /// What the numbers of the judged pods come to.
@@ -326,6 +372,8 @@ impl Judge {
     }
 }
 
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod restart_tests;
 #[cfg(test)]

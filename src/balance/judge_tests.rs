@@ -117,26 +117,26 @@ fn one_lost_scrape_changes_nothing_two_are_told() {
     );
 }
 
-#[test]
-fn streams_that_cannot_be_seen_are_said_to_be_so() {
+/// What is said of pods with these counters.
+fn of_pods() -> impl FnMut(i64, &[Counters]) -> Report {
     let mut judge = Judge::new(brisk(), None);
     let begin = Timestamp::from_second(1_800_000_000).unwrap();
-    let mut said = |second: i64, counters: Counters| {
+    move |second: i64, counters: &[Counters]| {
         let now = begin + jiff::SignedDuration::from_secs(second);
-        let targets: Vec<Target> = ["a", "b"]
-            .map(|pod| Target {
-                uid: pod.into(),
-                name: pod.into(),
-                created: begin - jiff::SignedDuration::from_hours(1),
-                ready_since: begin - jiff::SignedDuration::from_hours(1),
-                restarts: 0,
-                capacity: None,
-            })
-            .into();
-        let scrapes = targets.iter().map(|target| Scrape {
+        let target = |pod: usize| Target {
+            uid: format!("pod-{pod}"),
+            name: format!("pod-{pod}"),
+            created: begin - jiff::SignedDuration::from_hours(1),
+            ready_since: begin - jiff::SignedDuration::from_hours(1),
+            restarts: 0,
+            capacity: None,
+        };
+        let targets: Vec<Target> = (1..=counters.len()).map(target).collect();
+        let scrapes = targets.iter().zip(counters);
+        let scrapes = scrapes.map(|(target, counters)| Scrape {
             uid: target.uid.clone(),
             at: now,
-            outcome: Ok(counters),
+            outcome: Ok(*counters),
         });
         let round = Round {
             now,
@@ -146,16 +146,73 @@ fn streams_that_cannot_be_seen_are_said_to_be_so() {
             obstacle: None,
         };
         judge.round(&round).clone()
+    }
+}
+
+#[test]
+fn where_one_end_is_counted_silence_does_not_deny_streams() {
+    let count = Some(7.0);
+    for (started, handled, is_seen) in [
+        (count, None, false),
+        (None, count, false),
+        (count, count, true),
+    ] {
+        for (each, verdict) in [(0.0, Verdict::NoTraffic), (1.0, Verdict::InsufficientData)] {
+            let mut said = of_pods();
+            for look in 0..5 {
+                let more = |count: Option<f64>| count.map(|count| count + each * f64::from(look));
+                let counters = Counters {
+                    started: more(started),
+                    handled: more(handled),
+                    ..Counters::default()
+                };
+                let report = said(i64::from(look) * 5, &[counters; 2]);
+                if look == 4 {
+                    assert_eq!(report.verdict, verdict);
+                    let message = &report.message;
+                    assert_eq!(!message.contains("cannot be seen"), is_seen, "{message}");
+                }
+            }
+        }
+    }
+}
+
+/// One of them could not be compared with the others, whatever it counts.
+#[test]
+fn a_pod_that_counts_the_other_end_is_named() {
+    let counters = |count, is_begun: bool| Counters {
+        started: is_begun.then_some(count),
+        handled: (!is_begun).then_some(count),
+        ..Counters::default()
     };
+    let mut said = of_pods();
+    for look in 0..8 {
+        let count = 100.0 * f64::from(look);
+        let all = [true, true, true, false].map(|is_begun| counters(count, is_begun));
+        let report = said(i64::from(look) * 5, &all);
+        if look == 7 {
+            assert_eq!(report.verdict, Verdict::Balanced);
+            assert_eq!((report.judged, report.scraped), (3, 3));
+            assert_eq!(report.metrics.reason, MetricsReason::PartlyScraped);
+            let words = "3/4 pods scraped: pod pod-4 counts its requests in another metric";
+            let message = &report.metrics.message;
+            assert!(message.starts_with(words), "{message}");
+        }
+    }
+}
+
+#[test]
+fn streams_that_cannot_be_seen_are_said_to_be_so() {
+    let mut said = of_pods();
     let streams = |streams| Counters {
         started: Some(7.0),
         streams,
         ..Counters::default()
     };
     for second in (0..=20).step_by(5) {
-        said(second, streams(true));
+        said(second, &[streams(true); 2]);
     }
-    let report = said(25, streams(true));
+    let report = said(25, &[streams(true); 2]);
     assert_eq!(report.verdict, Verdict::StreamsOnly);
     assert_eq!(
         report.open_rpcs,
@@ -167,9 +224,9 @@ fn streams_that_cannot_be_seen_are_said_to_be_so() {
         report.message
     );
     for second in (30..=60).step_by(5) {
-        said(second, streams(false));
+        said(second, &[streams(false); 2]);
     }
-    assert_eq!(said(65, streams(false)).verdict, Verdict::NoTraffic);
+    assert_eq!(said(65, &[streams(false); 2]).verdict, Verdict::NoTraffic);
 }
 
 #[test]
@@ -191,8 +248,11 @@ fn each_reason_of_no_metrics() {
         (ScrapeError::NoMetricsPort, MetricsReason::NoMetricsPort),
         (ScrapeError::HttpStatus(403), MetricsReason::Refused),
         (ScrapeError::MeshTls, MetricsReason::Refused),
+        (ScrapeError::MeshForbidden, MetricsReason::Refused),
         (ScrapeError::HttpStatus(500), MetricsReason::ScrapeFailed),
         (ScrapeError::Malformed, MetricsReason::ScrapeFailed),
+        (ScrapeError::CutOff, MetricsReason::ScrapeFailed),
+        (ScrapeError::Encoding, MetricsReason::ScrapeFailed),
     ] {
         let mut world = World::new(brisk(), 2);
         for pod in &mut world.pods {
@@ -334,7 +394,10 @@ fn the_first_grown_pod_of_several_is_no_single_pod() {
         let report = world.round(even);
         said.push(report.verdict);
         if report.verdict == Verdict::WarmingUp {
-            let words = format!("{} pods are warming up", report.warming);
+            let words = match report.warming {
+                1 => "1 pod is warming up".to_owned(),
+                more => format!("{more} pods are warming up"),
+            };
             assert!(report.message.starts_with(&words), "{}", report.message);
         }
     }
@@ -475,4 +538,42 @@ fn a_pod_that_fails_most_scrapes_is_failing_until_it_answers_some_in_a_row() {
     world.pods[3].error = None;
     let said: Vec<u32> = (0..4).map(|_| world.round(even).scraped).collect();
     assert_eq!(said, [3, 4, 4, 4], "the last of the rounds above answered");
+}
+
+#[test]
+fn what_is_only_still_said_is_not_told_as_if_it_were_there() {
+    let idle = |pod| if pod == 2 { 0.0 } else { 100.0 };
+    let hot = |pod| if pod == 2 { 500.0 } else { 100.0 };
+    let begin = |pods| {
+        let mut world = World::new(brisk(), pods);
+        world.rounds(8, even);
+        world
+    };
+    let (mut few, mut one, mut new) = (begin(3), begin(3), begin(2));
+    few.rounds_until(Verdict::FewClients, idle);
+    one.rounds_until(Verdict::HotPod, hot);
+    new.scale(3);
+    new.rounds_until(Verdict::NewPodsStarved, idle);
+    for mut world in [few, one, new] {
+        let said = world.judge.report().verdict;
+        for _ in 0..4 {
+            let report = world.round(even);
+            assert_eq!(report.verdict, said);
+        }
+        let report = world.judge.report();
+        assert!(report.starved.is_empty() && report.hottest.is_empty());
+        let words = "; the last window shows it no more, and whether that lasts is being watched";
+        assert!(report.message.ends_with(words), "{}", report.message);
+    }
+}
+
+#[test]
+fn the_busier_of_two_is_named_where_nearly_all_is_held() {
+    let mut world = World::new(brisk(), 2);
+    world.rounds_until(Verdict::FewClients, |pod| [95.0, 5.0][pod] * 10.0);
+    world.rounds(12, |pod| [740.0, 260.0][pod]);
+    let report = world.judge.report();
+    assert_eq!(report.verdict, Verdict::FewClients);
+    let words = "pod-1 has 74 % of all requests;";
+    assert!(report.message.starts_with(words), "{}", report.message);
 }

@@ -6,17 +6,20 @@ use jiff::Timestamp;
 
 use super::departed::Left;
 use super::detector::SPAN;
+use super::evidence::WINDOWS;
 use super::exposition::{Counters, Family};
 use super::reconnects::{Crowd, Reconnects};
 use super::round::{Scrape, ScrapeError, Settings, Target};
 use super::time::elapsed;
 use super::turnover::Connections;
-use super::window::{Pushed, Series};
+use super::window::{Pushed, Series, count};
 
 /// Scrapes in a row that must fail before it is said: one is lost now and then.
 const FAILURES: u32 = 2;
 /// Scrapes in a row that must then come before that is over: a pod that answers now and then goes on failing.
 const ANSWERS: u32 = 3;
+/// Falls of its counts that must come, none of them long after the one before, before it is said: a process is replaced now and then.
+const FALLS: u32 = 3;
 
 /// Where a pod stands in a round.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,6 +64,8 @@ pub(super) struct Pod {
     failures: u32,
     /// Answers that it owes before it counts as scraped again.
     owed: u32,
+    /// How often its counts fell, while the container did not restart and no three windows passed without.
+    falls: u32,
     pub error: Option<ScrapeError>,
     /// Whether it has ever shown a known family.
     pub known: bool,
@@ -91,6 +96,7 @@ impl Pod {
             first: if busy { waiting } else { FirstRequest::Untold },
             failures: 0,
             owed: 0,
+            falls: 0,
             error: None,
             known: false,
             rising: false,
@@ -163,6 +169,7 @@ impl Pod {
             .newest()
             .map_or(self.counted_since, |(at, _)| at.max(self.counted_since));
         self.series.clear();
+        self.falls = 0;
         self.baseline = None;
     }
 
@@ -182,9 +189,6 @@ impl Pod {
         };
         self.failures = 0;
         self.owed = self.owed.saturating_sub(1);
-        if self.owed == 0 {
-            self.error = None;
-        }
         self.known |= counters.preferred().is_some();
         let newest = self.series.newest();
         let before = newest.map(|(_, counters)| served(&counters));
@@ -193,8 +197,18 @@ impl Pod {
             Pushed::Reset => {
                 self.baseline = Some(0.0);
                 self.counted_since = newest.map_or(self.counted_since, |(at, _)| at);
+                let is_same = newest.is_some_and(|(_, before)| before.meter == counters.meter);
+                self.falls = self.falls.saturating_add(u32::from(is_same));
+            }
+            Pushed::Taken if self.falls > 0 && self.has_calmed(&counters, settings) => {
+                self.falls = 0;
             }
             Pushed::Taken => {}
+        }
+        if self.keeps_falling() {
+            self.error = Some(ScrapeError::KeepsFalling);
+        } else if self.owed == 0 {
+            self.error = None;
         }
         self.connections.push(
             scrape.at,
@@ -208,6 +222,17 @@ impl Pod {
         self.rising = before.is_some_and(|before| served(&counters) > before);
         let since_ready = self.since_ready(scrape.at, served(&counters))?;
         self.first_request(scrape.at, since_ready)
+    }
+
+    /// Whether no count has fallen for as long as trouble must last.
+    fn has_calmed(&self, counters: &Counters, settings: &Settings) -> bool {
+        let (span, slack) = (settings.window * WINDOWS, settings.interval / 2);
+        let family = counters.preferred();
+        family.is_some_and(|family| self.series.increase(family, span, slack).is_some())
+    }
+
+    fn keeps_falling(&self) -> bool {
+        self.falls >= FALLS
     }
 
     /// What of the count came since the pod is ready, as far as it can be told.
@@ -292,7 +317,25 @@ impl Pod {
 
     /// Whether it is known to give no number, as opposed to not having been asked yet.
     pub fn is_failing(&self) -> bool {
-        self.failures >= FAILURES || self.owed > 0
+        self.failures >= FAILURES || self.owed > 0 || self.keeps_falling()
+    }
+
+    /// Whether it became ready too short a time ago to be judged by what it was read last.
+    pub fn is_young(&self, now: Timestamp, settings: &Settings) -> bool {
+        // What came since it was read last is not known.
+        let read = self.series.newest().map_or(now, |(at, _)| at);
+        let known = if self.is_scraped(now, settings.interval) {
+            read
+        } else {
+            now
+        };
+        elapsed(self.ready_since, known) < settings.promise()
+    }
+
+    /// Whether it counts only the other end of its RPCs, so that it cannot be compared.
+    pub fn is_unlike(&self, family: Family) -> bool {
+        let newest = self.newest();
+        newest.is_some_and(|counters| count(&counters, family).is_none())
     }
 
     /// Requests within the window, once there is one.
@@ -308,14 +351,10 @@ impl Pod {
         settings: &Settings,
         family: Option<Family>,
     ) -> Standing {
-        let is_scraped = self.is_scraped(now, settings.interval);
-        // What came since it was read last is not known.
-        let read = self.series.newest().map_or(now, |(at, _)| at);
-        let known = if is_scraped { read } else { now };
-        let young = elapsed(self.ready_since, known) < settings.promise();
-        if !is_scraped {
-            let unasked = !self.is_failing() && self.series.newest().is_none();
-            return if young || unasked {
+        let young = self.is_young(now, settings);
+        if !self.is_scraped(now, settings.interval) {
+            // One that is only to be asked, or late, is not known to give none.
+            return if young || !self.is_failing() {
                 Standing::Warming
             } else {
                 Standing::Failing
@@ -324,14 +363,11 @@ impl Pod {
         let Some(family) = family else {
             return Standing::Failing;
         };
-        let comparable = self
-            .newest()
-            .and_then(|counters| super::window::count(&counters, family));
         match self.requests(settings, Some(family)) {
             _ if young => Standing::Warming,
-            Some(requests) => Standing::Judged(requests, self.sums(known, settings, family)),
-            None if comparable.is_some() => Standing::Warming,
-            None => Standing::Failing,
+            Some(requests) => Standing::Judged(requests, self.sums(settings, family)),
+            None if self.is_unlike(family) => Standing::Failing,
+            None => Standing::Warming,
         }
     }
 }
@@ -340,7 +376,10 @@ impl Pod {
     /// Requests within the last one, two and three windows, as far as the pod was to be counted on: not while clients
     /// were still to find it. One that has served nothing at all is known to have had none since it became ready, and
     /// once the promise is broken that counts.
-    fn sums(&self, known: Timestamp, settings: &Settings, family: Family) -> [Option<f64>; SPAN] {
+    fn sums(&self, settings: &Settings, family: Family) -> [Option<f64>; SPAN] {
+        let Some((known, _)) = self.series.newest() else {
+            return [None; SPAN];
+        };
         let counted = elapsed(self.counted_since, known);
         let found = elapsed(self.ready_since, known).saturating_sub(settings.promise());
         let slack = settings.interval / 2;

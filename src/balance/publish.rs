@@ -130,6 +130,10 @@ pub fn publish(last: Option<&Published>, report: &Report, now: Timestamp) -> Pub
         // Nothing was judged since the restart: there is nothing to say.
         Some(last) if report.restored && last.verdict == report.verdict => last.clone(),
         Some(last) if !is_due(last, now) && !has_happened(last, report, now) => Published {
+            metrics: MetricsState {
+                error: last.metrics.error.or(report.metrics.error),
+                ..last.metrics.clone()
+            },
             counts: Some(report.into()),
             turnover: report.turnover.clone(),
             reconnects: report.reconnects,
@@ -145,8 +149,9 @@ pub fn publish(last: Option<&Published>, report: &Report, now: Timestamp) -> Pub
     }
 }
 
+/// Also where the clock was set back: in times to come nothing has been evaluated.
 fn is_due(last: &Published, now: Timestamp) -> bool {
-    elapsed(last.last_evaluated, now) >= REFRESH
+    now < last.last_evaluated || elapsed(last.last_evaluated, now) >= REFRESH
 }
 
 fn has_happened(last: &Published, report: &Report, now: Timestamp) -> bool {
@@ -159,6 +164,7 @@ fn has_happened(last: &Published, report: &Report, now: Timestamp) -> bool {
         || last.discovery != discovery(report)
         || is_rested
             && (has_moved(last, report)
+                || fails_otherwise(&last.metrics, &report.metrics)
                 || names_moved(&last.hottest, &report.hottest, report)
                 || names_moved(&last.starved, &report.starved, report)
                 || idle_moved(last.starved_pods, report))
@@ -175,6 +181,13 @@ fn metrics_changed(last: &MetricsState, now: &MetricsState) -> bool {
     use MetricsReason::{Forbidden, NoCredentials, Scraped};
     let is_one = matches!(now.reason, Scraped | NoCredentials | Forbidden);
     last.reason != now.reason || (is_one && last.message != now.message)
+}
+
+/// Whether pods fail in another way, so that there is something else to do.
+fn fails_otherwise(last: &MetricsState, now: &MetricsState) -> bool {
+    last.error
+        .zip(now.error)
+        .is_some_and(|(last, now)| last != now)
 }
 
 /// Whether a figure left its band. A figure that is missing on either side did not move: traffic

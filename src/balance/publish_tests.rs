@@ -20,10 +20,7 @@ fn report() -> Report {
         requests_per_second: Some(123.4),
         window: Duration::from_secs(10),
         metric: Some("grpc_server_started_total"),
-        metrics: MetricsState {
-            reason: MetricsReason::Scraped,
-            message: "fine".to_owned(),
-        },
+        metrics: MetricsState::new(MetricsReason::Scraped, "fine".to_owned()),
         ..Report::default()
     }
 }
@@ -239,4 +236,24 @@ fn the_number_of_idle_pods_moves_by_a_tenth_of_all() {
         ..few
     };
     assert_ne!(publish(Some(&last), &two, at(60)), last);
+}
+
+/// Another of the pods may be named in each round, but a redirect is no time-out.
+#[test]
+fn another_kind_of_failure_is_published() {
+    use super::super::round::ScrapeError::{Redirected, Timeout};
+    let failing = |pod: &str, error| Report {
+        metrics: MetricsState::failing((2, 3), 1, pod, error),
+        ..report()
+    };
+    let last = publish(None, &failing("a", Timeout), at(0));
+    let soon = failing("b", Redirected(302));
+    assert_eq!(publish(Some(&last), &soon, at(29)), last);
+    assert_ne!(publish(Some(&last), &soon, at(30)), last);
+    assert_eq!(publish(Some(&last), &failing("b", Timeout), at(599)), last);
+    // A status has only the sentence: what it is of is learnt from the next look.
+    let mut read = last.clone();
+    read.metrics.error = None;
+    let read = publish(Some(&read), &failing("a", Timeout), at(30));
+    assert_eq!(read, last);
 }

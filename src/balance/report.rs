@@ -181,12 +181,18 @@ pub struct MetricsState {
     pub reason: MetricsReason,
     /// In a sentence.
     pub message: String,
+    /// What is the matter with the pod that the sentence names, if it names one; a status does not have it.
+    pub error: Option<ScrapeError>,
 }
 
 impl MetricsState {
-    /// Both.
+    /// Both, of no pod.
     pub fn new(reason: MetricsReason, message: String) -> Self {
-        Self { reason, message }
+        Self {
+            reason,
+            message,
+            error: None,
+        }
     }
 
     /// Some pods gave no number; `pod` is one of them.
@@ -194,9 +200,8 @@ impl MetricsState {
         (scraped, pods): (u32, usize),
         failing: usize,
         pod: &str,
-        error: Option<ScrapeError>,
+        error: ScrapeError,
     ) -> Self {
-        let error = error.unwrap_or(ScrapeError::Unreachable);
         let reason = match error {
             _ if scraped > 0 => MetricsReason::PartlyScraped,
             ScrapeError::NoMetricsPort
@@ -205,6 +210,7 @@ impl MetricsState {
             ScrapeError::Refused
             | ScrapeError::HttpStatus(401 | 403)
             | ScrapeError::MeshTls
+            | ScrapeError::MeshForbidden
             | ScrapeError::Tls
             | ScrapeError::NoTls
             | ScrapeError::TlsFailed
@@ -223,10 +229,11 @@ impl MetricsState {
         } else {
             String::new()
         };
-        Self::new(
+        Self {
             reason,
-            format!("{counted}pod {pod}{others} {}", error.remedy()),
-        )
+            message: format!("{counted}pod {pod}{others} {}", error.remedy()),
+            error: Some(error),
+        }
     }
 }
 
@@ -247,6 +254,8 @@ pub struct Report {
     pub judged: u32,
     /// Those that are too young, or whose first window is not full.
     pub warming: u32,
+    /// Those of them that are too young.
+    pub young: u32,
     /// Those that give numbers.
     pub scraped: u32,
     /// 1 … `judged`.
@@ -301,6 +310,7 @@ impl Default for Report {
             left_out: 0,
             judged: 0,
             warming: 0,
+            young: 0,
             scraped: 0,
             effective_pods: None,
             max_over_mean: None,

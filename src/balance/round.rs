@@ -121,25 +121,38 @@ pub enum ScrapeError {
     NotAsked,
     /// The mesh's proxy in the pod ended the connection: it asks for the mesh's own TLS.
     MeshTls,
+    /// The request was forbidden in a pod of a mesh: by a policy of the mesh, as far as can be told.
+    MeshForbidden,
     /// The page is over a limit.
     TooLarge,
     /// The page cannot be read.
     Malformed,
+    /// The page ends before its end.
+    CutOff,
+    /// The page is packed in another way than was asked for, or than it says.
+    Encoding,
     /// The page counts requests, but by another family than the backend's other pods.
     OtherFamily,
+    /// The counts fall again and again, so that they are not of one process.
+    KeepsFalling,
 }
 
 impl ScrapeError {
     /// Whether it may come of what the pod was asked with.
     pub fn is_of_credentials(&self) -> bool {
-        matches!(self, Self::Untrusted | Self::HttpStatus(401 | 403))
+        matches!(
+            self,
+            Self::Untrusted | Self::HttpStatus(401 | 403) | Self::MeshForbidden
+        )
     }
 }
 
 impl From<ReadError> for ScrapeError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Malformed { .. } | ReadError::CutOff | ReadError::BadGzip => Self::Malformed,
+            ReadError::Malformed { .. } => Self::Malformed,
+            ReadError::CutOff => Self::CutOff,
+            ReadError::BadGzip => Self::Encoding,
             ReadError::BodyTooLarge(_)
             | ReadError::LineTooLong { .. }
             | ReadError::TooManySeries(_) => Self::TooLarge,

@@ -191,6 +191,16 @@ pub enum Fairness {
     ByCapacity,
 }
 
+impl Fairness {
+    /// What else it may go by.
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Equal => Self::ByCapacity,
+            Self::ByCapacity => Self::Equal,
+        }
+    }
+}
+
 /// What explains the requests better. Clients that take turns load every pod alike whatever it can take, and that is no skew.
 ///
 /// What was `held` before stays until the other is twice as near: where the requests lie between the two, chance would
@@ -300,6 +310,8 @@ pub fn assess(
     // A pod may be the culprit by the variation alone, below the threshold of max/mean.
     let hot_from = match verdict {
         Verdict::HotPod => trips.max_over_mean.min(indices.max_over_mean),
+        // The one with nearly all of two, where that is held.
+        Verdict::FewClients if idle.is_empty() => trips.max_over_mean.min(indices.max_over_mean),
         _ => trips.max_over_mean,
     };
     let hot = which(&|x, fair| x / fair >= hot_from);

@@ -89,6 +89,7 @@ pub fn pod(pod: &mut Pod) {
         [
             names::METRICS_PORT_ANNOTATION,
             names::METRICS_PATH_ANNOTATION,
+            names::AMBIENT_ANNOTATION,
         ]
         .contains(&name)
     });

@@ -94,10 +94,10 @@ pub fn restored(backend: &GrpcBackend) -> Option<Published> {
         starved: read_shares(&figures.starved),
         starved_pods: u32::try_from(figures.starved_pods?).ok()?,
         discovery: figures.discovery.as_ref().and_then(read_discovery),
-        metrics: MetricsState {
-            reason: MetricsReason::of_name(&metrics.reason)?,
-            message: metrics.message.clone(),
-        },
+        metrics: MetricsState::new(
+            MetricsReason::of_name(&metrics.reason)?,
+            metrics.message.clone(),
+        ),
         turnover: BTreeMap::new(),
         reconnects: None,
         crowd: None,
@@ -318,10 +318,7 @@ mod tests {
                     fair_share: [0, 0, 0, 1, 0, 0, 0, 0],
                 },
             }),
-            metrics: MetricsState {
-                reason: MetricsReason::Scraped,
-                message: "3 pods scraped".into(),
-            },
+            metrics: MetricsState::new(MetricsReason::Scraped, "3 pods scraped".into()),
             turnover: BTreeMap::new(),
             reconnects: None,
             crowd: None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{Balanced, ConnectionAgeApplied, ServicesReady};
 use evenkeel::connection_age::timing;
+use evenkeel::operator::ACCEPT;
 use evenkeel_cluster::examples::{ALL, Example};
 use evenkeel_cluster::load::get_accepting;
 use evenkeel_cluster::until;
@@ -14,7 +15,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use crate::balance::figures;
+use crate::balance::{figures, told};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::client::Client;
 use crate::manifests;
@@ -37,7 +38,6 @@ const DNS_TTL: Duration = Duration::from_secs(5);
 const MAX_AGE: Duration = Duration::from_secs(30);
 /// A machine that stands still for two seconds is no fault of theirs.
 const PATIENT: [&str; 1] = ["--deadline=10s"];
-const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0";
 const AGE: Duration = Duration::from_secs(10);
 /// Two or three lives of every connection.
 const SPAN: Duration = Duration::from_secs(30);
@@ -55,7 +55,28 @@ pub fn build_for(tests: &[&str]) -> Result<()> {
 /// The server of every language: its own metrics give a verdict, and its own knob ends its connections.
 async fn servers_are_judged_and_end_connections(world: Arc<World>) -> Result<()> {
     let bed = bed(&world, "languages").await?;
-    try_join_all(ALL.map(|example| judged(&bed, example))).await?;
+    let clients = try_join_all(ALL.map(|example| judged(&bed, example))).await?;
+    until("all are read as well as Go's server", ROLLOUT, async || {
+        let rate = async |name: &str| {
+            let label = format!("name=\"{name}\"");
+            told(&bed, "evenkeel_backend_requests_per_second{", &label).await
+        };
+        let go = rate("go").await?;
+        for example in ALL {
+            let own = rate(example.name).await?;
+            // They are asked for as much, but not read at the same moments.
+            ensure!(
+                (own - go).abs() <= 0.1 * go,
+                "{}: {own} requests a second, and of Go's server {go}",
+                example.name
+            );
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    for client in clients {
+        client.stop().await?;
+    }
     try_join_all(ALL.map(|example| cycles(&bed, example))).await?;
     Ok(())
 }
@@ -199,7 +220,7 @@ async fn target(bed: &Bed, name: &str) -> Result<String> {
 }
 
 /// Requests are read from the server's own page.
-async fn judged(bed: &Bed, example: Example) -> Result<()> {
+async fn judged(bed: &Bed, example: Example) -> Result<Client> {
     let name = example.name;
     bed.deploy(&server(example, 2)).await?;
     bed.apply(&manifests::backend(name)).await?;
@@ -224,7 +245,7 @@ async fn judged(bed: &Bed, example: Example) -> Result<()> {
     })
     .await?;
     shows_open_metrics(bed, name).await?;
-    client.stop().await
+    Ok(client)
 }
 
 /// As the operator asks, so that the page says where it ends.
@@ -234,7 +255,7 @@ async fn shows_open_metrics(bed: &Bed, name: &str) -> Result<()> {
     let ip = status.and_then(|status| status.pod_ip).context("no IP")?;
     let page = SocketAddr::new(ip.parse()?, 9090);
     let address = bed.world.cluster.forward(page).await?;
-    let (status, text) = get_accepting(address, "/metrics", OPEN_METRICS).await?;
+    let (status, text) = get_accepting(address, "/metrics", ACCEPT).await?;
     ensure!(
         status == 200 && text.ends_with("# EOF\n"),
         "{name} says {status}: {text}"

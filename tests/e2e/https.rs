@@ -60,13 +60,13 @@ fn cases() -> Vec<(&'static str, u16, Value, &'static str, &'static str)> {
         https
     };
     vec![
-        ("good", 9092, good(), "Scraped", "1 pods scraped"),
+        ("good", 9092, good(), "Scraped", "1 pod scraped"),
         (
             "ca-in-a-secret",
             9092,
             with("ca", json!({"secret": token("metrics", "ca.crt")})),
             "Scraped",
-            "1 pods scraped",
+            "1 pod scraped",
         ),
         (
             "other-ca",

@@ -23,7 +23,7 @@ tests![
     shared a_pod_that_counts_otherwise_is_told_and_not_averaged(180),
     shared a_family_that_one_pod_gives_up_is_given_up(240),
     shared a_count_that_stands_still_names_its_pod(240),
-    shared a_count_that_always_falls_is_none(240),
+    shared a_count_that_always_falls_is_named(240),
     shared a_meter_that_all_pods_change_is_followed(240),
 ];
 
@@ -179,7 +179,7 @@ async fn a_count_that_stands_still_names_its_pod(world: Arc<World>) -> Result<()
 }
 
 /// Each fall is a process that began anew, so that there never is a window to judge the pod by.
-async fn a_count_that_always_falls_is_none(world: Arc<World>) -> Result<()> {
+async fn a_count_that_always_falls_is_named(world: Arc<World>) -> Result<()> {
     let bed = Bed::new(&world, "falling").await?;
     // It is the oldest: the others are not judged any sooner than it could be.
     bed.deploy(&odd("odd", "echo", "falling")).await?;
@@ -191,9 +191,11 @@ async fn a_count_that_always_falls_is_none(world: Arc<World>) -> Result<()> {
     two_are_judged(&bed).await?;
     let starved = figures(&bed.backend("echo").await?).starved;
     ensure!(starved.is_empty(), "{starved:?}");
-    bed.reason("echo", MetricsAvailable, "Scraped", ROLLOUT)
-        .await?;
-    Ok(())
+    let pods = names(&bed.pods("odd=falling").await?);
+    let named = format!("2/3 pods scraped: pod {} has counts that fall", pods[0]);
+    let words = [named.as_str(), "several processes"];
+    bed.says("echo", MetricsAvailable, "PartlyScraped", &words, SAID)
+        .await
 }
 
 /// As where a library is changed, or its names by a setting: the old ones are gone from all pages, one after the other.

@@ -17,9 +17,15 @@ pub enum Encoding {
 }
 
 /// Reads an answer as it arrives. The limits are of what comes out of the decompression: some kilobytes at a time, so that
-/// a small answer that would become huge is refused as early as a huge one.
+/// a small answer that would become huge is refused as early as a huge one. That of the whole is of what goes in too, since a
+/// compressed answer without end may hold nothing.
 #[derive(Debug)]
-pub struct Body(Kind);
+pub struct Body {
+    kind: Kind,
+    /// Bytes that may still come in.
+    room: usize,
+    limit: usize,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -53,19 +59,27 @@ impl io::Write for Sink {
 impl Body {
     /// A reader of one answer.
     pub fn new(encoding: Encoding, wanted: Wanted) -> Self {
+        let limit = wanted.limits.body_bytes;
         let reader = Reader::new(wanted);
-        Self(match encoding {
+        let kind = match encoding {
             Encoding::Identity => Kind::Plain(Box::new(reader)),
             Encoding::Gzip => Kind::Gzip(Box::new(MultiGzDecoder::new(Sink {
                 reader,
                 error: None,
             }))),
-        })
+        };
+        Self {
+            kind,
+            room: limit,
+            limit,
+        }
     }
 
     /// Takes the next chunk; it may end anywhere.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), ReadError> {
-        match &mut self.0 {
+        let room = self.room.checked_sub(chunk.len());
+        self.room = room.ok_or(ReadError::BodyTooLarge(self.limit))?;
+        match &mut self.kind {
             Kind::Plain(reader) => reader.feed(chunk),
             Kind::Gzip(decoder) => decoder
                 .write_all(chunk)
@@ -75,7 +89,7 @@ impl Body {
 
     /// The sums.
     pub fn finish(self) -> Result<Page, ReadError> {
-        match self.0 {
+        match self.kind {
             Kind::Plain(reader) => reader.finish(),
             Kind::Gzip(mut decoder) => {
                 let ended = decoder.try_finish();

@@ -1,11 +1,47 @@
 //! What each family counts, and what it leaves out.
 
+use std::collections::BTreeSet;
+
 use super::tests::{page, read_by, requests};
 use super::*;
+use crate::balance::MeterId;
 
 #[test]
 fn every_family_leaves_out_what_is_no_load() {
-    for (family, text, expected) in [
+    let cases = [
+        (
+            "GrpcMiddleware",
+            "grpc_server_started_total{grpc_service=\"a.B\",grpc_method=\"C\"} 5\n\
+             grpc_server_started_total{grpc_service=\"grpc.health.v1.Health\",grpc_method=\"Check\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "PrometheusNet",
+            "grpc_requests_received_total{service=\"a.B\",method=\"C\"} 5\n\
+             grpc_requests_received_total{service=\"grpc.health.v1.Health\",method=\"Check\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "Micrometer",
+            "grpc_server_processing_duration_seconds_count{service=\"a.B\",method=\"C\",methodType=\"UNARY\",statusCode=\"OK\"} 2\n\
+             grpc_server_processing_duration_seconds_count{service=\"a.B\",method=\"D\",methodType=\"SERVER_STREAMING\",statusCode=\"OK\"} 3\n\
+             grpc_server_processing_duration_seconds_count{service=\"grpc.health.v1.Health\",method=\"Check\",methodType=\"UNARY\",statusCode=\"OK\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "MicrometerObservation",
+            "grpc_server_seconds_count{rpc_service=\"a.B\",rpc_method=\"C\",rpc_type=\"UNARY\"} 2\n\
+             grpc_server_seconds_count{rpc_service=\"a.B\",rpc_method=\"D\",rpc_type=\"BIDI_STREAMING\"} 3\n\
+             grpc_server_seconds_count{rpc_service=\"grpc.health.v1.Health\",rpc_method=\"Watch\",rpc_type=\"SERVER_STREAMING\"} 9\n",
+            Some(5.0),
+        ),
+        (
+            "MicrometerMessages",
+            "grpc_server_requests_received_messages_total{service=\"a.B\",method=\"C\",methodType=\"UNARY\"} 2\n\
+             grpc_server_requests_received_messages_total{service=\"a.B\",method=\"D\",methodType=\"CLIENT_STREAMING\"} 3\n\
+             grpc_server_requests_received_messages_total{service=\"grpc.reflection.v1.ServerReflection\",method=\"ServerReflectionInfo\",methodType=\"BIDI_STREAMING\"} 9\n",
+            Some(5.0),
+        ),
         (
             "GrpcOpenTelemetry",
             "grpc_server_call_started_total{grpc_method=\"a.B/C\"} 5\n\
@@ -63,8 +99,54 @@ fn every_family_leaves_out_what_is_no_load() {
              envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix=\"admin\"} 9\n",
             Some(5.0),
         ),
-    ] {
+    ];
+    for (family, text, expected) in cases {
         assert_eq!(requests(family, text), expected, "{family}: {text}");
+    }
+    let told: BTreeSet<&str> = cases.iter().map(|(family, ..)| *family).collect();
+    let known = MeterId::all().filter_map(MeterId::meter);
+    assert_eq!(told, known.map(|meter| meter.name.as_str()).collect());
+}
+
+/// Long calls are looked for where a page tells of them.
+#[test]
+fn a_stream_is_told_by_its_method_unless_it_is_no_load() {
+    for (family, name, service, kind) in [
+        (
+            "GrpcMiddleware",
+            "grpc_server_started_total",
+            "grpc_service",
+            "grpc_type",
+        ),
+        (
+            "Micrometer",
+            "grpc_server_processing_duration_seconds_count",
+            "service",
+            "methodType",
+        ),
+        (
+            "MicrometerObservation",
+            "grpc_server_seconds_count",
+            "rpc_service",
+            "rpc_type",
+        ),
+        (
+            "MicrometerMessages",
+            "grpc_server_requests_received_messages_total",
+            "service",
+            "methodType",
+        ),
+    ] {
+        let streams = |of: &str, is: &str| {
+            let text = format!("{name}{{{service}=\"{of}\",{kind}=\"{is}\"}} 1\n");
+            read_by(&text, &Wanted::default(), family).unwrap().streams
+        };
+        assert!(streams("a.B", "SERVER_STREAMING"), "{family}");
+        assert!(!streams("a.B", "UNARY"), "{family}");
+        assert!(
+            !streams("grpc.health.v1.Health", "SERVER_STREAMING"),
+            "{family}"
+        );
     }
 }
 

@@ -74,6 +74,26 @@ fn tokens() -> impl Strategy<Value = String> {
     prop::collection::vec(token, 0..40).prop_map(|tokens| tokens.concat())
 }
 
+/// Members of gzip that hold nothing can go on for ever.
+#[test]
+fn the_cap_is_on_what_comes_in_too() {
+    let nothing = gzip(b"");
+    let limits = Limits {
+        body_bytes: 1000,
+        ..Limits::default()
+    };
+    let wanted = Wanted {
+        limits,
+        ..Wanted::default()
+    };
+    let mut reader = Body::new(Encoding::Gzip, wanted);
+    let members = limits.body_bytes / nothing.len();
+    for _ in 0..members {
+        assert_eq!(reader.feed(&nothing), Ok(()));
+    }
+    assert_eq!(reader.feed(&nothing), Err(ReadError::BodyTooLarge(1000)));
+}
+
 proptest! {
     #[test]
     fn never_panics_on_bytes(body in prop::collection::vec(any::<u8>(), 0..400)) {

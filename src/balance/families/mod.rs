@@ -62,6 +62,13 @@ pub struct Meter {
     pub note: Option<String>,
 }
 
+impl Meter {
+    /// Whether RPCs under way can be seen: they are counted, or both those that begin and those that end.
+    pub fn sees_open(&self) -> bool {
+        !self.open.is_empty() || !self.started.is_empty() && !self.handled.is_empty()
+    }
+}
+
 /// Who counts connections.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -81,10 +81,10 @@ fn counters(meter: &Meter) -> String {
 fn under_way(meter: &Meter) -> String {
     if !meter.open.is_empty() {
         names(&meter.open)
-    } else if meter.started.is_empty() || meter.handled.is_empty() {
-        "not seen".into()
-    } else {
+    } else if meter.sees_open() {
         "begun − ended".into()
+    } else {
+        "not seen".into()
     }
 }
 

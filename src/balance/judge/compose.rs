@@ -4,6 +4,7 @@ use super::{
     Assessment, Census, Counters, Family, Judge, MAX_NAMED, MetricsReason, MetricsState, Pod,
     PodLoad, PodStanding, Report, Share, Standing, Verdict, report,
 };
+use crate::balance::round::ScrapeError;
 
 impl Judge {
     /// The report of a round.
@@ -27,6 +28,7 @@ impl Judge {
             left_out: self.left_out,
             judged: u32::try_from(census.judged.len()).unwrap_or(u32::MAX),
             warming: census.warming,
+            young: census.young,
             scraped: census.scraped,
             effective_pods: indices.map(|indices| indices.effective_pods),
             max_over_mean: indices.map(|indices| indices.max_over_mean),
@@ -122,7 +124,14 @@ impl Judge {
     }
 
     fn metrics_state(&self, census: &Census, family: Option<Family>) -> MetricsState {
-        let failing: Vec<&Pod> = self.pods.values().filter(|pod| pod.is_failing()).collect();
+        let why = |pod: &Pod| match family {
+            _ if pod.is_failing() => Some(pod.error.unwrap_or(ScrapeError::Unreachable)),
+            Some(family) if pod.is_unlike(family) => Some(ScrapeError::OtherFamily),
+            _ => None,
+        };
+        let pods = self.pods.values();
+        let failing: Vec<(&Pod, ScrapeError)> =
+            pods.filter_map(|pod| Some((pod, why(pod)?))).collect();
         let without = || {
             self.pods
                 .values()
@@ -153,11 +162,11 @@ impl Judge {
                     without(),
                 ),
             ),
-            Some(pod) => MetricsState::failing(
+            Some((pod, error)) => MetricsState::failing(
                 (census.scraped, self.pods.len()),
                 failing.len(),
                 &pod.name,
-                pod.error,
+                *error,
             ),
         }
     }

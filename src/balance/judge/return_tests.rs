@@ -1,7 +1,8 @@
 //! Pods that restart, that are not ready for a while, or that leave and come back.
 
-use super::super::round::ScrapeError;
-use super::super::simulation::{World, brisk};
+use super::super::report::MetricsReason;
+use super::super::round::{ScrapeError, Settings};
+use super::super::simulation::{Chance, World, brisk};
 use super::super::verdict::Verdict;
 use super::tests::even;
 
@@ -130,4 +131,91 @@ fn a_pod_that_was_not_read_for_long_is_judged_by_what_it_has_now() {
         );
     }
     assert_eq!(world.judge.report().judged, 5);
+}
+
+#[test]
+fn a_pod_whose_count_keeps_falling_is_named() {
+    let mut world = World::new(brisk(), 3);
+    world.rounds(6, even);
+    for round in 0..12 {
+        world.pods[2].count = 9e5 - 1e3 * f64::from(round);
+        let report = world.round(even);
+        assert_eq!(report.verdict, Verdict::Balanced, "{}", report.message);
+        let is_named = report.metrics.reason == MetricsReason::PartlyScraped;
+        assert_eq!(is_named, round >= 3, "{round}: {}", report.metrics.message);
+    }
+    let named = &world.judge.report().metrics.message;
+    let words = "2/3 pods scraped: pod pod-3 has counts that fall again and again";
+    assert!(named.starts_with(words), "{named}");
+    // Once is a process that was replaced, and three windows without are enough.
+    for rounds in [6, 20] {
+        world.rounds(rounds, even);
+        let report = world.judge.report();
+        assert_eq!(report.metrics.reason, MetricsReason::Scraped);
+        assert_eq!(report.judged, 3);
+        world.pods[2].count = 0.0;
+    }
+    // Where all are so, nothing warms up.
+    for round in 0..12 {
+        for pod in &mut world.pods {
+            pod.count = 9e5 - 1e3 * f64::from(round);
+        }
+        world.round(even);
+    }
+    let report = world.judge.report();
+    assert_eq!(report.verdict, Verdict::NoMetrics);
+    assert_eq!(report.metrics.reason, MetricsReason::ScrapeFailed);
+    let words = "no pod gives numbers: pod pod-1 (and 2 more) has counts that fall";
+    assert!(report.message.starts_with(words), "{}", report.message);
+}
+
+/// As where a server has several processes, and whoever is free answers the scrape.
+#[test]
+fn processes_that_answer_by_turns_are_no_hot_pod() {
+    let mut chance = Chance(3);
+    let mut world = World::new(Settings::default(), 3);
+    world.rounds(14, even);
+    let mut counts = [0.0, 20_000.0];
+    let mut named = 0;
+    for _ in 0..400 {
+        counts = counts.map(|count| count + 50.0);
+        world.pods[2].count = counts[chance.below(2)] - 100.0;
+        let report = world.round(even);
+        assert!(!report.verdict.is_trouble(), "{}", report.message);
+        named += u32::from(report.metrics.reason == MetricsReason::PartlyScraped);
+    }
+    assert!(named > 350, "{named}");
+}
+
+#[test]
+fn pods_that_warm_up_are_told_by_why() {
+    let said = |world: &mut World| {
+        let report = world.round(even);
+        assert_eq!(report.verdict, Verdict::WarmingUp);
+        report.message.clone()
+    };
+    let mut world = World::new(brisk(), 2);
+    assert_eq!(
+        said(&mut world),
+        "2 pods are warming up: they are judged once they have been read for 10 s without a break"
+    );
+    let mut world = World::new(brisk(), 0);
+    world.scale(2);
+    assert_eq!(
+        said(&mut world),
+        "2 pods are warming up: they are judged 20 s after becoming ready"
+    );
+    let mut world = World::new(brisk(), 1);
+    assert_eq!(
+        said(&mut world),
+        "1 pod is warming up: it is judged once it has been read for 10 s without a break"
+    );
+    let metrics = &world.judge.report().metrics.message;
+    assert!(metrics.starts_with("1 pod scraped for "), "{metrics}");
+    let mut world = World::new(brisk(), 1);
+    world.scale(2);
+    assert_eq!(
+        said(&mut world),
+        "2 pods are warming up: they are judged 20 s after becoming ready, and once they have been read for 10 s without a break"
+    );
 }

@@ -56,15 +56,32 @@ impl ScrapeError {
                  proxy's own metrics port in spec.balance.metrics.port"
                     .into()
             }
+            Self::MeshForbidden => {
+                "answered the scrape with HTTP status 403, as its mesh does where no policy allows the request: allow the metrics port to \
+                 the operator (Istio: an AuthorizationPolicy; Linkerd: a Server with accessPolicy all-unauthenticated), or, where the \
+                 server itself asks for a token, name one in spec.balance.metrics.https.bearerToken"
+                    .into()
+            }
             Self::OtherFamily => {
                 "counts its requests in another metric than the other pods, or than spec.balance.metrics.family names, and two ways of \
                  counting cannot be compared: have all pods serve the same metrics, and leave that field out where they do"
+                    .into()
+            }
+            Self::KeepsFalling => {
+                "has counts that fall again and again, so that no rate can be had of them: several processes may answer on its metrics \
+                 port by turns; have the page show the sum of all of them, and see whether one begins anew all the time"
                     .into()
             }
             Self::HttpStatus(code) => {
                 format!("answered the scrape with HTTP status {code}: check spec.balance.metrics.path")
             }
             Self::TooLarge => "has a metrics page over the size limit: point spec.balance.metrics at a smaller one".into(),
+            Self::CutOff => "has a metrics page that breaks off before its end, the line # EOF: see whether the server, or a proxy before it, \
+                             cuts it off"
+                .into(),
+            Self::Encoding => "has a metrics page that is packed otherwise than as gzip, which was asked for, or not as it says: \
+                               have the server send it as gzip or as it is"
+                .into(),
             Self::Malformed => "has a metrics page that is not in Prometheus text format: check spec.balance.metrics.path".into(),
         }
     }

@@ -20,16 +20,22 @@ pub(in crate::balance) fn scraped(
         0 => String::new(),
         some => format!("; {some} of them do not show it yet and count as idle"),
     };
-    format!("{pods} pods scraped for {name}: {why}{idle}")
+    format!("{} scraped for {name}: {why}{idle}", count(pods, "pod"))
 }
 
 pub(in crate::balance) fn no_known_metric(pods: u32) -> String {
     format!(
-        "{pods} pods answered, but none shows a metric that is known to count RPCs, such as grpc_server_started_total: \
+        "{} answered, but none shows a metric that is known to count RPCs, such as grpc_server_started_total: \
          either no request has been served yet (many servers show the metric only then), or the servers do not count \
          requests on this page: have them expose one (docs/metrics.md lists them), or name the port that has it in \
-         spec.balance.metrics.port"
+         spec.balance.metrics.port",
+        count(pods, "pod")
     )
+}
+
+fn count(number: u32, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// The verdict in a sentence that ends in what to do, where there is something to do.
@@ -49,19 +55,19 @@ pub(in crate::balance) fn message(report: &Report, settings: &Settings) -> Strin
 }
 
 fn sentence(report: &Report, settings: &Settings) -> String {
-    let Report {
-        judged,
-        warming,
-        pods,
-        ..
-    } = report;
-    let failing = pods.saturating_sub(judged + warming);
+    let Report { judged, pods, .. } = report;
+    let failing = pods.saturating_sub(judged + report.warming);
     let max = report.max_over_mean.unwrap_or(1.0);
     let min = report.min_over_mean.unwrap_or(1.0);
     let hottest = report.hottest.first();
     let hottest = hottest.map_or("one pod", |share| share.pod.as_str());
     let also = names(report.hottest.get(1..).unwrap_or_default(), 0, "");
     let starved = names(&report.starved, report.starved_pods, "a pod");
+    if let Some(was) = was(report) {
+        return format!(
+            "{was}; the last window shows it no more, and whether that lasts is being watched"
+        );
+    }
     match report.verdict {
         Verdict::Balanced => format!("requests are spread evenly over {judged} pods"),
         Verdict::SinglePod => "one pod is judged: there is nothing to balance".into(),
@@ -73,7 +79,7 @@ fn sentence(report: &Report, settings: &Settings) -> String {
             "{hottest} has {max:.2} times the mean of {judged} pods; look for a client that keeps one connection to it"
         ),
         Verdict::HotPod => format!(
-            "{hottest} has {max:.2} times the mean of {judged} pods, and {also} too much as well; look for clients that keep one connection to each"
+            "{hottest} has {max:.2} times the mean of {judged} pods, and too many requests go to {also} as well; look for clients that keep one connection to each"
         ),
         Verdict::NewPodsStarved => format!(
             "{starved} served no request since becoming ready: clients have not found it; \
@@ -92,13 +98,15 @@ fn sentence(report: &Report, settings: &Settings) -> String {
             )
         }
         Verdict::InsufficientData => format!(
-            "too few requests to tell: at least {} per pod in {} s are needed",
+            "too few requests to tell: at least {} per pod in {} s are needed{}",
             settings.thresholds.min_requests,
-            settings.window.as_secs()
+            settings.window.as_secs(),
+            unseen(report)
         ),
         Verdict::NoTraffic => format!(
-            "{judged} pods, and no request in the last {} s",
-            settings.window.as_secs()
+            "{judged} pods, and no request in the last {} s{}",
+            settings.window.as_secs(),
+            unseen(report)
         ),
         Verdict::NoPods => "no ready pod matches spec.selector".into(),
         Verdict::RollingOut => {
@@ -109,14 +117,42 @@ fn sentence(report: &Report, settings: &Settings) -> String {
         Verdict::WarmingUp if *judged > 1 => {
             "the requests are uneven; whether that lasts is being watched".into()
         }
-        Verdict::WarmingUp => format!(
-            "{warming} pods are warming up: they are judged {} s after becoming ready",
-            settings.promise().as_secs()
-        ),
+        Verdict::WarmingUp => warming_up(report, settings),
         Verdict::NoMetrics => format!("no pod gives numbers: {}", report.metrics.message),
         Verdict::Off => "balance is not observed: spec.balance.mode is Disabled".into(),
         Verdict::Observed => "spec.balance.mode is Observe: numbers without a verdict".into(),
     }
+}
+
+/// What is only still said: there is no pod to name any more.
+fn was(report: &Report) -> Option<&'static str> {
+    let is_there = !report.hottest.is_empty() || !report.starved.is_empty();
+    match report.verdict {
+        _ if is_there => None,
+        Verdict::HotPod => Some("one pod had far more requests than the others"),
+        Verdict::NewPodsStarved => Some("new pods served no request since becoming ready"),
+        Verdict::FewClients => Some("the connections were too few to reach every pod"),
+        _ => None,
+    }
+}
+
+fn warming_up(report: &Report, settings: &Settings) -> String {
+    let (are, they, have) = match report.warming {
+        1 => ("is", "it is", "it has"),
+        _ => ("are", "they are", "they have"),
+    };
+    let ready = format!("{} s after becoming ready", settings.promise().as_secs());
+    let read = format!(
+        "once {have} been read for {} s without a break",
+        settings.window.as_secs()
+    );
+    let when = match (report.young, report.warming - report.young) {
+        (_, 0) => ready,
+        (0, _) => read,
+        _ => format!("{ready}, and {read}"),
+    };
+    let pods = count(report.warming, "pod");
+    format!("{pods} {are} warming up: {they} judged {when}")
 }
 
 /// What shows that the connections are too few.
@@ -137,6 +173,16 @@ fn few_clients(report: &Report) -> String {
     }
 }
 
+/// What few requests do not deny, where it cannot be seen.
+fn unseen(report: &Report) -> &'static str {
+    match report.open_rpcs {
+        Some(OpenRpcs::Seen { .. }) => "",
+        _ => {
+            "; whether long streams are open cannot be seen, since the servers do not count both the RPCs that begin and those that end"
+        }
+    }
+}
+
 fn open_rpcs(report: &Report) -> String {
     let begins = match report.requests_per_second {
         Some(rate) if rate > 0.0 => "little",
@@ -148,8 +194,10 @@ fn open_rpcs(report: &Report) -> String {
         most,
     }) = report.open_rpcs
     {
+        // As it is shown.
+        let are = if total.round() > 1.0 { "s are" } else { " is" };
         return format!(
-            "{begins} new begins, and {total:.0} long streams are open, from {fewest:.0} to {most:.0} a pod: counting requests says \
+            "{begins} new begins, and {total:.0} long stream{are} open, from {fewest:.0} to {most:.0} a pod: counting requests says \
              nothing of what they carry"
         );
     }

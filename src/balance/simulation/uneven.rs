@@ -123,6 +123,21 @@ fn new_pods_that_are_found_are_timed() {
 }
 
 #[test]
+fn a_small_pod_has_its_share_with_its_part_of_the_capacity() {
+    let load = |pod| if pod == 0 { 150.0 } else { 50.0 };
+    let mut world = World::new(brisk(), 2);
+    world.pods[0].target.capacity = Some(3000);
+    world.pods[1].target.capacity = Some(1000);
+    world.rounds(12, load);
+    world.scale(3);
+    world.pods[2].target.capacity = Some(1000);
+    world.rounds(8, load);
+    let found = world.judge.report().discovery.unwrap();
+    assert!(found.fair_share.is_some(), "{found:?}");
+    assert_eq!(found.histogram.fair_share.iter().sum::<u32>(), 1);
+}
+
+#[test]
 fn a_new_pod_that_gets_its_share_slowly_is_timed_to_it() {
     let mut world = World::new(brisk(), 2);
     world.rounds(4, |_| 50.0);
@@ -219,6 +234,22 @@ fn pods_with_more_processors_may_have_more_requests() {
     }
     assert_eq!(world.rounds(20, |_| 100.0), Verdict::Balanced);
     assert!(!world.judge.report().message.contains("CPU"));
+}
+
+/// Of bursts one window may look as if every pod had the same, though the next ones have each by its capacity.
+#[test]
+fn what_a_first_window_was_taken_for_is_no_trouble_later() {
+    for seed in 0..200 {
+        let mut chance = Chance(seed);
+        let mut world = World::new(brisk(), 3);
+        world.pods[0].target.capacity = Some(1000);
+        world.pods[1].target.capacity = Some(2000);
+        world.pods[2].target.capacity = Some(1000);
+        for _ in 0..30 {
+            let report = world.round(|pod| 5.0 * chance.poisson([22.5, 45.0, 22.5][pod]));
+            assert!(!report.verdict.is_trouble(), "{seed}: {}", report.message);
+        }
+    }
 }
 
 #[test]

@@ -41,7 +41,14 @@ pub fn unread(answers: &[Answer], asked: &Asked) -> Option<String> {
     };
     let https = asked.https.as_ref();
     let has_token = https.is_some_and(|https| https.bearer_token.is_some());
-    if all(|error| *error == ScrapeError::HttpStatus(403)) {
+    // Of a mesh's pod too: it is the API server that is asked.
+    let forbidden = |error: &ScrapeError| {
+        matches!(
+            error,
+            ScrapeError::HttpStatus(403) | ScrapeError::MeshForbidden
+        )
+    };
+    if all(forbidden) {
         Some(only_status("get pods/proxy"))
     } else if has_token && all(|error| *error == ScrapeError::HttpStatus(401)) {
         Some(format!(
@@ -81,6 +88,14 @@ mod tests {
             },
         };
         errors.iter().map(answer).collect()
+    }
+
+    #[test]
+    fn what_the_api_server_forbids_of_a_mesh_s_pod_is_a_right_too() {
+        let mut answers = answers(&[Some(403), Some(403)]);
+        answers[0].page = Err(ScrapeError::MeshForbidden);
+        let said = unread(&answers, &asked(&json!({})));
+        assert!(said.unwrap().contains("you may not get pods/proxy"));
     }
 
     fn asked(balance: &serde_json::Value) -> Asked {

@@ -171,7 +171,7 @@ mod tests {
         let open = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
         assert_eq!(
             said(http("200 OK", open, TEXT)).await,
-            Err(ScrapeError::Malformed)
+            Err(ScrapeError::CutOff)
         );
         let whole = [TEXT, b"# EOF\n"].concat();
         assert_eq!(said(http("200 OK", open, &whole)).await, Ok(5.0));
@@ -180,14 +180,16 @@ mod tests {
         let packed = packed.finish().unwrap();
         let gzip = "content-encoding: gzip\r\n";
         assert_eq!(said(http("200 OK", gzip, &packed)).await, Ok(5.0));
+        let old = "content-encoding: X-Gzip\r\n";
+        assert_eq!(said(http("200 OK", old, &packed)).await, Ok(5.0));
         assert_eq!(
             said(http("200 OK", gzip, TEXT)).await,
-            Err(ScrapeError::Malformed)
+            Err(ScrapeError::Encoding)
         );
         let other = "content-encoding: br\r\n";
         assert_eq!(
             said(http("200 OK", other, TEXT)).await,
-            Err(ScrapeError::Malformed)
+            Err(ScrapeError::Encoding)
         );
     }
 
@@ -233,6 +235,17 @@ mod tests {
             answered(Vec::new(), true).await.0,
             Err(ScrapeError::MeshTls)
         );
+    }
+
+    #[tokio::test]
+    async fn a_mesh_that_forbids_is_named() {
+        for (is_meshed, expected) in [
+            (true, ScrapeError::MeshForbidden),
+            (false, ScrapeError::HttpStatus(403)),
+        ] {
+            let answer = http("403 Forbidden", "", b"RBAC: access denied");
+            assert_eq!(answered(answer, is_meshed).await.0, Err(expected));
+        }
     }
 
     #[tokio::test]

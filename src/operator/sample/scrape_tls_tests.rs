@@ -6,10 +6,13 @@ use evenkeel_cluster::Served;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::UnixTime;
+use tokio_rustls::rustls::time_provider::TimeProvider;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use super::*;
 use crate::operator::sample::credentials::{bearer, tls};
-use crate::operator::sample::tls_server::acceptor;
+use crate::operator::sample::tls_server::{acceptor, asking};
 
 const NAME: &str = "metrics.demo.svc";
 
@@ -47,8 +50,12 @@ async fn asked(
                 stream.write_all(answer.as_bytes()).await.unwrap();
                 length
             }
-            Some(acceptor) => match acceptor.accept(stream).await {
-                Err(_) => 0,
+            Some(acceptor) => match acceptor.accept(stream).into_fallible().await {
+                // Until the other side has read why.
+                Err((_, mut stream)) => {
+                    while stream.read(&mut read).await.is_ok_and(|length| length > 0) {}
+                    0
+                }
                 Ok(mut stream) => {
                     let length = stream.read(&mut read).await.unwrap_or(0);
                     let _ = stream.write_all(answer.as_bytes()).await;
@@ -109,6 +116,49 @@ async fn nothing_is_sent_to_anybody_else() {
         let (said, read) = asked(acceptor, with, "400 Bad Request").await;
         assert_eq!(said, Err(error));
         assert!(!read.contains("s3cret"), "{error:?}: {read}");
+    }
+}
+
+/// The time by somebody's clock.
+#[derive(Debug)]
+struct At(u64);
+
+impl TimeProvider for At {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.0)))
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_valid_at_this_time_is_named() {
+    const YEAR: u64 = 31_557_600;
+    let served = Served::with(&[NAME]).unwrap();
+    // It is valid from 1975 to 4096.
+    for (seconds, error) in [
+        (YEAR, Some(ScrapeError::Expired)),
+        (56 * YEAR, None),
+        (3000 * YEAR, Some(ScrapeError::Expired)),
+    ] {
+        let mut tls = tls(served.authority.as_bytes()).unwrap();
+        tls.time_provider = Arc::new(At(seconds));
+        let with = Arc::new(Secured {
+            tls: Arc::new(tls),
+            name: Some(NAME.try_into().unwrap()),
+            token: Some(bearer(b"s3cret").unwrap()),
+        });
+        let (said, read) = asked(Some(acceptor(&served)), &with, "200 OK").await;
+        assert_eq!(said.err(), error);
+        assert_eq!(read.contains("s3cret"), error.is_none(), "{read}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_of_ours_is_named() {
+    let served = Served::with(&[NAME]).unwrap();
+    let with = secured(&served.authority, Some(NAME));
+    for version in [&TLS12, &TLS13] {
+        let (said, _) = asked(Some(asking(&served, version)), &with, "200 OK").await;
+        assert_eq!(said, Err(ScrapeError::TlsFailed), "{version:?}");
     }
 }
 

@@ -8,7 +8,8 @@ use kube::ResourceExt as _;
 
 use crate::balance::{ScrapeError, Target};
 use crate::names::{
-    METRICS_PATH_ANNOTATION, METRICS_PORT_ANNOTATION, METRICS_PORT_NAMES, METRICS_PORT_PREFIX,
+    AMBIENT_ANNOTATION, AMBIENT_ENABLED, METRICS_PATH_ANNOTATION, METRICS_PORT_ANNOTATION,
+    METRICS_PORT_NAMES, METRICS_PORT_PREFIX,
 };
 use crate::observed::{cpu_request, is_serving, mesh_proxy};
 
@@ -106,7 +107,7 @@ fn page(pod: &Pod, place: &Place) -> Result<Page, ScrapeError> {
             .clone()
             .or_else(annotated)
             .unwrap_or_else(|| "/metrics".into()),
-        is_meshed: mesh_proxy(spec).is_some(),
+        is_meshed: mesh_proxy(spec).is_some() || is_ambient(pod),
     })
 }
 
@@ -152,6 +153,11 @@ fn running(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     let sidecars =
         sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
     spec.containers.iter().chain(sidecars)
+}
+
+fn is_ambient(pod: &Pod) -> bool {
+    let redirection = pod.annotations().get(AMBIENT_ANNOTATION);
+    redirection.is_some_and(|value| value == AMBIENT_ENABLED)
 }
 
 /// The same as in the resource: a pod's annotation has no schema.
@@ -371,6 +377,13 @@ mod tests {
         });
         let page = |pod: &Pod| endpoint(pod, &Place::default()).unwrap().page.unwrap();
         assert!(page(&meshed).is_meshed && !page(&pod(|_| {})).is_meshed);
+        for (redirection, is_meshed) in [("enabled", true), ("disabled", false)] {
+            let ambient = pod(|pod| {
+                pod["metadata"]["annotations"] =
+                    json!({"ambient.istio.io/redirection": redirection});
+            });
+            assert_eq!(page(&ambient).is_meshed, is_meshed, "{redirection}");
+        }
     }
 
     #[test]

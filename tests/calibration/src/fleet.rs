@@ -8,10 +8,8 @@ use crate::balance::detector::{Detector, SPAN, Seen};
 use crate::balance::verdict::{Thresholds, Verdict};
 use crate::chance::{Generator, Poisson};
 
-/// Looks in a window: an interval of 15 s in a window of 60 s, as by default.
+/// Looks in a window: an interval of 15 s in a window of 60 s, as by default. No fleet has more.
 pub const LOOKS: usize = 4;
-/// From one look to the next.
-const INTERVAL: Duration = Duration::from_secs(15);
 const WINDOW: Duration = Duration::from_mins(1);
 /// Moments of an interval at which pods are read: each pod has its own.
 const MOMENTS: usize = 8;
@@ -51,6 +49,42 @@ pub struct Traffic {
     pub mean: f64,
     /// How they come.
     pub come: Come,
+    /// Looks in a window.
+    pub looks: usize,
+    /// Every second pod may have twice the processor, and has twice the requests.
+    pub by_capacity: bool,
+}
+
+impl Traffic {
+    /// What a pod can take.
+    fn capacity(self, pod: usize) -> Option<u32> {
+        let millis = if pod.is_multiple_of(2) { 1000 } else { 2000 };
+        self.by_capacity.then_some(millis)
+    }
+
+    /// From one look to the next.
+    fn interval(self) -> Duration {
+        WINDOW / u32::try_from(self.looks).unwrap_or(1)
+    }
+
+    /// How much of what comes with one rush or in one window is for each of two neighbours.
+    #[expect(clippy::cast_precision_loss, reason = "a hundred pods")]
+    fn parts(self) -> [f64; 2] {
+        if !self.by_capacity {
+            return [1.0; 2];
+        }
+        let large = self.pods / 2;
+        let mean = (self.pods + large) as f64 / self.pods as f64;
+        [1.0 / mean, 2.0 / mean]
+    }
+
+    /// What comes to each of two neighbours within so many moments, where each has so many times its part.
+    #[expect(clippy::cast_precision_loss, reason = "some")]
+    fn of_moments(self, times: f64) -> [[Poisson; MOMENTS + 1]; 2] {
+        let mean = times * self.mean / self.come.together() / (self.looks * MOMENTS) as f64;
+        let of = |mean: f64| std::array::from_fn(|moments| Poisson::new(mean * moments as f64));
+        self.parts().map(|part| of(part * mean))
+    }
 }
 
 /// What is wrong.
@@ -88,9 +122,9 @@ struct Interval {
 #[derive(Clone, Debug)]
 pub struct Fleet {
     traffic: Traffic,
-    /// Of as many moments.
-    usual: [Poisson; MOMENTS + 1],
-    twice: [Poisson; MOMENTS + 1],
+    /// Of each of two neighbours, and of as many moments.
+    usual: [[Poisson; MOMENTS + 1]; 2],
+    twice: [[Poisson; MOMENTS + 1]; 2],
     rush: Poisson,
     /// The interval that is past.
     last: Interval,
@@ -108,12 +142,11 @@ pub struct Fleet {
 impl Fleet {
     /// Pods that have long been there, watched by an operator that has just started.
     pub fn new(traffic: Traffic, seed: u64) -> Self {
-        let mean = traffic.mean / traffic.come.together();
         Self {
             traffic,
-            usual: of_moments(mean),
-            twice: of_moments(2.0 * mean),
-            rush: Poisson::new(mean),
+            usual: traffic.of_moments(1.0),
+            twice: traffic.of_moments(2.0),
+            rush: Poisson::new(traffic.mean / traffic.come.together()),
             last: Interval {
                 fault: Fault::None,
                 rush: None,
@@ -131,8 +164,8 @@ impl Fleet {
     /// From now on requests come otherwise, and as many.
     pub fn turn(&mut self, come: Come) {
         self.traffic.come = come;
-        let mean = self.traffic.mean / come.together();
-        (self.usual, self.twice) = (of_moments(mean), of_moments(2.0 * mean));
+        let of = |times| self.traffic.of_moments(times);
+        (self.usual, self.twice) = (of(1.0), of(2.0));
     }
 
     /// The operator starts anew: nothing is known.
@@ -143,9 +176,10 @@ impl Fleet {
 
     /// One interval, and what is said after it; nothing is while no window is full.
     pub fn step(&mut self, fault: Fault) -> Option<Verdict> {
+        let interval = self.traffic.interval();
         self.newest = (self.newest + 1) % (LOOKS * SPAN);
         self.seen += 1;
-        self.now += SignedDuration::try_from(INTERVAL).unwrap_or_default();
+        self.now += SignedDuration::try_from(interval).unwrap_or_default();
         let now = Interval {
             fault,
             rush: self.rush(),
@@ -166,16 +200,16 @@ impl Fleet {
             };
             self.recent[pod][self.newest] = requests * self.traffic.come.together();
         }
-        if self.seen < LOOKS {
+        if self.seen < self.traffic.looks {
             return None;
         }
         let seen: Vec<Seen<'_>> = self
             .names
             .iter()
-            .zip(&self.recent)
-            .map(|(name, recent)| self.look(name, recent))
+            .enumerate()
+            .map(|(pod, name)| self.look(name, pod))
             .collect();
-        self.detector.learn(&seen, self.now, WINDOW, INTERVAL / 2);
+        self.detector.learn(&seen, self.now, WINDOW, interval / 2);
         let outlook = self.detector.look(&seen, false, &Thresholds::default());
         Some(self.detector.weigh(outlook.observation, self.now, WINDOW))
     }
@@ -185,8 +219,8 @@ impl Fleet {
         let poisson = match fault {
             _ if moments == 0 => return 0.0,
             Fault::Idle if pod == 0 => return 0.0,
-            Fault::Hot if pod == 0 => &self.twice[moments],
-            _ => &self.usual[moments],
+            Fault::Hot if pod == 0 => &self.twice[0][moments],
+            _ => &self.usual[pod % 2][moments],
         };
         poisson.draw(&mut self.generator)
     }
@@ -206,34 +240,29 @@ impl Fleet {
         is_now.then(|| (self.generator.unit() * MOMENTS as f64) as usize)
     }
 
-    fn look<'a>(&self, name: &'a str, recent: &[f64; LOOKS * SPAN]) -> Seen<'a> {
+    fn look<'a>(&self, name: &'a str, pod: usize) -> Seen<'a> {
+        let (recent, looks) = (&self.recent[pod], self.traffic.looks);
         let mut sum = 0.0;
         let sums = std::array::from_fn(|window| {
-            for look in window * LOOKS..(window + 1) * LOOKS {
+            for look in window * looks..(window + 1) * looks {
                 sum += recent[(self.newest + LOOKS * SPAN - look) % (LOOKS * SPAN)];
             }
-            (self.seen >= (window + 1) * LOOKS).then_some(sum)
+            (self.seen >= (window + 1) * looks).then_some(sum)
         });
         Seen {
             uid: name,
             window: sums[0].unwrap_or_default(),
             sums,
             ever_served: true,
-            capacity: None,
+            capacity: self.traffic.capacity(pod),
         }
     }
 
     /// What the pods got in the last window, for other rules.
     pub fn window(&self) -> Vec<f64> {
-        let of = |recent: &[f64; LOOKS * SPAN]| self.look("", recent).window;
-        self.recent.iter().map(of).collect()
+        let pods = 0..self.recent.len();
+        pods.map(|pod| self.look("", pod).window).collect()
     }
-}
-
-/// What comes within so many moments, where so much comes within a window.
-#[expect(clippy::cast_precision_loss, reason = "some")]
-fn of_moments(mean: f64) -> [Poisson; MOMENTS + 1] {
-    std::array::from_fn(|moments| Poisson::new(mean * moments as f64 / (LOOKS * MOMENTS) as f64))
 }
 
 /// When in the interval a pod is read. Of neighbours one comes long after the other, and the first pod, which faults are brought to,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::fleet::{Come, Fault, Traffic};
+use crate::fleet::{Come, Fault, LOOKS, Traffic};
 use crate::rules::RULES;
 use crate::study::{self, Tally, Turned};
 
@@ -125,7 +125,7 @@ fn row(
     promised: bool,
     errors: impl Fn(usize) -> usize,
 ) {
-    let come = name(traffic.come);
+    let come = said(traffic);
     let ours = percent(errors(tally.said), tally.of);
     let ours = if promised {
         format!("**{ours}**")
@@ -141,6 +141,19 @@ fn row(
         let _ = write!(text, " {} |", percent(errors(said), tally.of));
     }
     text.push('\n');
+}
+
+fn said(traffic: Traffic) -> String {
+    let looks = match traffic.looks {
+        LOOKS => String::new(),
+        other => format!(", {other} looks a window"),
+    };
+    let parts = if traffic.by_capacity {
+        ", by capacity"
+    } else {
+        ""
+    };
+    format!("{}{looks}{parts}", name(traffic.come))
 }
 
 fn name(come: Come) -> &'static str {
