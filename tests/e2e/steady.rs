@@ -49,6 +49,8 @@ async fn twenty_backends_write_nothing(world: Arc<World>) -> Result<()> {
         let name = format!("echo-{index}");
         let mut server = manifests::server(&name, u32::try_from(REPLICAS)?);
         server["spec"]["template"]["metadata"]["labels"]["tier"] = "all".into();
+        // Pods that are asked four times a second; three of this test at a time have to fit on two cores.
+        manifests::container(&mut server)["resources"]["requests"]["cpu"] = "10m".into();
         if index % 2 == 0 {
             objects.push(manifests::backend(&name));
         } else {
