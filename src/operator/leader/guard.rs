@@ -90,8 +90,9 @@ where
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
+    use tokio::time::Instant;
     use tower::ServiceExt as _;
 
     use super::super::decide::DEADLINE;

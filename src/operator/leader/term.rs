@@ -1,7 +1,7 @@
 //! Until when the Lease is surely ours, and with it the right to write.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::decide::DEADLINE;
 
@@ -29,7 +29,7 @@ impl Term {
     /// Ends with the term.
     pub async fn over(&self) {
         while let Some(end) = self.end_ahead() {
-            tokio::time::sleep_until(end.into()).await;
+            tokio::time::sleep_until(end).await;
         }
     }
 
