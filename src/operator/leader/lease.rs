@@ -49,19 +49,22 @@ impl Leadership {
         let _ = (&mut self.renewal).await;
     }
 
-    /// Gives the Lease up, so that the next one need not wait for its end.
+    /// Gives the Lease up, so that the next one need not wait for its end: when nothing of ours can arrive any more. Until then it
+    /// is not renewed, which is time enough: as much as after a crash.
     pub async fn release(self) {
-        self.term.end();
         self.renewal.abort();
-        for _ in 0..RELEASES {
-            match self.holder.get().await {
-                Ok(Some(lease)) if holder(&lease) == Some(&self.holder.settings.identity) => {
-                    if let Ok(Some(_)) | Err(_) = self.holder.write(Some(lease), None).await {
-                        return;
-                    }
-                }
-                _ => return,
-            }
+        self.term.end();
+        if let Some(silent) = self.term.silent() {
+            tokio::time::sleep_until(silent).await;
+        }
+        if tokio::time::timeout(2 * TIMEOUT, self.holder.give_up())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                lease = self.holder.settings.name,
+                "could not give the Lease up: it ends by itself"
+            );
         }
     }
 }
@@ -225,6 +228,19 @@ impl Holder {
                     let error: anyhow::Error = error;
                     tracing::warn!(%error, lease = self.settings.name, "could not renew the Lease");
                 }
+            }
+        }
+    }
+
+    async fn give_up(&self) {
+        for _ in 0..RELEASES {
+            match self.get().await {
+                Ok(Some(lease)) if holder(&lease) == Some(&self.settings.identity) => {
+                    if let Ok(Some(_)) | Err(_) = self.write(Some(lease), None).await {
+                        return;
+                    }
+                }
+                _ => return,
             }
         }
     }

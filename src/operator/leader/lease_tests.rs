@@ -7,6 +7,7 @@ use kube::client::Body;
 use serde_json::json;
 use tower::BoxError;
 
+use super::super::decide::UNACKNOWLEDGED;
 use super::*;
 
 /// One Lease as an API server keeps it, which takes a time for each answer and writes down what it is asked.
@@ -57,7 +58,13 @@ impl Server {
         let answer = if code.is_success() {
             serde_json::to_vec(&state.lease)?
         } else {
-            serde_json::to_vec(&json!({"kind": "Status", "status": "Failure", "message": "", "reason": "", "code": code.as_u16()}))?
+            let reason = match code {
+                StatusCode::NOT_FOUND => "NotFound",
+                _ => "Conflict",
+            };
+            serde_json::to_vec(
+                &json!({"kind": "Status", "status": "Failure", "message": "", "reason": reason, "code": code.as_u16()}),
+            )?
         };
         Ok(Response::builder().status(code).body(answer.into())?)
     }
@@ -118,7 +125,7 @@ async fn slow_answers_are_answers() {
     server.delay(&[slow; 20]);
     tokio::time::sleep(10 * RETRY).await;
     assert!(leadership.term().holds());
-    // Nor does one without an answer, and then two that are late.
+    // Nor does one without any.
     server.delay(&[TIMEOUT * 2]);
     for _ in 0..20 {
         tokio::time::sleep(RETRY / 2).await;
@@ -148,4 +155,33 @@ async fn what_another_held_is_lost() {
         assert!(!leadership.term().holds());
         assert_eq!(server.asked(), [Method::PUT, Method::GET]);
     }
+}
+
+/// Never two writers: what was sent and not answered may arrive until then, and another acts as soon as nobody holds it.
+#[tokio::test(start_paused = true)]
+async fn it_is_given_up_when_nothing_can_arrive_any_more() {
+    for (left_behind, expected) in [(false, Duration::ZERO), (true, UNACKNOWLEDGED)] {
+        let server = Server::default();
+        let leadership = server.leader().await;
+        let term = leadership.term();
+        if left_behind {
+            term.leave_behind();
+        }
+        let begun = Instant::now();
+        leadership.release().await;
+        assert_eq!(begun.elapsed(), expected);
+        assert!(!term.holds());
+        let state = server.0.lock().unwrap();
+        assert_eq!(state.lease.as_ref().and_then(holder), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_server_without_answers() {
+    let server = Server::default();
+    let leadership = server.leader().await;
+    server.delay(&[Duration::from_hours(1); 20]);
+    let begun = Instant::now();
+    leadership.release().await;
+    assert!(begun.elapsed() <= 2 * TIMEOUT);
 }
