@@ -412,7 +412,7 @@ fn the_alerts_are_those_of_the_release() {
             alert["expr"]
                 .as_str()
                 .unwrap()
-                .contains(r#"job="balance-evenkeel-metrics""#),
+                .contains(r#"job="elsewhere/balance-evenkeel-metrics""#),
             "{name}"
         );
         assert_eq!(alert["labels"]["team"], "platform", "{name}");
@@ -424,9 +424,7 @@ fn the_alerts_are_those_of_the_release() {
 /// What a release of this name and namespace makes of the settings.
 fn made(release: &str, namespace: &str, settings: &str) -> Vec<Value> {
     let namespace = format!("--namespace={namespace}");
-    let text = helm(&[
-        "template", release, &chart(), &namespace, "--set", settings,
-    ]);
+    let text = helm(&["template", release, &chart(), &namespace, "--set", settings]);
     serde_yaml_ng::Deserializer::from_str(&text.unwrap())
         // A key that stands twice is refused here, as by kustomize.
         .map(|document| Value::deserialize(document).unwrap())
@@ -507,6 +505,33 @@ fn a_name_is_a_name() {
     }
 }
 
+/// What is said of backends has their namespace, so that only the job tells who says it.
+#[test]
+fn releases_of_one_name_are_told_apart() {
+    let here = made("evenkeel", "here", MONITORED);
+    let there = made("evenkeel", "there", MONITORED);
+    let monitor = of_kind(&here, "ServiceMonitor")[0];
+    let relabeling = &monitor["spec"]["endpoints"][0]["relabelings"][0];
+    let job = json!({"targetLabel": "job", "replacement": "here/evenkeel-metrics"});
+    assert_eq!(relabeling, &job);
+    let alerts = of_kind(&here, "PrometheusRule")[0].to_string();
+    assert!(
+        alerts.contains(r#"job=\"here/evenkeel-metrics\""#),
+        "{alerts}"
+    );
+    let [one, other] = [&here, &there].map(|release| {
+        let map = of_kind(release, "ConfigMap")[0];
+        let (file, text) = map["data"].as_object().unwrap().iter().next().unwrap();
+        let dashboard: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+        let uid = dashboard["uid"].as_str().unwrap().to_owned();
+        assert!(uid.len() <= 40, "Grafana's bound: {uid}");
+        (file.clone(), uid, dashboard["title"].to_string())
+    });
+    assert_ne!(one.0, other.0);
+    assert_ne!(one.1, other.1);
+    assert_ne!(one.2, other.2);
+}
+
 /// The notes say what is there, and not what might be.
 #[test]
 fn the_notes_are_of_the_release() {
@@ -514,7 +539,12 @@ fn the_notes_are_of_the_release() {
     for values in yaml_files(COMBINATIONS) {
         let (chart, file) = (chart(), path(&values).display().to_string());
         let said = helm(&[
-            "install", "evenkeel", &chart, "--dry-run=client", "--values", &file,
+            "install",
+            "evenkeel",
+            &chart,
+            "--dry-run=client",
+            "--values",
+            &file,
         ])
         .unwrap();
         let notes = said.split_once("NOTES:").expect(&values).1;
@@ -530,7 +560,12 @@ fn the_notes_are_of_the_release() {
     let chart = chart();
     let monitor = "serviceMonitor.enabled=true";
     let said = helm(&[
-        "install", "evenkeel", &chart, "--dry-run=client", "--set", monitor,
+        "install",
+        "evenkeel",
+        &chart,
+        "--dry-run=client",
+        "--set",
+        monitor,
     ]);
     let said = said.unwrap();
     assert!(!said.contains(alerts), "there are none: {said}");

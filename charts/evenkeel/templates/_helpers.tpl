@@ -54,6 +54,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
 {{- end }}
 
+{{- /* As the Prometheus operator names those of pods. Without the namespace, releases of one name would be one job: what is said of backends
+has their namespace, not the operator's. */ -}}
+{{- define "evenkeel.job" -}}
+{{ .Release.Namespace }}/{{ include "evenkeel.fullname" . }}-metrics
+{{- end }}
+
 {{- define "evenkeel.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
