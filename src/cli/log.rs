@@ -33,7 +33,8 @@ where
     };
     let log = match format {
         LogFormat::Json => log.json().flatten_event(true).boxed(),
-        LogFormat::Text => log.boxed(),
+        // Who keeps logs has no use for colours.
+        LogFormat::Text => log.with_ansi(false).boxed(),
     };
     Box::new(
         tracing_subscriber::registry()

@@ -33,7 +33,7 @@ pub struct Run {
     #[arg(long, env = "EVENKEEL_MAX_CONCURRENT_ROLLOUTS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     max_concurrent_rollouts: u16,
     /// How long a pod may take to be ready with a new connection age before the age is taken back; of a Deployment its progressDeadlineSeconds where they are more, or less if its controller says that they are over.
-    #[arg(long, env = "EVENKEEL_ROLLOUT_DEADLINE", default_value = "10m", value_parser = duration)]
+    #[arg(long, env = "EVENKEEL_ROLLOUT_DEADLINE", default_value = "10m", value_parser = deadline)]
     rollout_deadline: Duration,
     /// Whether HorizontalPodAutoscalers are read, which needs the right to list them: without it findings about autoscaling are not checked.
     #[arg(long, env = "EVENKEEL_READ_AUTOSCALERS", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
@@ -85,6 +85,17 @@ fn identity(pod: Option<String>) -> String {
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = GoDuration::new(text.to_owned());
     duration.get().map_err(|error| error.to_string())
+}
+
+/// With none at all each rollout would be over its deadline as it begins, and be taken back.
+fn deadline(text: &str) -> Result<Duration, String> {
+    let deadline = duration(text)?;
+    if deadline < Duration::from_secs(1) {
+        return Err(format!(
+            "{text} is too short for any pod to be ready: write 1s or more, such as 10m"
+        ));
+    }
+    Ok(deadline)
 }
 
 impl Run {
@@ -148,6 +159,21 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deadline_leaves_time_to_be_ready() {
+        for (text, taken) in [
+            ("10m", true),
+            ("1s", true),
+            ("1000ms", true),
+            ("0s", false),
+            ("999ms", false),
+            ("0h0m", false),
+            ("soon", false),
+        ] {
+            assert_eq!(deadline(text).is_ok(), taken, "{text}");
+        }
+    }
 
     #[test]
     fn two_processes_never_hold_the_lease_by_one_name() {

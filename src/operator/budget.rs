@@ -21,6 +21,13 @@ struct Place {
     needed: Timestamp,
 }
 
+/// A place that was taken, and what was there before: another rollout of the same workload may be under way.
+#[derive(Debug)]
+pub struct Taken {
+    workload: String,
+    before: Option<Place>,
+}
+
 /// Each backend has its pass at least every ten minutes. One whose passes fail before they know what its rollouts do must not
 /// keep the places of all others.
 const LAPSE: SignedDuration = SignedDuration::from_mins(30);
@@ -39,25 +46,25 @@ impl Budget {
         self.lock(now).len() < self.places
     }
 
-    /// Takes a place for a rollout that is about to begin; false where there is none.
-    pub fn try_take(&self, workload: &str, backend: &str, now: Timestamp) -> bool {
+    /// Takes a place for a rollout that is about to begin, if there is one.
+    pub fn try_take(&self, workload: &str, backend: &str, now: Timestamp) -> Option<Taken> {
         let mut held = self.lock(now);
         let free = held.len() < self.places || held.contains_key(workload);
-        if free {
-            held.insert(workload.into(), Place::of(backend, now));
-        }
-        free
+        free.then(|| put(&mut held, workload, Place::of(backend, now)))
     }
 
     /// A rollout that is under way already, or waits for nothing, though there may be no place left for it.
-    pub fn hold(&self, workload: &str, backend: &str, now: Timestamp) {
-        self.lock(now)
-            .insert(workload.into(), Place::of(backend, now));
+    pub fn hold(&self, workload: &str, backend: &str, now: Timestamp) -> Taken {
+        put(&mut self.lock(now), workload, Place::of(backend, now))
     }
 
     /// A rollout did not begin after all.
-    pub fn give_back(&self, workload: &str, now: Timestamp) {
-        self.lock(now).remove(workload);
+    pub fn give_back(&self, taken: Taken, now: Timestamp) {
+        let mut held = self.lock(now);
+        match taken.before {
+            Some(before) => held.insert(taken.workload, before),
+            None => held.remove(&taken.workload),
+        };
     }
 
     /// Gives back the places of this backend whose workloads need them no more; asked with when each was taken.
@@ -84,6 +91,13 @@ impl Budget {
     }
 }
 
+fn put(held: &mut HashMap<String, Place>, workload: &str, place: Place) -> Taken {
+    Taken {
+        workload: workload.into(),
+        before: held.insert(workload.into(), place),
+    }
+}
+
 impl Place {
     fn of(backend: &str, since: Timestamp) -> Self {
         Self {
@@ -106,19 +120,19 @@ mod tests {
         budget.hold("one", "backend", NOW);
         budget.hold("two", "backend", NOW);
         assert!(!budget.is_free(NOW));
-        assert!(!budget.try_take("three", "backend", NOW));
+        assert!(budget.try_take("three", "backend", NOW).is_none());
         budget.release("backend", NOW);
-        assert!(budget.try_take("three", "backend", NOW));
+        assert!(budget.try_take("three", "backend", NOW).is_some());
     }
 
     #[test]
     fn a_place_is_free_again_when_the_backend_is_done() {
         let budget = Budget::new(1);
         assert!(budget.is_free(NOW));
-        assert!(budget.try_take("deployment", "backend", NOW));
-        assert!(budget.try_take("deployment", "backend", NOW));
+        assert!(budget.try_take("deployment", "backend", NOW).is_some());
+        assert!(budget.try_take("deployment", "backend", NOW).is_some());
         assert!(!budget.is_free(NOW));
-        assert!(!budget.try_take("another", "other", NOW));
+        assert!(budget.try_take("another", "other", NOW).is_none());
         budget.release("other", NOW);
         assert!(!budget.is_free(NOW));
         budget.release("backend", NOW);
@@ -136,7 +150,7 @@ mod tests {
             workload == "moves"
         });
         assert!(budget.is_free(NOW));
-        assert!(budget.try_take("next", "other", later));
+        assert!(budget.try_take("next", "other", later).is_some());
         assert!(!budget.is_free(NOW), "the other one has its place still");
     }
 
@@ -159,8 +173,30 @@ mod tests {
     #[test]
     fn what_was_refused_leaves_its_place() {
         let budget = Budget::new(1);
-        assert!(budget.try_take("refused", "backend", NOW));
-        budget.give_back("refused", NOW);
-        assert!(budget.try_take("another", "other", NOW));
+        let taken = budget.try_take("refused", "backend", NOW).unwrap();
+        budget.give_back(taken, NOW);
+        assert!(budget.try_take("another", "other", NOW).is_some());
+    }
+
+    #[test]
+    fn what_was_refused_leaves_the_place_of_a_rollout_before() {
+        let budget = Budget::new(1);
+        let later = NOW + std::time::Duration::from_mins(1);
+        budget.hold("deployment", "first", NOW);
+        for urgent in [false, true] {
+            let taken = if urgent {
+                budget.hold("deployment", "second", later)
+            } else {
+                budget.try_take("deployment", "second", later).unwrap()
+            };
+            budget.give_back(taken, later);
+            assert!(!budget.is_free(later), "the first one's is under way");
+        }
+        budget.settle("second", later, |_, _| false);
+        budget.settle("first", later, |_, since| {
+            assert_eq!(since, NOW);
+            true
+        });
+        assert!(!budget.is_free(later));
     }
 }

@@ -8,21 +8,15 @@ use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
-use super::leader::{DEADLINE, Guard, TAKEOVER, Term};
+use super::leader::{Guard, Term, UNACKNOWLEDGED};
 
 /// For a connection with its handshake; requests have limits of their own.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What was sent and is not acknowledged after this time never arrives. A write goes out while the term lasts, at the latest
-/// [`DEADLINE`] after the Lease was renewed: with this it has arrived or died before another may take the Lease. Closing a
-/// connection is not enough, since the kernel goes on sending what a program left behind, even a dead one.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 /// A watch has nothing to send: only by asking can it be told from one whose other side is gone.
 const SILENT: Duration = Duration::from_secs(30);
 
 /// Connections kept for the next request. Eight passes ask for ten things each, and what none of them needs any more is memory.
 const IDLE: usize = 16;
-
-const _: () = assert!(DEADLINE.as_secs() + UNACKNOWLEDGED.as_secs() < TAKEOVER.as_secs());
 
 /// A client whose writes end with the term; without one there is only this process.
 pub fn client(config: &Config, term: Option<Term>) -> anyhow::Result<Client> {

@@ -169,8 +169,8 @@ impl Error {
 
 /// Its own words where a right is missing, where more would be handed on than is held, and in a namespace that is going.
 fn lacks_a_right(message: &str) -> bool {
-    let refused = message.contains(" cannot ") && message.contains(" resource ");
-    refused
+    let refused = message.split_once("is forbidden: User \"");
+    refused.is_some_and(|(_, why)| why.contains(" cannot ") && why.contains(" resource "))
         || message.contains("attempting to grant RBAC permissions")
         || message.contains("being terminated")
 }
@@ -232,6 +232,10 @@ mod tests {
         for (message, label) in [
             (
                 "admission webhook \"validation.gatekeeper.sh\" denied the request: no",
+                "invalid",
+            ),
+            (
+                "admission webhook \"platform.example\" denied the request: User \"b\" cannot change a resource of the platform",
                 "invalid",
             ),
             (

@@ -133,7 +133,10 @@ mod tests {
         ] {
             assert_eq!(read[key], value, "{line}");
         }
-        assert_eq!(logged("info", LogFormat::Text).lines().count(), 1);
+        let text = logged("info", LogFormat::Text);
+        assert_eq!(text.lines().count(), 1);
+        let line = text.trim_end();
+        assert!(!line.contains(char::is_control), "{line:?}");
     }
 
     #[test]

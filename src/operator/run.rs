@@ -16,7 +16,7 @@ use super::client::{CONNECT_TIMEOUT, client};
 use super::context::{Settings, Shared};
 use super::controller;
 use super::http::{self, Readiness};
-use super::leader::{self, Leadership, LeaseSettings};
+use super::leader::{self, FINISH, Leadership, LeaseSettings};
 use super::sample::PrometheusServer;
 use super::telemetry::Metrics;
 use super::traces::Exporter;
@@ -99,7 +99,10 @@ async fn terminated() -> anyhow::Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("ending: running passes finish first");
+    tracing::info!(
+        "ending: running passes have {} s to finish",
+        FINISH.as_secs()
+    );
     Ok(())
 }
 
@@ -131,6 +134,7 @@ async fn work(
         metrics,
     ));
     let controllers = controllers(shared, &options.settings.watch_namespaces, &stop);
+    let controllers = finish(controllers, &stop);
     match leadership {
         None => controllers.await,
         Some(mut leadership) => {
@@ -143,6 +147,19 @@ async fn work(
     }
     stop.cancel();
     Ok(())
+}
+
+/// Until all passes have ended, for [`FINISH`] after the end was asked for: the next leader does not wait for a slow one, and begins it
+/// anew, as after a crash.
+async fn finish(passes: impl Future<Output = ()>, stop: &CancellationToken) {
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(FINISH).await;
+    };
+    tokio::select! {
+        () = passes => {}
+        () = late => tracing::warn!("some passes took longer and are cut off: whoever leads next begins them anew"),
+    }
 }
 
 async fn controllers(shared: Arc<Shared>, namespaces: &[String], stop: &CancellationToken) {
@@ -189,5 +206,24 @@ async fn served(client: &Client, settings: &Settings, stop: &CancellationToken) 
             }
             Err(_) => tracing::warn!("the API server does not answer"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_pass_does_not_hold_up_the_end() {
+        let stop = CancellationToken::new();
+        let begun = Instant::now();
+        finish(tokio::time::sleep(3 * FINISH), &stop).await;
+        assert_eq!(begun.elapsed(), 3 * FINISH, "nobody asked for an end");
+        stop.cancel();
+        let begun = Instant::now();
+        finish(std::future::pending(), &stop).await;
+        assert_eq!(begun.elapsed(), FINISH);
     }
 }

@@ -119,12 +119,18 @@ pub async fn carry_out(scope: &Scope, observed: &Observed, plan: &Plan) -> Carri
     for step in &plan.steps {
         // Taken before the write, since other passes look for a place at the same time. What is taken back because the
         // backend goes, or because its rollout failed, does not wait for one.
-        if step.starts_rollout && (step.urgent || observed.terminating()) {
-            rollouts.hold(&step.uid, &key, now());
-        } else if step.starts_rollout && !rollouts.try_take(&step.uid, &key, now()) {
-            carried.untaken.push(Untaken::for_want_of_a_place(step));
-            continue;
-        }
+        let taken = if !step.starts_rollout {
+            None
+        } else if step.urgent || observed.terminating() {
+            Some(rollouts.hold(&step.uid, &key, now()))
+        } else {
+            let taken = rollouts.try_take(&step.uid, &key, now());
+            if taken.is_none() {
+                carried.untaken.push(Untaken::for_want_of_a_place(step));
+                continue;
+            }
+            taken
+        };
         let api = Api::namespaced_with(
             scope.shared.client.clone(),
             &observed.namespace(),
@@ -141,7 +147,9 @@ pub async fn carry_out(scope: &Scope, observed: &Observed, plan: &Plan) -> Carri
             Err(error) => {
                 // After anything else the patch may have arrived.
                 if !matches!(error, Error::Transient { .. }) {
-                    rollouts.give_back(&step.uid, now());
+                    if let Some(taken) = taken {
+                        rollouts.give_back(taken, now());
+                    }
                     carried.untaken.push(Untaken::after(step, &error));
                 }
                 carried.errors.push(error);

@@ -30,7 +30,8 @@ const FOR: &str = "2s";
 /// What the quarter of an hour becomes over which some look back.
 const RANGE: [&str; 2] = ["[15m]", "[15s]"];
 /// As the Service for the metrics is called, and Prometheus's job with it.
-const JOB: &str = "evenkeel-metrics";
+const SERVICE: &str = "evenkeel-metrics";
+const JOB: &str = "evenkeel-system/evenkeel-metrics";
 /// The variables of the dashboard, with this release and all of its backends chosen, as Grafana fills them in.
 const VARIABLES: [(&str, &str); 5] = [
     ("$__rate_interval", "1m"),
@@ -72,11 +73,17 @@ async fn config(world: &World) -> Result<Value> {
     let monitor = template(world, "servicemonitor").await?;
     let endpoint = &monitor["spec"]["endpoints"][0];
     ensure!(endpoint["port"] == "metrics", "{endpoint}");
+    let relabeling = &endpoint["relabelings"][0];
     Ok(json!({
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.json"],
         "scrape_configs": [{
-            "job_name": JOB,
+            // Of the Service, until the monitor says otherwise.
+            "job_name": SERVICE,
+            "relabel_configs": [{
+                "target_label": relabeling["targetLabel"],
+                "replacement": relabeling["replacement"],
+            }],
             "honor_labels": endpoint["honorLabels"],
             "file_sd_configs": [{"files": ["operator.json"], "refresh_interval": "1s"}],
         }],
@@ -86,7 +93,7 @@ async fn config(world: &World) -> Result<Value> {
 /// The operator, with the labels that its Service and pod give it.
 fn operator(bed: &Bed) -> Result<Value> {
     let metrics = bed.operator.as_ref().context("no operator runs")?.metrics;
-    let labels = json!({"namespace": SYSTEM, "service": JOB, "pod": "evenkeel-0"});
+    let labels = json!({"namespace": SYSTEM, "service": SERVICE, "pod": "evenkeel-0"});
     Ok(json!([{"targets": [metrics], "labels": labels}]))
 }
 

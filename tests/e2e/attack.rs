@@ -1,6 +1,7 @@
 //! What somebody who may edit one namespace could try through a GrpcBackend. The table in SECURITY.md names each attack with
 //! its test, here or beside what it attacks.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,14 +16,18 @@ use crate::bed::{Bed, ROLLOUT, SOON, start_operator};
 use crate::manifests;
 use crate::pages::odd;
 use crate::tests;
+use crate::traces::COLLECT;
 use crate::world::{World, root};
 
 tests![
     shared another_namespace_is_out_of_reach(150),
     shared only_declared_ports_of_pods_are_asked(150),
-    shared what_others_write_stays_text(150),
+    shared what_others_write_stays_text(240),
     shared what_pods_answer_goes_nowhere(150),
 ];
+
+/// Where the cluster's only node is.
+const NODE: &str = "192.168.77.1";
 
 /// Somebody with the rights of `edit`, and the chart's for GrpcBackends, in one namespace.
 async fn tenant(bed: &Bed) -> Result<Identity> {
@@ -82,10 +87,7 @@ async fn another_namespace_is_out_of_reach(world: Arc<World>) -> Result<()> {
     let tenant = tenant(&bed).await?;
     victim.deploy(&manifests::server("echo", 1)).await?;
     victim.apply(&manifests::service("echo")).await?;
-    let before = (
-        victim.version("deployment/echo").await?,
-        victim.version("service/echo").await?,
-    );
+    let before = victim.version("service/echo").await?;
     let begun = Timestamp::now();
 
     let mut backend = manifests::backend_with_age("echo", "30s");
@@ -130,12 +132,10 @@ async fn another_namespace_is_out_of_reach(world: Arc<World>) -> Result<()> {
     let writes = bed.writes_since(begun)?;
     let beyond = writes.iter().find(|write| write.namespace != bed.name());
     ensure!(beyond.is_none(), "{beyond:#?}");
-    let after = (
-        victim.version("service/echo").await?,
-        victim.template("echo").await?,
-    );
-    ensure!(after.0 == before.1, "the other's Service was written");
-    let variables = &after.1["spec"]["containers"][0]["env"];
+    let after = victim.version("service/echo").await?;
+    ensure!(after == before, "the other's Service was written");
+    let template = victim.template("echo").await?;
+    let variables = &template["spec"]["containers"][0]["env"];
     ensure!(
         !variables.to_string().contains("MAX_CONNECTION_AGE"),
         "{variables}"
@@ -147,13 +147,19 @@ async fn another_namespace_is_out_of_reach(world: Arc<World>) -> Result<()> {
 async fn only_declared_ports_of_pods_are_asked(world: Arc<World>) -> Result<()> {
     let bed = Bed::new(&world, "ssrf").await?;
     let tenant = tenant(&bed).await?;
-    for (name, server, backend, ..) in lures() {
-        applied(&tenant, &bed, &server)
+    // What nobody but the operator would ask on the node.
+    let port = world.port();
+    let mut listen = Command::new(std::env::current_exe()?);
+    listen.args([COLLECT, &format!("{NODE}:{port}")]);
+    let listener = world.cluster.spawn_in_net("listener", &listen)?;
+    let lures = lures(port);
+    for (name, server, backend, ..) in &lures {
+        applied(&tenant, &bed, server)
             .await
-            .with_context(|| name.to_owned())?;
-        applied(&tenant, &bed, &backend).await?;
+            .with_context(|| (*name).to_owned())?;
+        applied(&tenant, &bed, backend).await?;
     }
-    for (name, .., reason, words) in lures() {
+    for (name, .., reason, words) in lures {
         bed.reason(name, MetricsAvailable, reason, ROLLOUT)
             .await
             .with_context(|| name.to_owned())?;
@@ -161,10 +167,22 @@ async fn only_declared_ports_of_pods_are_asked(world: Arc<World>) -> Result<()> 
         ensure!(message.contains(words), "{name}: {message}");
     }
 
+    let heard = listener.log_text()?;
+    ensure!(heard.is_empty(), "the node was asked: {heard}");
+    // It would have heard of it.
+    let pod = bed.pods("app=host").await?.remove(0);
+    let pod = pod.metadata.name.context("a pod without a name")?;
+    let proxy = format!(
+        "/api/v1/namespaces/{}/pods/http:{pod}:{port}/proxy/",
+        bed.name()
+    );
+    world.cluster.kubectl(&["get", "--raw", &proxy]).await?;
+    ensure!(!listener.log_text()?.is_empty(), "nothing listens");
+
     // Whoever could say where a pod is could send the operator anywhere: that right goes with no role for people.
     let pod = bed.pods("app=undeclared").await?.remove(0);
     let pod = pod.metadata.name.context("a pod without a name")?;
-    let node = json!({"status": {"podIP": "192.168.77.1", "podIPs": [{"ip": "192.168.77.1"}]}});
+    let node = json!({"status": {"podIP": NODE, "podIPs": [{"ip": NODE}]}});
     let node = node.to_string();
     let status = ["--subresource=status", "--type=merge", "-p", &node];
     let forge = [&["patch", "pod", &pod][..], &status].concat();
@@ -186,7 +204,7 @@ async fn only_declared_ports_of_pods_are_asked(world: Arc<World>) -> Result<()> 
 type Lure = (&'static str, Value, Value, &'static str, &'static str);
 
 /// A server and a backend each, with the reason and the words that it comes to.
-fn lures() -> [Lure; 4] {
+fn lures(port_of_node: u16) -> [Lure; 5] {
     let mut undeclared = manifests::server("undeclared", 1);
     let grpc = json!([{"name": "grpc", "containerPort": manifests::PORT}]);
     manifests::container(&mut undeclared)["ports"] = grpc.clone();
@@ -201,12 +219,18 @@ fn lures() -> [Lure; 4] {
         "prometheus.io/scheme": "https", "prometheus.io/address": "192.168.77.1:6443",
     });
 
+    // A path that would be a request of its own, for a port that may be asked.
+    let mut lines = manifests::server("lines", 1);
+    lines["spec"]["template"]["metadata"]["annotations"] = json!({
+        "prometheus.io/port": "9090", "prometheus.io/path": "/x HTTP/1.1\r\nHost: y\r\n\r\n",
+    });
+
     // The node itself, by its network.
     let mut host = manifests::server("host", 1);
     host["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
     let container = manifests::container(&mut host);
     container["args"] = json!(["--listen=:18080", "--metrics=:19090"]);
-    container["ports"] = json!([{"name": "grpc", "containerPort": 18080}, {"name": "metrics", "containerPort": 19090}]);
+    container["ports"] = json!([{"name": "grpc", "containerPort": 18080}, {"name": "metrics", "containerPort": port_of_node}]);
     container["readinessProbe"]["httpGet"]["port"] = json!(19090);
     let mut of_host = manifests::backend("host");
     of_host["spec"]["ports"] = json!([{"port": 18080}]);
@@ -232,6 +256,13 @@ fn lures() -> [Lure; 4] {
             none,
             "declares no port 10250",
         ),
+        (
+            "lines",
+            lines,
+            manifests::backend("lines"),
+            "Scraped",
+            "1 pods scraped",
+        ),
         ("host", host, of_host, none, "is on its node's network"),
         (
             "sideways",
@@ -247,9 +278,20 @@ fn lures() -> [Lure; 4] {
 const FORGED: &str =
     "30s\n{\"level\":\"ERROR\",\"message\":\"forged\"}\r\u{1b}[2J\u{1b}]0;forged\u{7}<script>";
 
-/// In status, events and log alike.
+/// In status, events and log alike, in either form of the log.
 async fn what_others_write_stays_text(world: Arc<World>) -> Result<()> {
-    let bed = Bed::new(&world, "forged").await?;
+    let log = written(&world, "json").await?;
+    ensure!(log.contains("FieldConflict"), "the log says nothing of it");
+    let log = written(&world, "text").await?;
+    ensure!(log.contains("FieldConflict"), "the log says nothing of it");
+    Ok(())
+}
+
+/// What is forged in a namespace whose operator logs in this form, and its log.
+async fn written(world: &Arc<World>, format: &str) -> Result<String> {
+    let mut bed = Bed::without_operator(world, "forged").await?;
+    bed.start_operator(&[&format!("--log-format={format}")])
+        .await?;
     let tenant = tenant(&bed).await?;
     let mut server = manifests::server("echo", 1);
     let container = manifests::container(&mut server);
@@ -257,7 +299,7 @@ async fn what_others_write_stays_text(world: Arc<World>) -> Result<()> {
     // The server would refuse to start: what stands in the template is what counts.
     server["spec"]["replicas"] = json!(0);
     server["metadata"]["annotations"] = json!({
-        "connection-age.evenkeel.dev/echo": FORGED, "prometheus.io/port": FORGED,
+        "connection-age.evenkeel.dev/echo": FORGED,
     });
     applied(&tenant, &bed, &server).await?;
     let mut backend = manifests::backend_with_age("echo", "45s");
@@ -269,9 +311,7 @@ async fn what_others_write_stays_text(world: Arc<World>) -> Result<()> {
     bed.reason("echo", ConnectionAgeApplied, "FieldConflict", SOON)
         .await?;
 
-    let log = all_is_text(&bed).await?;
-    ensure!(log.contains("FieldConflict"), "the log says nothing of it");
-    Ok(())
+    all_is_text(&bed).await
 }
 
 /// Pages, status lines and bodies with the same in them: only numbers and the names that we know go on.
@@ -333,6 +373,12 @@ async fn all_is_text(bed: &Bed) -> Result<String> {
         .process
         .log_text()?;
     for text in log.lines() {
+        if !text.starts_with('{') {
+            // The other form: each line is one of ours, which begins with its time.
+            let time = text.trim_start().split(' ').next().unwrap_or_default();
+            ensure!(time.parse::<Timestamp>().is_ok(), "no line of ours: {text}");
+            continue;
+        }
         let line: Value = serde_json::from_str(text).with_context(|| format!("no JSON: {text}"))?;
         // Written again it is as long, unless a key that stood twice was read once.
         ensure!(line.to_string().len() == text.len(), "a key twice: {text}");

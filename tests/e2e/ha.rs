@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{Balanced, Ready, ServicesReady};
-use evenkeel_cluster::{Endpoint, Fault, From, Rule, Signal};
+use evenkeel_cluster::{Endpoint, Fault, From, Rule, Signal, until};
 use jiff::Timestamp;
-use serde_json::json;
 
-use self::pair::{LEASE, Pair};
+use self::pair::{LEASE, Pair, Replica, Takeover};
 use crate::bed::{Bed, SOON};
 use crate::client::Client;
 use crate::manifests;
@@ -24,8 +23,9 @@ use crate::tests;
 use crate::world::World;
 
 tests![
-    alone a_killed_leader_is_replaced(240),
-    alone a_leader_that_ends_hands_over(150),
+    alone a_killed_leader_is_replaced(300),
+    alone a_leader_that_ends_hands_over(240),
+    alone a_leader_that_ends_amid_long_passes_hands_over(150),
     alone a_leader_that_is_cut_off_stops_writing(300),
     alone a_frozen_leader_writes_nothing_when_it_wakes(300),
 ];
@@ -97,49 +97,74 @@ async fn watch(bed: &Bed, said: &mut BTreeSet<String>) -> Result<()> {
     }
 }
 
-/// The worst that can happen to a process. Its backend is served on, and is said to be as it was.
+/// The worst that can happen to a process, with all hands full. Its backend is served on, and is said to be as it was.
 async fn a_killed_leader_is_replaced(world: Arc<World>) -> Result<()> {
     let pair = Pair::new(&world, "killed").await?;
-    let bed = &pair.bed;
-    let judged = Judged::new(bed).await?;
+    let judged = Judged::new(&pair.bed).await?;
+    pair.busy_backends().await?;
     let (leader, other) = pair.turns().await?;
-    let takeover = judged
-        .stands(async {
-            let killed = Timestamp::now();
-            leader.operator.process.signal(Signal::Kill)?;
-            let takeover = pair.taken_over(leader, other).await?;
-            takeover.in_time(killed)?;
-            Ok(takeover)
-        })
-        .await?;
-    bed.change(
-        "echo",
-        &json!({"services": {"headless": {"labels": {"new": "one"}}}}),
-    )
-    .await?;
-    bed.reason("echo", ServicesReady, "Created", SOON).await?;
+    let killed = pair.while_busy(async {
+        pair.works(leader).await?;
+        let killed = Timestamp::now();
+        leader.operator.process.signal(Signal::Kill)?;
+        let takeover = pair.taken_over(leader, other).await?;
+        takeover.in_time(killed)?;
+        pair.works(other).await?;
+        Ok(takeover)
+    });
+    let takeover = judged.stands(killed).await?;
     pair.one_at_a_time(leader, other, takeover.taken)
 }
 
 /// As in every upgrade: nobody waits for the end of a Lease.
 async fn a_leader_that_ends_hands_over(world: Arc<World>) -> Result<()> {
     let pair = Pair::new(&world, "ended").await?;
+    let judged = Judged::new(&pair.bed).await?;
     pair.busy_backends().await?;
     let (leader, other) = pair.turns().await?;
-    let (asked, takeover) = pair
+    let ended = pair.while_busy(async {
+        pair.works(leader).await?;
+        end(&pair, leader, other).await
+    });
+    let takeover = judged.stands(ended).await?;
+    pair.one_at_a_time(leader, other, takeover.taken)
+}
+
+/// Each of its writes takes longer than the whole end may. What it had begun never arrives.
+async fn a_leader_that_ends_amid_long_passes_hands_over(world: Arc<World>) -> Result<()> {
+    let pair = Pair::new(&world, "slow").await?;
+    pair.busy_backends().await?;
+    let (leader, other) = pair.turns().await?;
+    let write = |seen: &evenkeel_cluster::Seen| seen.resource == "services" && seen.is_write();
+    let takeover = pair
         .while_busy(async {
             pair.works(leader).await?;
-            let asked = Timestamp::now();
-            leader.operator.process.signal(Signal::Term)?;
-            let takeover = pair.taken_over(leader, other).await?;
-            pair.works(other).await?;
-            Ok((asked, takeover))
+            let slow = Rule::new(write, Fault::Delay(2 * LEASE));
+            leader.proxy.add(slow);
+            let before = leader.proxy.count(write);
+            until("a write under way", SOON, async || {
+                Ok((leader.proxy.count(write) > before).then_some(()))
+            })
+            .await?;
+            let takeover = end(&pair, leader, other).await?;
+            // It would have arrived by then.
+            tokio::time::sleep(2 * LEASE).await;
+            Ok(takeover)
         })
         .await?;
+    pair.one_at_a_time(leader, other, takeover.taken)
+}
+
+/// Asks the leader to end, and waits until the other works in its place.
+async fn end(pair: &Pair, leader: &Replica, other: &Replica) -> Result<Takeover> {
+    let asked = Timestamp::now();
+    leader.operator.process.signal(Signal::Term)?;
+    let takeover = pair.taken_over(leader, other).await?;
+    pair.works(other).await?;
     let state = leader.operator.process.wait(SOON).await?;
     ensure!(state.success, "it ended with {:?}", state.exit);
     takeover.at_once(asked)?;
-    pair.one_at_a_time(leader, other, takeover.taken)
+    Ok(takeover)
 }
 
 /// It does not know that it is cut off; its requests are under way for ever, and arrive when the cut heals unless it gives

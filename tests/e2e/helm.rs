@@ -136,7 +136,13 @@ async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
         Ok(pods.trim().is_empty().then_some(()))
     })
     .await?;
+    nothing_is_left(&world, OF_A_RELEASE).await?;
     lease_stays(&world).await?;
+    let policy =
+        r"jsonpath={.metadata.annotations.helm\.sh/resource-policy}{.metadata.deletionTimestamp}";
+    let definition = ["get", "crd", DEFINITION, "--output", policy];
+    let definition = world.cluster.kubectl(&definition).await?;
+    ensure!(definition == "keep", "the definition is {definition:?}");
     lasts(&bed, &before, "without the operator").await?;
     let_go(&bed, "stuck").await?;
     let of_stuck = ["Service stuck", "GrpcBackend stuck"];
@@ -259,20 +265,48 @@ pub async fn lease_stays(world: &World) -> Result<()> {
     Ok(())
 }
 
+pub const DEFINITION: &str = "grpcbackends.evenkeel.dev";
+/// The kinds that a release has besides the definition.
+pub const OF_A_RELEASE: &str =
+    "clusterroles,clusterrolebindings,roles,rolebindings,deployments,services,serviceaccounts";
+
+/// Waits until the release has nothing of these kinds.
+pub async fn nothing_is_left(world: &World, kinds: &str) -> Result<()> {
+    until("nothing is left of the release", ROLLOUT, async || {
+        let ours = "--selector=app.kubernetes.io/instance=evenkeel";
+        let left = ["get", kinds, "--all-namespaces", ours, "--output=name"];
+        let left = world.cluster.kubectl(&left).await?;
+        ensure!(left.trim().is_empty(), "{left}");
+        Ok(Some(()))
+    })
+    .await
+}
+
 /// Which GrpcBackends are going, and what lets them: as docs/install.md has it.
 const GOING: &str = r#"{range .items[?(@.metadata.deletionTimestamp)]}{.metadata.namespace} {.metadata.name}{"\n"}{end}"#;
 const LET_GO: &str = r#"{"metadata":{"finalizers":null}}"#;
 
 /// Deletes a GrpcBackend that nobody is there to finish, and lets it go. Its age stays where it is.
 async fn let_go(bed: &Bed, name: &str) -> Result<()> {
+    let aged = bed.template(name).await?;
+    let object = format!("gb/{name}");
+    bed.kubectl(&["delete", &object, "--wait=false"]).await?;
+    way_out(bed, name).await?;
+    bed.gone(&object).await?;
+    for service in ["", "-headless"] {
+        bed.gone(&format!("service/{name}{service}")).await?;
+    }
+    manifests::same(&bed.template(name).await?, &aged)
+}
+
+/// Finds the one that waits for an operator that is not there, and takes its finalizer away.
+pub async fn way_out(bed: &Bed, name: &str) -> Result<()> {
     let page = std::fs::read_to_string(root().join("docs/install.md"))?;
     for command in [GOING, LET_GO] {
         ensure!(page.contains(command), "docs/install.md has no {command}");
     }
     let aged = bed.template(name).await?;
     ensure!(aged.to_string().contains("MAX_CONNECTION_AGE"), "{aged}");
-    let object = format!("gb/{name}");
-    bed.kubectl(&["delete", &object, "--wait=false"]).await?;
     let backend = bed.backend(name).await?;
     ensure!(
         backend.metadata.deletion_timestamp.is_some()
@@ -285,12 +319,8 @@ async fn let_go(bed: &Bed, name: &str) -> Result<()> {
     let going = kubectl.kubectl(&["get", "gb", "-A", "-o", &path]).await?;
     ensure!(going == format!("{} {name}\n", bed.name()), "{going:?}");
     bed.kubectl(&["patch", "gb", name, "--type=merge", "-p", LET_GO])
-        .await?;
-    bed.gone(&object).await?;
-    for service in ["", "-headless"] {
-        bed.gone(&format!("service/{name}{service}")).await?;
-    }
-    manifests::same(&bed.template(name).await?, &aged)
+        .await
+        .map(drop)
 }
 
 async fn limited_to_a_namespace(world: Arc<World>) -> Result<()> {

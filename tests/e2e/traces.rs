@@ -20,7 +20,7 @@ use crate::world::World;
 tests![shared each_pass_is_a_span(120)];
 
 /// With this as its first argument the test program is the collector, in the cluster's network.
-const COLLECT: &str = "--collect-traces";
+pub const COLLECT: &str = "--collect-traces";
 /// More than an exporter of ours would send.
 const BODY: u64 = 1 << 20;
 

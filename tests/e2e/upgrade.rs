@@ -18,7 +18,10 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT};
-use crate::helm::{SYSTEM, TAKES_OVER, bring, image, lease_stays, restricted_namespace};
+use crate::helm::{
+    DEFINITION, OF_A_RELEASE, SYSTEM, TAKES_OVER, bring, image, lease_stays, nothing_is_left,
+    restricted_namespace, way_out,
+};
 use crate::lasting::{lasting, lasts, only_pods};
 use crate::manifests::{self, none_of_our_fields, same};
 use crate::tests;
@@ -28,6 +31,7 @@ use crate::world::{World, root};
 tests![
     installs stored_resources_outlive_an_upgrade(720),
     installs nothing_is_left_without_the_definition(600),
+    installs what_still_holds_an_age_is_let_go(600),
 ];
 
 const BEFORE: &str = "tests/upgrade/evenkeel-0.1.0.tgz";
@@ -288,17 +292,56 @@ async fn nothing_is_left_without_the_definition(world: Arc<World>) -> Result<()>
         "--timeout=90s",
     ];
     world.cluster.helm(&uninstall).await?;
-    until("nothing is left of the release", ROLLOUT, async || {
-        let kinds = "crd,clusterroles,clusterrolebindings,roles,rolebindings,deployments,services,serviceaccounts";
-        let ours = "--selector=app.kubernetes.io/instance=evenkeel";
-        let left = ["get", kinds, "--all-namespaces", ours, "--output=name"];
-        let left = world.cluster.kubectl(&left).await?;
-        ensure!(left.trim().is_empty(), "{left}");
-        Ok(Some(()))
-    })
-    .await?;
+    nothing_is_left(&world, &format!("crd,{OF_A_RELEASE}")).await?;
     lease_stays(&world).await?;
     let served = world.cluster.kubectl(&["get", "gb", "-A"]).await;
     ensure!(served.is_err(), "the kind is still served");
     bed.rolled_out("echo").await
+}
+
+/// The other order: the definition goes with the operator, and waits for an age that nobody takes back. The page has the way out.
+async fn what_still_holds_an_age_is_let_go(world: Arc<World>) -> Result<()> {
+    image(&world).await?;
+    restricted_namespace(&world).await?;
+    bring(&world, "install", NOW, &["--set=crds.keep=false"]).await?;
+    let bed = Bed::without_operator(&world, "shop").await?;
+    bed.echo(1).await?;
+    bed.apply(&manifests::backend_with_age("echo", "60s"))
+        .await?;
+    bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await?;
+    bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
+
+    let namespace = format!("--namespace={SYSTEM}");
+    let uninstall = ["uninstall", "evenkeel", &namespace];
+    world.cluster.helm(&uninstall).await?;
+    nothing_is_left(&world, OF_A_RELEASE).await?;
+    until("the operator is gone", ROLLOUT, async || {
+        let pods = ["get", "pods", &namespace, "--output=name"];
+        let pods = world.cluster.kubectl(&pods).await?;
+        Ok(pods.trim().is_empty().then_some(()))
+    })
+    .await?;
+    let going = [
+        "get",
+        "crd",
+        DEFINITION,
+        "--output=jsonpath={.metadata.deletionTimestamp}",
+    ];
+    until("the definition is going", ROLLOUT, async || {
+        let since = world.cluster.kubectl(&going).await?;
+        let backend = bed.backend("echo").await?;
+        let both = !since.is_empty() && backend.metadata.deletion_timestamp.is_some();
+        Ok(both.then_some(()))
+    })
+    .await?;
+    let aged = bed.template("echo").await?;
+    way_out(&bed, "echo").await?;
+    until("the definition is gone", ROLLOUT, async || {
+        let left = ["get", "crd", "--output=name"];
+        let left = world.cluster.kubectl(&left).await?;
+        Ok((!left.contains(DEFINITION)).then_some(()))
+    })
+    .await?;
+    same(&bed.template("echo").await?, &aged)
 }

@@ -67,7 +67,7 @@ fn every_alert_says_what_it_needs() {
         }
         let expr = alert["expr"].as_str().unwrap();
         assert!(
-            expr.contains(r#"job="evenkeel-metrics""#),
+            expr.contains(r#"job="evenkeel-system/evenkeel-metrics""#),
             "{name} is not bound to the release"
         );
     }

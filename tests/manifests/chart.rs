@@ -363,6 +363,14 @@ fn what_is_not_a_value_is_refused() {
         "networkPolicy.metricsFrom[0].namespace=monitoring",
         "env[0].name=POD_NAME",
         "prometheusRule.disabled={Watchdog}",
+        "podLabels.app\\.kubernetes\\.io/name=other",
+        "serviceMonitor.labels.app\\.kubernetes\\.io/instance=other",
+        "prometheusRule.labels.helm\\.sh/chart=other",
+        "grafanaDashboard.labels.app\\.kubernetes\\.io/version=other",
+        "serviceAccount.name=Evenkeel",
+        // With these every rollout would be over its deadline as it begins.
+        "rolloutDeadline=0s",
+        "rolloutDeadline=0h500ms",
         // These would evict nobody, for ever.
         "podDisruptionBudget.maxUnavailable=0",
         "podDisruptionBudget.maxUnavailable=0%",
@@ -391,7 +399,6 @@ fn the_alerts_are_those_of_the_release() {
     let only = ["--show-only", "templates/prometheusrule.yaml"];
     let text = helm(&[&release[..], &values, &only].concat()).unwrap();
     assert!(!text.contains("evenkeel-system"), "{text}");
-    assert!(!text.contains(r#"job="evenkeel-metrics""#), "{text}");
     let rule: Value = serde_yaml_ng::from_str(&text).unwrap();
     let groups = rule["spec"]["groups"].as_array().unwrap().iter();
     let alerts: Vec<&Value> = groups
@@ -405,11 +412,161 @@ fn the_alerts_are_those_of_the_release() {
             alert["expr"]
                 .as_str()
                 .unwrap()
-                .contains(r#"job="balance-evenkeel-metrics""#),
+                .contains(r#"job="elsewhere/balance-evenkeel-metrics""#),
             "{name}"
         );
         assert_eq!(alert["labels"]["team"], "platform", "{name}");
         let page = format!("https://runbooks.example.com/evenkeel/{name}.md");
         assert_eq!(alert["annotations"]["runbook_url"], page.as_str(), "{name}");
     }
+}
+
+/// What a release of this name and namespace makes of the settings.
+fn made(release: &str, namespace: &str, settings: &str) -> Vec<Value> {
+    let namespace = format!("--namespace={namespace}");
+    let text = helm(&["template", release, &chart(), &namespace, "--set", settings]);
+    serde_yaml_ng::Deserializer::from_str(&text.unwrap())
+        // A key that stands twice is refused here, as by kustomize.
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|document| !document.is_null())
+        .collect()
+}
+
+const MONITORED: &str =
+    "serviceMonitor.enabled=true,prometheusRule.enabled=true,grafanaDashboard.enabled=true";
+
+#[test]
+fn a_label_of_one_object_goes_before_that_of_all() {
+    let settings = format!(
+        "{MONITORED},commonLabels.team=all,podLabels.team=one,serviceMonitor.labels.team=one,\
+         prometheusRule.labels.team=one,grafanaDashboard.labels.team=one"
+    );
+    for object in made("evenkeel", "evenkeel-system", &settings) {
+        let kind = object["kind"].as_str().unwrap();
+        let own = ["ServiceMonitor", "PrometheusRule", "ConfigMap"].contains(&kind);
+        let team = &object["metadata"]["labels"]["team"];
+        assert_eq!(team, if own { "one" } else { "all" }, "{kind}");
+        if kind == "Deployment" {
+            let of_pods = &object["spec"]["template"]["metadata"]["labels"];
+            assert_eq!(of_pods["team"], "one");
+            assert_eq!(of_pods["app.kubernetes.io/name"], "evenkeel");
+        }
+    }
+}
+
+#[test]
+fn a_group_without_rules_is_left_out() {
+    let disabled = "EvenkeelNoLeader,EvenkeelReconcileErrors,EvenkeelReconcileSlow";
+    let settings = format!("{MONITORED},prometheusRule.disabled={{{disabled}}}");
+    let objects = made("evenkeel", "evenkeel-system", &settings);
+    let groups = &of_kind(&objects, "PrometheusRule")[0]["spec"]["groups"];
+    let groups = groups.as_array().unwrap();
+    assert_eq!(groups.len(), 1, "{groups:#?}");
+    assert!(!groups[0]["rules"].as_array().unwrap().is_empty());
+}
+
+/// Words that YAML takes for something else, and names that no Service can have.
+#[test]
+fn a_name_is_a_name() {
+    for name in ["on", "no", "null", "true", "y"] {
+        let chart = chart();
+        let strings = ["fullnameOverride", "nameOverride", "serviceAccount.name"]
+            .map(|value| format!("--set-string={value}={name}"));
+        let strings = strings.each_ref().map(String::as_str);
+        let text = helm(&[&["template", "a", &chart, "--set", MONITORED], &strings[..]].concat());
+        for document in serde_yaml_ng::Deserializer::from_str(&text.unwrap()) {
+            let object = Value::deserialize(document).unwrap();
+            let metadata = &object["metadata"];
+            assert!(metadata["name"].is_string(), "{name}: {metadata}");
+            for label in metadata["labels"].as_object().unwrap().values() {
+                assert!(label.is_string(), "{name}: {metadata}");
+            }
+            for rule in object["rules"].as_array().into_iter().flatten() {
+                for of in rule["resourceNames"].as_array().into_iter().flatten() {
+                    assert_eq!(of, name);
+                }
+            }
+            for subject in object["subjects"].as_array().into_iter().flatten() {
+                assert_eq!(subject["name"], name);
+            }
+        }
+    }
+    for release in ["2nd", "a.b"] {
+        let said = helm(&["template", release, &chart()]).expect_err(release);
+        assert!(said.contains("set fullnameOverride"), "{said}");
+        helm(&[
+            "template",
+            release,
+            &chart(),
+            "--set",
+            "fullnameOverride=second",
+        ])
+        .unwrap();
+    }
+}
+
+/// What is said of backends has their namespace, so that only the job tells who says it.
+#[test]
+fn releases_of_one_name_are_told_apart() {
+    let here = made("evenkeel", "here", MONITORED);
+    let there = made("evenkeel", "there", MONITORED);
+    let monitor = of_kind(&here, "ServiceMonitor")[0];
+    let relabeling = &monitor["spec"]["endpoints"][0]["relabelings"][0];
+    let job = json!({"targetLabel": "job", "replacement": "here/evenkeel-metrics"});
+    assert_eq!(relabeling, &job);
+    let alerts = of_kind(&here, "PrometheusRule")[0].to_string();
+    assert!(
+        alerts.contains(r#"job=\"here/evenkeel-metrics\""#),
+        "{alerts}"
+    );
+    let [one, other] = [&here, &there].map(|release| {
+        let map = of_kind(release, "ConfigMap")[0];
+        let (file, text) = map["data"].as_object().unwrap().iter().next().unwrap();
+        let dashboard: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+        let uid = dashboard["uid"].as_str().unwrap().to_owned();
+        assert!(uid.len() <= 40, "Grafana's bound: {uid}");
+        (file.clone(), uid, dashboard["title"].to_string())
+    });
+    assert_ne!(one.0, other.0);
+    assert_ne!(one.1, other.1);
+    assert_ne!(one.2, other.2);
+}
+
+/// The notes say what is there, and not what might be.
+#[test]
+fn the_notes_are_of_the_release() {
+    let alerts = "See its metrics and alerts";
+    for values in yaml_files(COMBINATIONS) {
+        let (chart, file) = (chart(), path(&values).display().to_string());
+        let said = helm(&[
+            "install",
+            "evenkeel",
+            &chart,
+            "--dry-run=client",
+            "--values",
+            &file,
+        ])
+        .unwrap();
+        let notes = said.split_once("NOTES:").expect(&values).1;
+        let set = document(&values);
+        let enabled = |value: &str| set[value]["enabled"] == true;
+        let both = enabled("serviceMonitor") && enabled("prometheusRule");
+        assert_eq!(notes.contains(alerts), both, "{values}: {notes}");
+        let none = set["crds"]["enabled"] == false;
+        let missing = "The CustomResourceDefinition was not installed";
+        assert_eq!(notes.contains(missing), none, "{values}: {notes}");
+        assert!(!notes.contains("<no value>"), "{values}: {notes}");
+    }
+    let chart = chart();
+    let monitor = "serviceMonitor.enabled=true";
+    let said = helm(&[
+        "install",
+        "evenkeel",
+        &chart,
+        "--dry-run=client",
+        "--set",
+        monitor,
+    ]);
+    let said = said.unwrap();
+    assert!(!said.contains(alerts), "there are none: {said}");
 }

@@ -2,20 +2,16 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::json;
 
 use crate::{document, path, text};
 
 const WORKFLOW: &str = ".github/workflows/release.yaml";
 
-fn job() -> Value {
-    document(WORKFLOW)["jobs"]["release"].clone()
-}
-
-/// All that it runs.
-fn script() -> String {
-    let job = job();
-    let steps = job["steps"].as_array().unwrap();
+/// All that a job of it runs.
+fn script(job: &str) -> String {
+    let workflow = document(WORKFLOW);
+    let steps = workflow["jobs"][job]["steps"].as_array().unwrap();
     let runs = steps.iter().filter_map(|step| step["run"].as_str());
     runs.collect::<Vec<_>>().join("\n").replace("\\\n", " ")
 }
@@ -29,16 +25,19 @@ fn repository() -> String {
 
 #[test]
 fn the_image_is_pushed_to_where_the_chart_pulls_it_from() {
-    let pushed = job()["env"]["IMAGE"].as_str().unwrap().to_owned();
+    let pushed = document(WORKFLOW)["env"]["IMAGE"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let pushed = pushed.replace("${{ github.repository }}", &repository());
     let values = document("charts/evenkeel/values.yaml");
     assert_eq!(values["image"]["repository"], pushed);
-    assert!(script().contains("\"docker://$IMAGE:${GITHUB_REF_NAME#v}\""));
+    assert!(script("publish").contains("\"docker://$IMAGE:${GITHUB_REF_NAME#v}\""));
 }
 
 #[test]
 fn image_and_chart_are_signed_by_their_digests() {
-    let script = script();
+    let script = script("publish");
     let lines = script.lines().map(str::trim);
     let signed: Vec<&str> = lines
         .filter_map(|line| line.strip_prefix("cosign sign --yes "))
@@ -64,19 +63,56 @@ fn what_krew_downloads_is_built_and_uploaded() {
     let (place, file) = uri.rsplit_once('/').unwrap();
     let releases = format!("https://github.com/{}/releases/download/", repository());
     assert!(place.starts_with(&releases), "{uri}");
-    let script = script();
-    let made = script.lines().find(|line| line.starts_with("make "));
+    let (build, publish) = (script("build"), script("publish"));
+    let made = build.lines().find(|line| line.starts_with("make "));
     assert!(
         made.unwrap().split(' ').any(|target| target == "krew"),
         "{made:?}"
     );
-    let upload = script
+    let upload = publish
         .lines()
         .find(|line| line.contains("gh release create"));
     for file in [&format!("dist/{file}"), "dist/krew/evenkeel.yaml"] {
         assert!(upload.unwrap().contains(file), "{file}: {upload:?}");
     }
     assert!(text("xtask/src/krew.rs").contains(&format!("\"{file}\"")));
+}
+
+/// Build scripts of every dependency run where things are built: there nothing may be written or signed. And what goes out was tested.
+#[test]
+fn who_builds_may_not_publish() {
+    let workflow = document(WORKFLOW);
+    assert_eq!(workflow["permissions"], json!({"contents": "read"}));
+    let jobs = &workflow["jobs"];
+    for job in ["test", "build"] {
+        assert!(jobs[job]["permissions"].is_null(), "{job}");
+    }
+    assert_eq!(jobs["publish"]["needs"], json!(["test", "build"]));
+    let publish = script("publish");
+    for builder in ["make ", "cargo ", "go run"] {
+        assert!(!publish.contains(builder), "it runs {builder}");
+    }
+    let tests = document(".github/workflows/ci.yaml");
+    assert_eq!(jobs["test"]["uses"], "./.github/workflows/ci.yaml");
+    assert!(tests["on"].get("workflow_call").is_some());
+    assert!(publish.contains("skopeo copy --preserve-digests "));
+}
+
+/// As in `make test`: which Helm it is would otherwise be settled by the day.
+#[test]
+fn helm_is_the_one_that_is_tested() {
+    let tested = text("tests/cluster/components/helm/go.mod");
+    let tested = tested.lines().find_map(|line| {
+        let module = line.trim().trim_start_matches("require ");
+        module.strip_prefix("helm.sh/helm/v4 ")
+    });
+    let tested = tested.unwrap().split(' ').next().unwrap();
+    for file in [WORKFLOW, ".github/workflows/ci.yaml"] {
+        let text = text(file);
+        let installed = text.matches("azure/setup-helm@").count();
+        let pinned = text.matches(&format!("version: {tested}\n")).count();
+        assert_eq!(installed, pinned, "{file}: {tested}");
+    }
 }
 
 /// A tag can be moved to other code; a commit cannot.
@@ -86,7 +122,8 @@ fn every_action_is_of_one_commit() {
     for entry in fs::read_dir(path(".github/workflows")).unwrap() {
         let file = entry.unwrap().path();
         let text = fs::read_to_string(&file).unwrap();
-        for line in text.lines().filter(|line| line.contains("uses: ")) {
+        let theirs = |line: &&str| line.contains("uses: ") && !line.contains("uses: ./");
+        for line in text.lines().filter(theirs) {
             let (_, commit) = line.split_once('@').unwrap_or_default();
             let (commit, tag) = commit.split_once(" # v").unwrap_or_default();
             let is_commit = commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit());

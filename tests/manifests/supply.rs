@@ -124,6 +124,27 @@ fn everything_comes_from_the_registry() {
     }
 }
 
+/// The crates that deny.toml bans.
+fn banned() -> Vec<String> {
+    let text = text("deny.toml");
+    let list = text.split_once("\ndeny = [").unwrap().1;
+    let list = list.split_once("\n]").unwrap().0;
+    let crates = list.split("crate = \"").skip(1);
+    crates
+        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn nothing_banned_is_built_in() {
+    let (banned, packages) = (banned(), packages());
+    assert!(banned.contains(&"openssl-sys".to_owned()), "{banned:?}");
+    for name in banned {
+        let found = packages.iter().find(|package| package["name"] == *name);
+        assert!(found.is_none(), "{name} is built in, against deny.toml");
+    }
+}
+
 #[test]
 fn what_has_types_of_its_own_is_there_once() {
     let packages = packages();

@@ -13,6 +13,13 @@ pub const RETRY: Duration = Duration::from_secs(3);
 pub const LOOK: Duration = Duration::from_secs(1);
 /// A holder that could not renew for this long writes nothing more and ends, well before anybody else may take the lease.
 pub const DEADLINE: Duration = Duration::from_secs(8);
+/// What was sent and is not acknowledged after this time never arrives. A write goes out while the term lasts, at the latest
+/// [`DEADLINE`] after the Lease was renewed: with this it has arrived or died before another may take the Lease. Closing a
+/// connection is not enough, since the kernel goes on sending what a program left behind, even a dead one.
+pub const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+/// For passes under way when the end is asked for. What they then leave behind has [`UNACKNOWLEDGED`] to arrive, before the Lease is
+/// given up.
+pub const FINISH: Duration = Duration::from_secs(2);
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -103,5 +110,11 @@ mod tests {
     #[test]
     fn the_holder_ends_before_another_takes_over() {
         assert!(DEADLINE + RETRY < TAKEOVER);
+        assert!(DEADLINE + UNACKNOWLEDGED < TAKEOVER);
+    }
+
+    #[test]
+    fn an_orderly_end_is_half_a_duration_at_most() {
+        assert!(FINISH + UNACKNOWLEDGED + LOOK < DURATION / 2);
     }
 }

@@ -72,17 +72,34 @@ where
             traces::wrote();
         }
         let answer = self.inner.call(request);
+        let write = term.map(|term| Write { term, open: true });
         Box::pin(async move {
-            let Some(term) = term else {
+            let Some(mut write) = write else {
                 return answer.await.map_err(Into::into);
             };
-            tokio::select! {
+            let answer = tokio::select! {
                 // The term first: what waits for a connection has not been sent yet.
                 biased;
-                () = term.over() => Err(Over.into()),
+                () = write.term.over() => Err(Over.into()),
                 answer = answer => answer.map_err(Into::into),
-            }
+            };
+            write.open = answer.is_err();
+            answer
         })
+    }
+}
+
+/// A write under way. Whoever drops it without an answer does not know whether it arrives, or when.
+struct Write {
+    term: Term,
+    open: bool,
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        if self.open {
+            self.term.leave_behind();
+        }
     }
 }
 
@@ -90,11 +107,12 @@ where
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
+    use tokio::time::Instant;
     use tower::ServiceExt as _;
 
-    use super::super::decide::DEADLINE;
+    use super::super::decide::{DEADLINE, UNACKNOWLEDGED};
     use super::*;
 
     /// Whether a request was answered, and how many came through.
@@ -160,5 +178,24 @@ mod tests {
         assert!(longer.is_err() && term.holds());
         term.end();
         assert!(!term.holds());
+        term.renewed(Instant::now());
+        assert!(!term.holds(), "by a renewal that was under way");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_no_answer_is_left_behind() {
+        let answered = left(DEADLINE);
+        assert!(asked(Some(answered.clone()), Method::PATCH, true).await.0);
+        assert_eq!(answered.silent(), None);
+
+        let late = left(Duration::from_secs(1));
+        assert!(!asked(Some(late.clone()), Method::PATCH, false).await.0);
+        assert_eq!(late.silent(), Some(Instant::now() + UNACKNOWLEDGED));
+
+        let dropped = left(DEADLINE);
+        let write = asked(Some(dropped.clone()), Method::PATCH, false);
+        let given_up = tokio::time::timeout(Duration::from_secs(1), write).await;
+        assert!(given_up.is_err());
+        assert_eq!(dropped.silent(), Some(Instant::now() + UNACKNOWLEDGED));
     }
 }

@@ -1,6 +1,6 @@
 //! Holds the Lease. Whoever cannot renew it in time must end: see [`Leadership::lost`].
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -8,14 +8,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Term;
 use super::decide::{self, DEADLINE, DURATION, Decision, RETRY, decide, pause};
 use crate::names;
 
-/// For one request, so that two tries fit before the deadline.
+/// For one request, and a renewal is one: after one without an answer another begins before the deadline.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// A renewal that is still under way can come between: the Lease is then read once more.
 const RELEASES: usize = 3;
@@ -49,19 +49,22 @@ impl Leadership {
         let _ = (&mut self.renewal).await;
     }
 
-    /// Gives the Lease up, so that the next one need not wait for its end.
+    /// Gives the Lease up, so that the next one need not wait for its end: when nothing of ours can arrive any more. Until then it
+    /// is not renewed, which is time enough: as much as after a crash.
     pub async fn release(self) {
-        self.term.end();
         self.renewal.abort();
-        for _ in 0..RELEASES {
-            match self.holder.get().await {
-                Ok(Some(lease)) if holder(&lease) == Some(&self.holder.settings.identity) => {
-                    if let Ok(true) | Err(_) = self.holder.write(Some(lease), None).await {
-                        return;
-                    }
-                }
-                _ => return,
-            }
+        self.term.end();
+        if let Some(silent) = self.term.silent() {
+            tokio::time::sleep_until(silent).await;
+        }
+        if tokio::time::timeout(2 * TIMEOUT, self.holder.give_up())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                lease = self.holder.settings.name,
+                "could not give the Lease up: it ends by itself"
+            );
         }
     }
 }
@@ -79,30 +82,30 @@ pub async fn acquire(
     let term = Term::default();
     let mut seen = Seen::default();
     let mut wait = Duration::ZERO;
-    loop {
+    let taken = loop {
         tokio::select! {
             () = stop.cancelled() => return None,
             () = tokio::time::sleep(wait) => {}
         }
         let begun = Instant::now();
         match holder.attempt(&mut seen).await {
-            Ok(true) => {
+            Ok(Some(taken)) => {
                 term.renewed(begun);
-                break;
+                break taken;
             }
-            Ok(false) => {}
+            Ok(None) => {}
             Err(error) => {
                 tracing::warn!(%error, lease = holder.settings.name, "could not take the Lease");
             }
         }
         wait = pause(seen.age(), begun.elapsed());
-    }
+    };
     tracing::info!(
         lease = holder.settings.name,
         identity = holder.settings.identity,
         "this process is the leader"
     );
-    let renewal = tokio::spawn(holder.clone().hold(term.clone()));
+    let renewal = tokio::spawn(holder.clone().hold(term.clone(), taken));
     Some(Leadership {
         holder,
         term,
@@ -149,12 +152,12 @@ fn holder(lease: &Lease) -> Option<&String> {
 }
 
 impl Holder {
-    /// Takes the Lease where that is allowed; whether it is ours now.
-    async fn attempt(&self, seen: &mut Seen) -> anyhow::Result<bool> {
+    /// Takes the Lease where that is allowed, and returns it as it is then.
+    async fn attempt(&self, seen: &mut Seen) -> anyhow::Result<Option<Lease>> {
         let lease = self.get().await?;
         let unchanged = seen.unchanged(lease.as_ref());
         match self.decide(lease.as_ref(), unchanged) {
-            Decision::Wait => Ok(false),
+            Decision::Wait => Ok(None),
             Decision::Create => self.write(None, Some(&self.settings.identity)).await,
             Decision::Take | Decision::Renew => {
                 self.write(lease, Some(&self.settings.identity)).await
@@ -172,7 +175,7 @@ impl Holder {
     }
 
     /// Returns when the Lease is lost, and at the end of the term at the latest, whatever a request waits for then.
-    async fn hold(self, term: Term) {
+    async fn hold(self, term: Term, taken: Lease) {
         tokio::select! {
             biased;
             () = term.over() => tracing::error!(
@@ -180,7 +183,7 @@ impl Holder {
                 "the Lease could not be renewed in {} s",
                 DEADLINE.as_secs()
             ),
-            () = self.renew(&term) => {
+            () = self.renew(&term, taken) => {
                 term.end();
                 tracing::error!(
                     lease = self.settings.name,
@@ -191,13 +194,20 @@ impl Holder {
     }
 
     /// Only what is still ours is renewed: what was free in between, even for a moment, may have had another holder.
-    async fn renew(&self, term: &Term) {
+    ///
+    /// As a rule that takes one request: the Lease as the last write left it is written over, and nobody has touched it if that is
+    /// taken. It is read only where that is not known.
+    async fn renew(&self, term: &Term, taken: Lease) {
         let mut ticks = ticks(RETRY);
+        let mut ours = Some(taken);
         loop {
             ticks.tick().await;
             let begun = Instant::now();
             let renewed = async {
-                let lease = self.get().await?;
+                let lease = match ours.take() {
+                    None => self.get().await?,
+                    known => known,
+                };
                 if self.decide(lease.as_ref(), Duration::ZERO) == Decision::Renew {
                     self.write(lease, Some(&self.settings.identity))
                         .await
@@ -207,9 +217,12 @@ impl Holder {
                 }
             };
             match renewed.await {
-                Ok(Some(true)) => term.renewed(begun),
+                Ok(Some(Some(written))) => {
+                    term.renewed(begun);
+                    ours = Some(written);
+                }
                 // Somebody wrote between: the next look says who.
-                Ok(Some(false)) => ticks.reset_immediately(),
+                Ok(Some(None)) => ticks.reset_immediately(),
                 Ok(None) => return,
                 Err(error) => {
                     let error: anyhow::Error = error;
@@ -219,16 +232,29 @@ impl Holder {
         }
     }
 
+    async fn give_up(&self) {
+        for _ in 0..RELEASES {
+            match self.get().await {
+                Ok(Some(lease)) if holder(&lease) == Some(&self.settings.identity) => {
+                    if let Ok(Some(_)) | Err(_) = self.write(Some(lease), None).await {
+                        return;
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
     async fn get(&self) -> anyhow::Result<Option<Lease>> {
         Ok(tokio::time::timeout(TIMEOUT, self.api.get_opt(&self.settings.name)).await??)
     }
 
-    /// With the version that was read: of two that write at once, one is refused.
+    /// With the version that was read: of two that write at once, one is refused, and has nothing back.
     async fn write(
         &self,
         before: Option<Lease>,
         identity: Option<&String>,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<Option<Lease>> {
         let now = MicroTime(Timestamp::now());
         let params = PostParams {
             field_manager: Some(names::MANAGER.into()),
@@ -258,9 +284,13 @@ impl Holder {
             }
         };
         match tokio::time::timeout(TIMEOUT, written).await? {
-            Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Ok(written) => Ok(Some(written)),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 }
+
+#[cfg(test)]
+#[path = "lease_tests.rs"]
+mod tests;

@@ -1,0 +1,187 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use serde_json::json;
+use tower::BoxError;
+
+use super::super::decide::UNACKNOWLEDGED;
+use super::*;
+
+/// One Lease as an API server keeps it, which takes a time for each answer and writes down what it is asked.
+#[derive(Clone, Default)]
+struct Server(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    lease: Option<Lease>,
+    version: u32,
+    asked: Vec<Method>,
+    /// For the next answers; none: at once.
+    delays: VecDeque<Duration>,
+}
+
+impl Server {
+    fn client(&self) -> Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| server.clone().ask(request));
+        Client::new(service, "here")
+    }
+
+    async fn ask(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        let delay = {
+            let mut state = self.0.lock().unwrap();
+            state.asked.push(request.method().clone());
+            state.delays.pop_front().unwrap_or_default()
+        };
+        tokio::time::sleep(delay).await;
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let mut state = self.0.lock().unwrap();
+        let known = state.lease.as_ref();
+        let known = known.and_then(|lease| lease.metadata.resource_version.clone());
+        let code = match parts.method {
+            Method::GET if known.is_none() => StatusCode::NOT_FOUND,
+            Method::GET => StatusCode::OK,
+            _ => {
+                let lease: Lease = serde_json::from_slice(&body)?;
+                if lease.metadata.resource_version == known {
+                    state.put(lease);
+                    StatusCode::OK
+                } else {
+                    StatusCode::CONFLICT
+                }
+            }
+        };
+        let answer = if code.is_success() {
+            serde_json::to_vec(&state.lease)?
+        } else {
+            let reason = match code {
+                StatusCode::NOT_FOUND => "NotFound",
+                _ => "Conflict",
+            };
+            serde_json::to_vec(
+                &json!({"kind": "Status", "status": "Failure", "message": "", "reason": reason, "code": code.as_u16()}),
+            )?
+        };
+        Ok(Response::builder().status(code).body(answer.into())?)
+    }
+
+    fn asked(&self) -> Vec<Method> {
+        std::mem::take(&mut self.0.lock().unwrap().asked)
+    }
+
+    fn delay(&self, delays: &[Duration]) {
+        self.0.lock().unwrap().delays.extend(delays);
+    }
+
+    /// Somebody writes it.
+    fn write(&self, change: impl FnOnce(&mut LeaseSpec)) {
+        let mut state = self.0.lock().unwrap();
+        let mut lease = state.lease.clone().unwrap();
+        change(lease.spec.as_mut().unwrap());
+        state.put(lease);
+    }
+
+    async fn leader(&self) -> Leadership {
+        let settings = LeaseSettings {
+            namespace: "here".into(),
+            name: "evenkeel".into(),
+            identity: "me".into(),
+        };
+        let stop = CancellationToken::new();
+        let leadership = acquire(self.client(), settings, &stop).await.unwrap();
+        // The first renewal follows at once.
+        tokio::time::sleep(RETRY / 2).await;
+        self.asked();
+        leadership
+    }
+}
+
+impl State {
+    fn put(&mut self, mut lease: Lease) {
+        self.version += 1;
+        lease.metadata.resource_version = Some(self.version.to_string());
+        self.lease = Some(lease);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_is_one_request() {
+    let server = Server::default();
+    let _leadership = server.leader().await;
+    tokio::time::sleep(4 * RETRY).await;
+    assert_eq!(server.asked(), [(); 4].map(|()| Method::PUT));
+}
+
+/// Each request is answered, if late: that costs nobody the Lease.
+#[tokio::test(start_paused = true)]
+async fn slow_answers_are_answers() {
+    let server = Server::default();
+    let leadership = server.leader().await;
+    let slow = TIMEOUT.checked_sub(Duration::from_millis(400)).unwrap();
+    server.delay(&[slow; 20]);
+    tokio::time::sleep(10 * RETRY).await;
+    assert!(leadership.term().holds());
+    // Nor does one without any.
+    server.delay(&[TIMEOUT * 2]);
+    for _ in 0..20 {
+        tokio::time::sleep(RETRY / 2).await;
+        assert!(leadership.term().holds());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_read_after_a_conflict() {
+    let server = Server::default();
+    let leadership = server.leader().await;
+    server.write(|spec| spec.lease_transitions = Some(7));
+    tokio::time::sleep(2 * RETRY).await;
+    let asked = [Method::PUT, Method::GET, Method::PUT, Method::PUT];
+    assert_eq!(server.asked(), asked);
+    assert!(leadership.term().holds());
+}
+
+/// Also where nobody holds it: somebody may have, in between.
+#[tokio::test(start_paused = true)]
+async fn what_another_held_is_lost() {
+    for holder in [None, Some("another".to_owned())] {
+        let server = Server::default();
+        let mut leadership = server.leader().await;
+        server.write(|spec| spec.holder_identity = holder);
+        leadership.lost().await;
+        assert!(!leadership.term().holds());
+        assert_eq!(server.asked(), [Method::PUT, Method::GET]);
+    }
+}
+
+/// Never two writers: what was sent and not answered may arrive until then, and another acts as soon as nobody holds it.
+#[tokio::test(start_paused = true)]
+async fn it_is_given_up_when_nothing_can_arrive_any_more() {
+    for (left_behind, expected) in [(false, Duration::ZERO), (true, UNACKNOWLEDGED)] {
+        let server = Server::default();
+        let leadership = server.leader().await;
+        let term = leadership.term();
+        if left_behind {
+            term.leave_behind();
+        }
+        let begun = Instant::now();
+        leadership.release().await;
+        assert_eq!(begun.elapsed(), expected);
+        assert!(!term.holds());
+        let state = server.0.lock().unwrap();
+        assert_eq!(state.lease.as_ref().and_then(holder), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_server_without_answers() {
+    let server = Server::default();
+    let leadership = server.leader().await;
+    server.delay(&[Duration::from_hours(1); 20]);
+    let begun = Instant::now();
+    leadership.release().await;
+    assert!(begun.elapsed() <= 2 * TIMEOUT);
+}
