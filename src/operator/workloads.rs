@@ -219,11 +219,7 @@ async fn give_up_fields(
         note: String::new(),
         ..step.clone()
     };
-    match patch(api, &release).await {
-        // Somebody wrote meanwhile, the workload's controller as a rule: that write starts the pass that gives them up.
-        Ok(_) | Err(Error::Conflict { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
+    patch(api, &release).await.map(drop)
 }
 
 /// The workload when its controller has taken note of a new template.
@@ -264,7 +260,12 @@ async fn patch(api: &Api<DynamicObject>, step: &Step) -> Result<Option<DynamicOb
         Ok(Ok(after)) => Ok(Some(after)),
         // Gone: so is everything that was written there.
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
-        Ok(Err(error)) => Err(Error::from_api(action, &error)),
+        Ok(Err(error)) => match Error::from_api(action, &error) {
+            // Somebody wrote meanwhile, the workload's controller or the pass of another backend as a rule: that write starts the
+            // pass that gives up what is left.
+            Error::Conflict { .. } if step.change == Change::Release => Ok(None),
+            error => Err(error),
+        },
     }
 }
 
