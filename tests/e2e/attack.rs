@@ -260,8 +260,9 @@ fn lures(port_of_node: u16) -> [Lure; 5] {
             "lines",
             lines,
             manifests::backend("lines"),
-            "Scraped",
-            "1 pods scraped",
+            // The page itself, on which nothing is counted yet: any other path is 404.
+            "NoKnownMetric",
+            "1 pod answered",
         ),
         ("host", host, of_host, none, "is on its node's network"),
         (
