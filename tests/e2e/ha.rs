@@ -30,6 +30,8 @@ tests![
     alone a_frozen_leader_writes_nothing_when_it_wakes(300),
 ];
 
+/// What was sent without an answer may arrive for so long.
+const ARRIVES: Duration = Duration::from_secs(4);
 /// Two windows and more, in which the new one judges for itself.
 const JUDGED: Duration = Duration::from_secs(30);
 
@@ -146,7 +148,10 @@ async fn a_leader_that_ends_amid_long_passes_hands_over(world: Arc<World>) -> Re
                 Ok((leader.proxy.count(write) > before).then_some(()))
             })
             .await?;
+            let asked = Timestamp::now();
             let takeover = end(&pair, leader, other).await?;
+            let waited = Duration::try_from(takeover.taken - asked)?;
+            ensure!(waited >= ARRIVES, "taken {waited:?} after the signal");
             // It would have arrived by then.
             tokio::time::sleep(2 * LEASE).await;
             Ok(takeover)

@@ -19,7 +19,7 @@ pub const DEADLINE: Duration = Duration::from_secs(8);
 pub const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 /// For passes under way when the end is asked for. What they then leave behind has [`UNACKNOWLEDGED`] to arrive, before the Lease is
 /// given up.
-pub const FINISH: Duration = Duration::from_secs(2);
+pub const FINISH: Duration = Duration::from_secs(1);
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

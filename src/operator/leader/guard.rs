@@ -64,42 +64,27 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        let term = self.term.clone().filter(|_| !reads);
-        if term.as_ref().is_some_and(|term| !term.holds()) {
-            return Box::pin(async { Err(Over.into()) });
-        }
         if !reads {
             traces::wrote();
         }
+        let Some(term) = self.term.clone().filter(|_| !reads) else {
+            let answer = self.inner.call(request);
+            return Box::pin(async { answer.await.map_err(Into::into) });
+        };
+        let Some(write) = term.write() else {
+            return Box::pin(async { Err(Over.into()) });
+        };
         let answer = self.inner.call(request);
-        let write = term.map(|term| Write { term, open: true });
         Box::pin(async move {
-            let Some(mut write) = write else {
-                return answer.await.map_err(Into::into);
-            };
             let answer = tokio::select! {
                 // The term first: what waits for a connection has not been sent yet.
                 biased;
-                () = write.term.over() => Err(Over.into()),
-                answer = answer => answer.map_err(Into::into),
+                () = term.over() => return Err(Over.into()),
+                answer = answer => answer.map_err(Into::into)?,
             };
-            write.open = answer.is_err();
-            answer
+            write.answered();
+            Ok(answer)
         })
-    }
-}
-
-/// A write under way. Whoever drops it without an answer does not know whether it arrives, or when.
-struct Write {
-    term: Term,
-    open: bool,
-}
-
-impl Drop for Write {
-    fn drop(&mut self) {
-        if self.open {
-            self.term.leave_behind();
-        }
     }
 }
 
@@ -186,16 +171,16 @@ mod tests {
     async fn what_has_no_answer_is_left_behind() {
         let answered = left(DEADLINE);
         assert!(asked(Some(answered.clone()), Method::PATCH, true).await.0);
-        assert_eq!(answered.silent(), None);
+        assert_eq!(answered.silent_from(), None);
 
         let late = left(Duration::from_secs(1));
         assert!(!asked(Some(late.clone()), Method::PATCH, false).await.0);
-        assert_eq!(late.silent(), Some(Instant::now() + UNACKNOWLEDGED));
+        assert_eq!(late.silent_from(), Some(Instant::now() + UNACKNOWLEDGED));
 
         let dropped = left(DEADLINE);
         let write = asked(Some(dropped.clone()), Method::PATCH, false);
         let given_up = tokio::time::timeout(Duration::from_secs(1), write).await;
         assert!(given_up.is_err());
-        assert_eq!(dropped.silent(), Some(Instant::now() + UNACKNOWLEDGED));
+        assert_eq!(dropped.silent_from(), Some(Instant::now() + UNACKNOWLEDGED));
     }
 }

@@ -12,10 +12,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Term;
-use super::decide::{self, DEADLINE, DURATION, Decision, RETRY, decide, pause};
+use super::decide::{self, DEADLINE, DURATION, Decision, LOOK, RETRY, decide, pause};
 use crate::names;
 
-/// For one request, and a renewal is one: after one without an answer another begins before the deadline.
+/// For one request, and a renewal is one as a rule: after one without an answer there is time to read the Lease and to write it, if
+/// answers come at once then.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// A renewal that is still under way can come between: the Lease is then read once more.
 const RELEASES: usize = 3;
@@ -54,7 +55,7 @@ impl Leadership {
     pub async fn release(self) {
         self.renewal.abort();
         self.term.end();
-        if let Some(silent) = self.term.silent() {
+        if let Some(silent) = self.term.silent_from() {
             tokio::time::sleep_until(silent).await;
         }
         if tokio::time::timeout(2 * TIMEOUT, self.holder.give_up())
@@ -227,6 +228,8 @@ impl Holder {
                 Err(error) => {
                     let error: anyhow::Error = error;
                     tracing::warn!(%error, lease = self.settings.name, "could not renew the Lease");
+                    // After one that failed at once too there is time for several more.
+                    ticks.reset_after(LOOK.saturating_sub(begun.elapsed()));
                 }
             }
         }

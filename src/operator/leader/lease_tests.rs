@@ -21,6 +21,8 @@ struct State {
     asked: Vec<Method>,
     /// For the next answers; none: at once.
     delays: VecDeque<Duration>,
+    /// How many of the next requests are refused at once.
+    refusals: u32,
 }
 
 impl Server {
@@ -34,6 +36,10 @@ impl Server {
         let delay = {
             let mut state = self.0.lock().unwrap();
             state.asked.push(request.method().clone());
+            if state.refusals > 0 {
+                state.refusals -= 1;
+                return Err("connection refused".into());
+            }
             state.delays.pop_front().unwrap_or_default()
         };
         tokio::time::sleep(delay).await;
@@ -133,6 +139,20 @@ async fn slow_answers_are_answers() {
     }
 }
 
+/// One that failed at once and an API server that is slow then: the next is tried a second later, not a period.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_fails_costs_a_second() {
+    let server = Server::default();
+    let leadership = server.leader().await;
+    let slow = Duration::from_millis(1500);
+    server.0.lock().unwrap().refusals = 1;
+    server.delay(&[slow; 2]);
+    for _ in 0..20 {
+        tokio::time::sleep(RETRY / 4).await;
+        assert!(leadership.term().holds());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_is_read_after_a_conflict() {
     let server = Server::default();
@@ -157,20 +177,37 @@ async fn what_another_held_is_lost() {
     }
 }
 
-/// Never two writers: what was sent and not answered may arrive until then, and another acts as soon as nobody holds it.
+/// Never two writers: what was sent and not answered may arrive until then, and another acts as soon as nobody holds it. Also where
+/// whoever waits for the answer was told to end, and has not run since.
 #[tokio::test(start_paused = true)]
 async fn it_is_given_up_when_nothing_can_arrive_any_more() {
-    for (left_behind, expected) in [(false, Duration::ZERO), (true, UNACKNOWLEDGED)] {
+    for (writes, expected) in [
+        (None, Duration::ZERO),
+        (Some(true), UNACKNOWLEDGED),
+        (Some(false), UNACKNOWLEDGED),
+    ] {
         let server = Server::default();
         let leadership = server.leader().await;
         let term = leadership.term();
-        if left_behind {
-            term.leave_behind();
+        let write = writes.map(|ends| {
+            let write = term.write().unwrap();
+            let pass = tokio::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(write);
+            });
+            (pass, ends)
+        });
+        if let Some((pass, ends)) = write {
+            tokio::task::yield_now().await;
+            pass.abort();
+            if ends {
+                assert!(pass.await.unwrap_err().is_cancelled());
+            }
         }
         let begun = Instant::now();
         leadership.release().await;
-        assert_eq!(begun.elapsed(), expected);
-        assert!(!term.holds());
+        assert_eq!(begun.elapsed(), expected, "{writes:?}");
+        assert!(!term.holds() && term.write().is_none());
         let state = server.0.lock().unwrap();
         assert_eq!(state.lease.as_ref().and_then(holder), None);
     }
