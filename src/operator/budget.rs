@@ -25,6 +25,7 @@ struct Place {
 #[derive(Debug)]
 pub struct Taken {
     workload: String,
+    backend: String,
     before: Option<Place>,
 }
 
@@ -61,6 +62,11 @@ impl Budget {
     /// A rollout did not begin after all.
     pub fn give_back(&self, taken: Taken, now: Timestamp) {
         let mut held = self.lock(now);
+        // Another has taken it since, and holds it for a rollout of its own.
+        let theirs = |place: &Place| place.backend != taken.backend;
+        if held.get(&taken.workload).is_some_and(theirs) {
+            return;
+        }
         match taken.before {
             Some(before) => held.insert(taken.workload, before),
             None => held.remove(&taken.workload),
@@ -94,6 +100,7 @@ impl Budget {
 fn put(held: &mut HashMap<String, Place>, workload: &str, place: Place) -> Taken {
     Taken {
         workload: workload.into(),
+        backend: place.backend.clone(),
         before: held.insert(workload.into(), place),
     }
 }
@@ -192,6 +199,11 @@ mod tests {
             budget.give_back(taken, later);
             assert!(!budget.is_free(later), "the first one's is under way");
         }
+        // Who comes later and is taken holds it; who was refused before gives nothing back.
+        let refused = budget.hold("deployment", "second", later);
+        budget.hold("deployment", "first", NOW);
+        budget.give_back(refused, later);
+        assert!(!budget.is_free(later));
         budget.settle("second", later, |_, _| false);
         budget.settle("first", later, |_, since| {
             assert_eq!(since, NOW);
