@@ -20,15 +20,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::telemetry::Metrics;
 
-/// Connections that are open at once on a port. The oldest makes way for the next: waiting for a place would leave probes outside for as
-/// long as somebody likes.
-const CONNECTIONS: usize = 64;
+/// Of one connection, on either port.
 const PATIENCE: Patience = Patience {
     head: Duration::from_secs(5),
     life: Duration::from_secs(30),
 };
+/// Connections that are open at once. The oldest makes way for the next: waiting for a place would leave probes outside for as long as
+/// somebody likes.
+const PROBES: usize = 64;
+/// The same where each may hold a page of its own, which is a megabyte with some hundred backends.
+const READERS: usize = 8;
 /// For answers under way at the end.
-const FINISH: Duration = Duration::from_secs(2);
+const DRAIN: Duration = Duration::from_secs(2);
 /// What is read of a head, which is a few lines.
 const BUFFER: usize = 16 << 10;
 /// After a connection could not be taken, for want of memory or of file descriptors.
@@ -74,7 +77,7 @@ pub async fn health(
             }
         }),
     );
-    serve(address, routes, stop).await
+    serve(address, routes, PROBES, stop).await
 }
 
 /// `/metrics`.
@@ -93,7 +96,8 @@ pub async fn metrics(
         )
             .into_response()
     });
-    serve(address, Router::new().route("/metrics", page), stop).await
+    let routes = Router::new().route("/metrics", page);
+    serve(address, routes, READERS, stop).await
 }
 
 /// Every address is that of IPv4 alone where the kernel knows no other.
@@ -106,17 +110,23 @@ async fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
     bound
 }
 
-async fn serve(address: SocketAddr, routes: Router, stop: CancellationToken) -> anyhow::Result<()> {
+async fn serve(
+    address: SocketAddr,
+    routes: Router,
+    places: usize,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let listener = listener(address).await.map_err(|error| {
         anyhow::anyhow!("cannot listen on {address}: {error}; choose another address")
     })?;
-    answer(listener, routes, PATIENCE, stop).await;
+    answer(listener, routes, places, PATIENCE, stop).await;
     Ok(())
 }
 
 async fn answer(
     listener: TcpListener,
     routes: Router,
+    places: usize,
     patience: Patience,
     stop: CancellationToken,
 ) {
@@ -129,17 +139,19 @@ async fn answer(
         };
         while connections.try_join_next().is_some() {}
         open.retain(|connection: &AbortHandle| !connection.is_finished());
-        if open.len() >= CONNECTIONS
+        if open.len() >= places
             && let Some(oldest) = open.pop_front()
         {
             oldest.abort();
         }
         let connection = connection(stream, routes.clone(), patience.head);
         open.push_back(connections.spawn(tokio::time::timeout(patience.life, connection)));
+        // What has come with it is answered before many more are taken, which might have it make way.
+        tokio::task::yield_now().await;
     }
     drop(listener);
     // Those that are left then end with the set.
-    let _ = tokio::time::timeout(FINISH, async {
+    let _ = tokio::time::timeout(DRAIN, async {
         while connections.join_next().await.is_some() {}
     })
     .await;
@@ -172,7 +184,7 @@ mod tests {
         let routes = Router::new().route("/healthz", get(|| async { "ok\n" }));
         (
             address,
-            tokio::spawn(answer(listener, routes, patience, stop.clone())),
+            tokio::spawn(answer(listener, routes, PROBES, patience, stop.clone())),
         )
     }
 
@@ -207,7 +219,7 @@ mod tests {
     async fn whoever_says_nothing_keeps_nobody_out() {
         let (address, _) = port(ENDLESS, &CancellationToken::new()).await;
         let mut silent = Vec::new();
-        for _ in 0..4 * CONNECTIONS {
+        for _ in 0..4 * PROBES {
             silent.push(said(address, HALF).await);
         }
         let asked = said(address, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -238,7 +250,7 @@ mod tests {
         stop.cancel();
         let begun = Instant::now();
         soon(ended).await.unwrap();
-        assert!(begun.elapsed() >= FINISH);
+        assert!(begun.elapsed() >= DRAIN);
         assert_eq!(rest(half).await, "");
     }
 
