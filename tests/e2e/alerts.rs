@@ -33,9 +33,8 @@ const RANGE: [&str; 2] = ["[15m]", "[15s]"];
 const SERVICE: &str = "evenkeel-metrics";
 const JOB: &str = "evenkeel-system/evenkeel-metrics";
 /// The variables of the dashboard, with this release and all of its backends chosen, as Grafana fills them in.
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 4] = [
     ("$__rate_interval", "1m"),
-    ("$operator", SYSTEM),
     ("$job", JOB),
     // The longer name first.
     ("$namespace", ".*"),
@@ -204,7 +203,7 @@ async fn variables_offer_what_there_is(
     let offered = offered(server, dashboard).await?;
     let of = |name: &str| offered.get(name).map_or(&[][..], Vec::as_slice);
     ensure!(
-        of("operator") == [SYSTEM] && of("job") == [JOB] && of("namespace") == [bed.name()],
+        of("job") == [JOB] && of("namespace") == [bed.name()],
         "{offered:?}"
     );
     for backend in ["echo", "few", "mute", "odd"] {

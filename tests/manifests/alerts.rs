@@ -146,8 +146,8 @@ fn the_dashboard_is_bound_to_a_release() {
             let expression = target["expr"].as_str().unwrap();
             for series in expression.split("evenkeel_").skip(1) {
                 let selector = series.split_once('}').unwrap_or_default().0;
-                let bound = selector.contains(r#"{job="$job","#)
-                    || selector.ends_with(r#"{namespace="$operator",job="$job""#);
+                let bound =
+                    selector.contains(r#"{job="$job","#) || selector.ends_with(r#"{job="$job""#);
                 assert!(bound, "evenkeel_{series} is of any release");
             }
         }
