@@ -186,11 +186,11 @@ impl Watched {
             not_begun: self.not_begun,
             silence: hundredths(self.silence()),
             first_reply: came()
-                .map(|(pod, ready)| self.first_reply(&pod.name, ready).map(hundredths))
+                .map(|(pod, ready)| self.first_reply(pod, ready).map(hundredths))
                 .collect(),
             fair_share: came()
                 .map(|(pod, ready)| {
-                    let first = self.first_reply(&pod.name, ready)?;
+                    let first = self.first_reply(pod, ready)?;
                     let share = shares.fair_share(pods, &pod.name, ready)?;
                     Some(hundredths(share.max(first)))
                 })
@@ -226,13 +226,14 @@ impl Watched {
     }
 
     /// From Ready to the first reply.
-    fn first_reply(&self, pod: &str, ready: f64) -> Option<f64> {
+    fn first_reply(&self, pod: &Pod, ready: f64) -> Option<f64> {
         // A pod that was there before and started again has its first reply ever behind it.
-        let ever = self.first_replies.get(pod).filter(|at| **at > 0.0);
+        let ever = self.first_replies.get(&pod.name);
+        let ever = ever.filter(|at| **at > 0.0 && pod.restarts == 0);
         let again = || {
             let mut pairs = self.snapshots.windows(2).filter(|pair| pair[1].at > ready);
             pairs
-                .find(|pair| replies(&pair[1], pod) > replies(&pair[0], pod))
+                .find(|pair| replies(&pair[1], &pod.name) > replies(&pair[0], &pod.name))
                 .map(|pair| pair[1].at)
         };
         let at = ever.copied().or_else(again)?;

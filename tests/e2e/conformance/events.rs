@@ -54,9 +54,11 @@ pub async fn happen(bed: &Bed, event: &Event, victim: &str, idle: Duration) -> R
 /// Who waits to ask again shows only when there is something new.
 async fn outage(bed: &Bed, component: Component, pods: u32) -> Result<()> {
     let cluster = &bed.world.cluster;
-    cluster.kill(component).await?;
+    let killed = cluster.kill(component).await;
     tokio::time::sleep(OUTAGE).await;
+    // Whatever became of that: all that is measured later needs it.
     cluster.start_again(component).await?;
+    killed?;
     scale(bed, pods + 1).await
 }
 

@@ -24,9 +24,11 @@ pub struct Dns {
 }
 
 impl Dns {
-    /// Of the clients with these addresses.
-    pub async fn count(cluster: &Cluster, clients: &[Ipv4Addr]) -> Result<Self> {
-        let table = format!("dns-{}", jiff::Timestamp::now().as_millisecond());
+    /// Of the clients with these addresses, which are of one namespace.
+    pub async fn count(cluster: &Cluster, namespace: &str, clients: &[Ipv4Addr]) -> Result<Self> {
+        // Another in each run: what a run that was given up has left is no matter.
+        let now = jiff::Timestamp::now().as_millisecond();
+        let table = format!("dns-{namespace}-{now}");
         let rules = clients.iter().fold(String::new(), |rules, ip| {
             rules + &format!("add rule ip {table} out ip saddr {ip} udp dport 53 counter; ")
         });

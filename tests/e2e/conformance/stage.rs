@@ -154,7 +154,7 @@ impl Stage {
         let pods = Pods::watch(self.bed.namespace.api(), begun);
         let mut addresses: Vec<_> = self.clients.iter().map(|actor| actor.address).collect();
         addresses.extend(&self.proxies);
-        let dns = Dns::count(cluster, &addresses).await?;
+        let dns = Dns::count(cluster, self.bed.name(), &addresses).await?;
         let queries = node::queries(cluster).await?;
         for actor in &self.clients {
             actor.load.reset().await?;
@@ -189,22 +189,31 @@ impl Stage {
         let length = since(begun, Timestamp::now());
         // Each count is of the time until it was read, which takes seconds on a busy machine.
         let a_minute = |count: f64| hundredths(count * 60.0 / since(begun, Timestamp::now()));
-        let packets = dns.so_far(cluster).await?;
+        let packets = until("the packets are counted", SOON, async || {
+            dns.so_far(cluster).await.map(Some)
+        })
+        .await?;
         let packets: Vec<f64> = packets
             .into_iter()
             .map(|sum| a_minute(count(sum)))
             .collect();
-        dns.end(cluster).await?;
-        // A server that died counts from the beginning.
-        let asked = node::queries(cluster).await?;
-        let asked = if asked < queries {
-            asked
-        } else {
-            asked - queries
-        };
-        let asked = a_minute(asked);
-        let open = node::connections(cluster).await?;
-        let serving = self.bed.pods("app=echo").await?.len().max(1);
+        let asked = until("CoreDNS tells its count", SOON, async || {
+            node::queries(cluster).await.map(Some)
+        })
+        .await?;
+        // A server that died counts from the beginning, and of what it had counted nobody knows.
+        let asked = (event.action != Action::DnsDown).then(|| a_minute(asked - queries));
+        let open = until("the connections are counted", SOON, async || {
+            node::connections(cluster).await.map(Some)
+        })
+        .await?;
+        let serving = until("the servers are listed", SOON, async || {
+            self.bed.pods("app=echo").await.map(Some)
+        })
+        .await?;
+        let serving = serving.len().max(1);
+        // What is left of it goes with the cluster.
+        let _ = dns.end(cluster).await;
         let open_of = |address: &Ipv4Addr| open.get(address).copied().unwrap_or(0);
         // Servers have connections with whoever is nearest to them.
         let of_proxies: u64 = self.proxies.iter().map(open_of).sum();
@@ -230,7 +239,7 @@ impl Stage {
             watched: length.round(),
             rate: self.mode.rate(event),
             load: load(),
-            dns_per_minute: Some(asked),
+            dns_per_minute: asked,
             clients,
             ..Run::default()
         })

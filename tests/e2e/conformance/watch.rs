@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_cluster::load::Totals;
 use evenkeel_conformance::measure::{self, Snapshot, State, Watched};
-use futures::TryStreamExt as _;
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::utils::Backoff;
@@ -58,12 +58,14 @@ impl Pods {
             let stream = watcher(pods, config)
                 .backoff(AtOnce)
                 .touched_objects()
-                .try_for_each(|pod| {
-                    note(&mut locked(&seen), &pod, since(begun, Timestamp::now()));
-                    std::future::ready(Ok(()))
+                .for_each(|touched| {
+                    // The backoff only waits: errors come by here, and the watch goes on after them.
+                    if let Ok(pod) = touched {
+                        note(&mut locked(&seen), &pod, since(begun, Timestamp::now()));
+                    }
+                    std::future::ready(())
                 });
-            // It ends only where the watch cannot begin anew, which the backoff makes of all errors.
-            let _ = stream.await;
+            stream.await;
         });
         Self {
             lives,
