@@ -304,20 +304,25 @@ impl Pod {
         Some((end, self.series.increase(family, settings.window, slack)?))
     }
 
-    /// Whether its newest number is recent. At the end of an interval it may be from its beginning, and one scrape may have been
-    /// missed.
+    /// Whether its newest number is recent.
     pub fn is_scraped(&self, now: Timestamp, interval: Duration) -> bool {
-        let recent = interval * 9 / 4;
-        !self.is_failing()
-            && self
-                .series
-                .newest()
-                .is_some_and(|(at, _)| elapsed(at, now) <= recent)
+        !self.is_failing() && self.newest().is_some() && !self.is_late(now, interval)
+    }
+
+    /// Whether its newest number is no more recent.
+    pub fn is_late(&self, now: Timestamp, interval: Duration) -> bool {
+        let newest = self.series.newest();
+        newest.is_some_and(|(at, _)| elapsed(at, now) > recent(interval))
     }
 
     /// Whether it is known to give no number, as opposed to not having been asked yet.
     pub fn is_failing(&self) -> bool {
         self.failures >= FAILURES || self.owed > 0 || self.keeps_falling()
+    }
+
+    /// The same, or it did not answer when it was asked last, and that is long ago: where many hang, they are asked seldom.
+    pub fn gives_none(&self, now: Timestamp, interval: Duration) -> bool {
+        self.is_failing() || (self.failures > 0 && self.is_late(now, interval))
     }
 
     /// Whether it became ready too short a time ago to be judged by what it was read last.
@@ -353,8 +358,8 @@ impl Pod {
     ) -> Standing {
         let young = self.is_young(now, settings);
         if !self.is_scraped(now, settings.interval) {
-            // One that is only to be asked, or late, is not known to give none.
-            return if young || !self.is_failing() {
+            // One that is only to be asked is not known to give none.
+            return if young || !self.gives_none(now, settings.interval) {
                 Standing::Warming
             } else {
                 Standing::Failing
@@ -394,6 +399,11 @@ impl Pod {
             }
         })
     }
+}
+
+/// How old a number may be. At the end of an interval it may be from its beginning, and one scrape may have been missed.
+pub(super) fn recent(interval: Duration) -> Duration {
+    interval * 9 / 4
 }
 
 fn served(counters: &Counters) -> f64 {

@@ -124,8 +124,11 @@ impl Judge {
     }
 
     fn metrics_state(&self, census: &Census, family: Option<Family>) -> MetricsState {
+        let now = self.last.unwrap_or_default();
         let why = |pod: &Pod| match family {
-            _ if pod.is_failing() => Some(pod.error.unwrap_or(ScrapeError::Unreachable)),
+            _ if pod.gives_none(now, self.settings.interval) => {
+                Some(pod.error.unwrap_or(ScrapeError::Unreachable))
+            }
             Some(family) if pod.is_unlike(family) => Some(ScrapeError::OtherFamily),
             _ => None,
         };
