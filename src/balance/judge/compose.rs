@@ -138,7 +138,7 @@ impl Judge {
         let without = || {
             self.pods
                 .values()
-                .filter(|pod| pod.error.is_none() && !pod.known)
+                .filter(|pod| pod.error.is_none() && !pod.known && pod.newest().is_some())
                 .count()
         };
         if let Some(obstacle) = self.obstacle.as_ref().filter(|_| census.scraped == 0) {
