@@ -16,6 +16,9 @@
 //! Where the last window alone looks uneven, but the sum does not say so, that is a *suspicion*: nothing even is said
 //! for the first time, and if it goes on for [`PATIENCE`](super::evidence::PATIENCE) windows it is said after all. So a
 //! pinned client is found whose traffic teaches nothing of its dispersion.
+//!
+//! Each look is by the kind of fairness that fits better, and only what the other one does not call `Balanced` either is trouble
+//! ([`either`]).
 
 use std::time::Duration;
 
@@ -161,19 +164,14 @@ impl Detector {
             })
             .collect();
         self.fairness = fairness(&loads, self.fairness);
-        let look = |by, dispersion| {
+        let look = |chosen, dispersion| {
             let bar = Bar::of_a_window(dispersion);
-            assess(&loads, by, bar, open_rpcs, thresholds, held)
+            either(chosen, |by| {
+                assess(&loads, by, bar, open_rpcs, thresholds, held)
+            })
         };
-        let mut assessment = look(self.fairness(), self.dispersion());
-        if assessment.verdict.is_trouble() {
-            // What was taken for fair does not explain these requests: what does, goes by the other.
-            let other = self.fairness().other();
-            let explained = look(other, self.dispersion());
-            if !explained.verdict.is_trouble() {
-                (self.fairness, assessment) = (Some(other), explained);
-            }
-        }
+        let (by, mut assessment) = look(self.fairness(), self.dispersion());
+        self.adopt(by);
         let verdict = assessment.verdict;
         if held.is_trouble() {
             let observation = Observation::Finding {
@@ -206,7 +204,12 @@ impl Detector {
         } else {
             // What these windows' own noise explains is not suspicious.
             let verdict = if verdict.is_trouble() && changing > self.dispersion() {
-                look(self.fairness(), changing).verdict
+                let (by, explained) = look(self.fairness(), changing);
+                let verdict = explained.verdict;
+                if self.adopt(by) {
+                    assessment = explained;
+                }
+                verdict
             } else {
                 verdict
             };
@@ -225,6 +228,15 @@ impl Detector {
         }
     }
 
+    /// Goes by this from now on; answers whether that is another one.
+    fn adopt(&mut self, by: Fairness) -> bool {
+        let is_other = by != self.fairness();
+        if is_other {
+            self.fairness = Some(by);
+        }
+        is_other
+    }
+
     /// Trouble that the most windows say which enough pods cover, if they say so.
     fn sum(&self, covered: &Covered<'_>, changing: f64, thresholds: &Thresholds) -> Option<Sum> {
         let loads: Vec<Load> = covered
@@ -236,20 +248,31 @@ impl Detector {
                 capacity: pod.capacity,
             })
             .collect();
-        let by = self.fairness();
         let bar = Bar::of_windows(covered.windows, self.dispersion.cautious().max(changing));
         let held = self.evidence.held();
-        let look = |by| assess(&loads, by, bar, false, thresholds, held);
-        let assessment = look(by);
-        if !assessment.verdict.is_trouble() || !look(by.other()).verdict.is_trouble() {
-            return None;
-        }
-        lasts(covered, &weights(&loads, by)).then(|| Sum {
+        let (by, assessment) = either(self.fairness(), |by| {
+            assess(&loads, by, bar, false, thresholds, held)
+        });
+        let is_trouble = assessment.verdict.is_trouble();
+        (is_trouble && lasts(covered, &weights(&loads, by))).then(|| Sum {
             windows: u32::try_from(covered.windows).unwrap_or(WINDOWS),
             assessment,
             pods: covered.pods.iter().map(|(index, ..)| *index).collect(),
         })
     }
+}
+
+/// What requests come to by the kind of fairness that was `chosen`, or by the other where only that explains them.
+fn either(chosen: Fairness, look: impl Fn(Fairness) -> Assessment) -> (Fairness, Assessment) {
+    let assessment = look(chosen);
+    if assessment.verdict.is_trouble() {
+        let explained = look(chosen.other());
+        // That they are too few to tell explains nothing.
+        if explained.verdict == Verdict::Balanced {
+            return (chosen.other(), explained);
+        }
+    }
+    (chosen, assessment)
 }
 
 /// The most windows that enough pods cover.

@@ -40,7 +40,7 @@
 //! *Held*: what is said counts until it is 20 % better ([`Held`]), so that a backend on the border does not flap.
 //!
 //! *Fair*: where the pods' capacities are known and differ, and explain the requests better, m is for each pod its part of
-//! them times N ([`fairness`]).
+//! them times N ([`fairness`]). What is trouble by the one kind, and `Balanced` by the other, is `Balanced`.
 //!
 //! Whether a finding lasts is not decided here but in [`detector`](super::detector) and [`evidence`](super::evidence).
 
