@@ -194,10 +194,9 @@ impl Detector {
             let verdict = if idle {
                 verdict
             } else {
-                (assessment.idle, assessment.hot) = (
-                    sum.which(&sum.assessment.idle),
-                    sum.which(&sum.assessment.hot),
-                );
+                assessment.idle = sum.which(&sum.assessment.idle);
+                assessment.hot = sum.which(&sum.assessment.hot);
+                assessment.culprit = sum.assessment.culprit.map(|index| sum.pods[index]);
                 sum.assessment.verdict
             };
             Observation::Finding { verdict, windows }

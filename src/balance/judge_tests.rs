@@ -640,3 +640,19 @@ fn the_busier_of_two_is_named_where_nearly_all_is_held() {
     let words = "pod-1 has 74 % of all requests;";
     assert!(report.message.starts_with(words), "{}", report.message);
 }
+
+/// A small pod has much beside its share with few requests.
+#[test]
+fn by_capacity_the_pod_that_is_hot_is_the_one_with_the_largest_excess() {
+    let mut world = World::new(brisk(), 4);
+    for (pod, capacity) in world.pods.iter_mut().zip([1000, 1000, 1000, 100]) {
+        pod.target.capacity = Some(capacity);
+    }
+    world.rounds_until(Verdict::HotPod, |pod| [1300.0, 800.0, 800.0, 200.0][pod]);
+    let report = world.judge.report();
+    assert!(report.by_capacity);
+    let named: Vec<&str> = report.hottest.iter().map(|share| &*share.pod).collect();
+    assert_eq!(named, ["pod-1", "pod-4"]);
+    let words = "pod-1 has 1.30 times its fair share among 4 pods, and too many requests go to pod-4 as well;";
+    assert!(report.message.starts_with(words), "{}", report.message);
+}

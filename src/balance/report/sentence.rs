@@ -61,6 +61,12 @@ fn sentence(report: &Report, settings: &Settings) -> String {
     let Report { judged, pods, .. } = report;
     let failing = pods.saturating_sub(judged + report.warming);
     let max = report.max_over_mean.unwrap_or(1.0);
+    let (mean, fair) = if report.by_capacity {
+        ("a pod's fair share", "its fair share among")
+    } else {
+        ("the mean", "the mean of")
+    };
+    let most = report.culprit.unwrap_or(max);
     let min = report.min_over_mean.unwrap_or(1.0);
     let hottest = report.hottest.first();
     let hottest = hottest.map_or("one pod", |share| share.pod.as_str());
@@ -88,14 +94,14 @@ fn sentence(report: &Report, settings: &Settings) -> String {
         Verdict::Balanced => format!("requests are spread evenly over {judged} pods"),
         Verdict::SinglePod => "one pod is judged: there is nothing to balance".into(),
         Verdict::Skewed => format!(
-            "requests are uneven over {judged} pods: from {min:.2} to {max:.2} times the mean; \
+            "requests are uneven over {judged} pods: from {min:.2} to {max:.2} times {mean}; \
              look for clients that do not use round_robin on the headless Service"
         ),
         Verdict::HotPod if also.is_empty() => format!(
-            "{hottest} has {max:.2} times the mean of {judged} pods; look for a client that keeps one connection to it"
+            "{hottest} has {most:.2} times {fair} {judged} pods; look for a client that keeps one connection to it"
         ),
         Verdict::HotPod => format!(
-            "{hottest} has {max:.2} times the mean of {judged} pods, and too many requests go to {also} as well; look for clients that keep one connection to each"
+            "{hottest} has {most:.2} times {fair} {judged} pods, and too many requests go to {also} as well; look for clients that keep one connection to each"
         ),
         Verdict::NewPodsStarved => format!(
             "{starved} served no request since becoming ready: clients have not found {it}; \
