@@ -54,7 +54,7 @@ use super::indices::{Indices, as_f64};
 /// Idle pods can be told from this mean on: chance gives a pod none at all once in 22 000 windows.
 const FEWEST_FOR_IDLE: f64 = 10.0;
 /// A pod below this fraction of the mean is idle.
-const IDLE: f64 = 0.1;
+pub(super) const IDLE: f64 = 0.1;
 /// A pod with this share of all requests has nearly all.
 pub(super) const NEARLY_ALL: f64 = 0.9;
 /// What is twice as near fits four times as well: by the squares of the distances.
