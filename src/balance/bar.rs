@@ -28,6 +28,14 @@ impl Bar {
         }
     }
 
+    /// For keeping what was said of so many windows together.
+    pub fn to_keep(windows: usize, dispersion: f64) -> Self {
+        Self {
+            tail: SIGNIFICANCE,
+            ..Self::of_windows(windows, dispersion)
+        }
+    }
+
     /// For saying something new of so many windows together.
     pub fn of_windows(windows: usize, dispersion: f64) -> Self {
         Self {

@@ -4,7 +4,7 @@
 //!
 //! | said now | what is looked at | how |
 //! |---|---|---|
-//! | trouble | the last window alone | a thousandth, φ as it most likely is, or has become since; figures 20 % better |
+//! | trouble | the last window alone; where it shows no idle pod, the sum too | a thousandth, φ as it most likely is, or has become since; figures 20 % better |
 //! | anything else | the sum of three windows; where pods do not cover them, of two or one | one of ten million, φ as it may well be |
 //!
 //! A sum alone would let one wild window speak for three. So *it lasts* means: the deviation of the sum is to be seen in
@@ -13,9 +13,16 @@
 //! windows is the right side without its ½. Noise is kept out by φ, which is also looked for in how the three windows differ
 //! ([`within`]): traffic may have become burstier since φ was learnt.
 //!
+//! An idle pod that only the sum shows would be taken back by the last window, and said again, for as long as it idles. So the sum is asked
+//! before that ends. It delays no end: a pod that has begun to serve is idle no more in the last window, and
+//! that is asked too.
+//!
 //! Where the last window alone looks uneven, but the sum does not say so, that is a *suspicion*: nothing even is said
 //! for the first time, and if it goes on for [`PATIENCE`](super::evidence::PATIENCE) windows it is said after all. So a
 //! pinned client is found whose traffic teaches nothing of its dispersion.
+//!
+//! Each look is by the kind of fairness that fits better, and only what the other one does not call `Balanced` either is trouble
+//! ([`either`]).
 
 use std::time::Duration;
 
@@ -26,7 +33,9 @@ use super::dispersion::{Dispersion, within};
 use super::evidence::{Evidence, Observation, WINDOWS};
 use super::indices::as_f64;
 use super::time::elapsed;
-use super::verdict::{Assessment, Fairness, Load, Thresholds, Verdict, assess, fairness, weights};
+use super::verdict::{
+    Assessment, Fairness, IDLE, Load, Thresholds, Verdict, assess, fairness, weights,
+};
 
 /// Windows that are added up at most.
 pub const SPAN: usize = WINDOWS as usize;
@@ -161,21 +170,26 @@ impl Detector {
             })
             .collect();
         self.fairness = fairness(&loads, self.fairness);
-        let look = |by, dispersion| {
+        let look = |chosen, dispersion| {
             let bar = Bar::of_a_window(dispersion);
-            assess(&loads, by, bar, open_rpcs, thresholds, held)
+            either(chosen, |by| {
+                assess(&loads, by, bar, open_rpcs, thresholds, held)
+            })
         };
-        let mut assessment = look(self.fairness(), self.dispersion());
-        if assessment.verdict.is_trouble() {
-            // What was taken for fair does not explain these requests: what does, goes by the other.
-            let other = self.fairness().other();
-            let explained = look(other, self.dispersion());
-            if !explained.verdict.is_trouble() {
-                (self.fairness, assessment) = (Some(other), explained);
-            }
-        }
+        let (by, mut assessment) = look(self.fairness(), self.dispersion());
+        self.adopt(by);
         let verdict = assessment.verdict;
-        if held.is_trouble() {
+        let covered = Covered::new(pods);
+        if let Some(said) = held.0.filter(|said| said.is_trouble()) {
+            let even = covered.as_ref().filter(|_| !verdict.is_trouble());
+            let idle = even
+                .and_then(|covered| self.still_idle(covered, said, &assessment.ratios, thresholds));
+            let verdict = if let Some(sum) = idle {
+                sum.name(&mut assessment);
+                said
+            } else {
+                verdict
+            };
             let observation = Observation::Finding {
                 verdict,
                 windows: 1,
@@ -185,28 +199,32 @@ impl Detector {
                 observation,
             };
         }
-        let covered = Covered::new(pods);
         let changing = covered.as_ref().map_or(1.0, Covered::dispersion);
-        let observation = if let Some(sum) =
-            covered.and_then(|covered| self.sum(&covered, changing, thresholds))
-        {
+        let dispersion = self.dispersion.cautious().max(changing);
+        let alarm = |covered: &Covered<'_>| {
+            let bar = Bar::of_windows(covered.windows, dispersion);
+            self.sum(covered, bar, thresholds)
+        };
+        let observation = if let Some(sum) = covered.as_ref().and_then(alarm) {
             let windows = sum.windows;
             // While the sum still holds windows from before, only the last one shows a pod as idle.
             let idle = matches!(verdict, Verdict::FewClients | Verdict::NewPodsStarved);
             let verdict = if idle {
                 verdict
             } else {
-                (assessment.idle, assessment.hot) = (
-                    sum.which(&sum.assessment.idle),
-                    sum.which(&sum.assessment.hot),
-                );
+                sum.name(&mut assessment);
                 sum.assessment.verdict
             };
             Observation::Finding { verdict, windows }
         } else {
             // What these windows' own noise explains is not suspicious.
             let verdict = if verdict.is_trouble() && changing > self.dispersion() {
-                look(self.fairness(), changing).verdict
+                let (by, explained) = look(self.fairness(), changing);
+                let verdict = explained.verdict;
+                if self.adopt(by) {
+                    assessment = explained;
+                }
+                verdict
             } else {
                 verdict
             };
@@ -225,8 +243,34 @@ impl Detector {
         }
     }
 
+    /// Goes by this from now on; answers whether that is another one.
+    fn adopt(&mut self, by: Fairness) -> bool {
+        let is_other = by != self.fairness();
+        if is_other {
+            self.fairness = Some(by);
+        }
+        is_other
+    }
+
+    /// What the most windows say together, where they still show an idle pod that is `said`.
+    fn still_idle(
+        &self,
+        covered: &Covered<'_>,
+        said: Verdict,
+        ratios: &[f64],
+        thresholds: &Thresholds,
+    ) -> Option<Sum> {
+        let held = self.evidence.held();
+        let bar = Bar::to_keep(covered.windows, self.dispersion());
+        let sum = self.sum(covered, bar, thresholds)?;
+        let idle = sum.which(&sum.assessment.idle);
+        // One that has begun to serve is not held to what the sum has from before.
+        let idles = idle.iter().any(|index| ratios[*index] < IDLE / held.idle());
+        (sum.assessment.verdict == said && idles).then_some(sum)
+    }
+
     /// Trouble that the most windows say which enough pods cover, if they say so.
-    fn sum(&self, covered: &Covered<'_>, changing: f64, thresholds: &Thresholds) -> Option<Sum> {
+    fn sum(&self, covered: &Covered<'_>, bar: Bar, thresholds: &Thresholds) -> Option<Sum> {
         let loads: Vec<Load> = covered
             .pods
             .iter()
@@ -236,20 +280,30 @@ impl Detector {
                 capacity: pod.capacity,
             })
             .collect();
-        let by = self.fairness();
-        let bar = Bar::of_windows(covered.windows, self.dispersion.cautious().max(changing));
         let held = self.evidence.held();
-        let look = |by| assess(&loads, by, bar, false, thresholds, held);
-        let assessment = look(by);
-        if !assessment.verdict.is_trouble() || !look(by.other()).verdict.is_trouble() {
-            return None;
-        }
-        lasts(covered, &weights(&loads, by)).then(|| Sum {
+        let (by, assessment) = either(self.fairness(), |by| {
+            assess(&loads, by, bar, false, thresholds, held)
+        });
+        let is_trouble = assessment.verdict.is_trouble();
+        (is_trouble && lasts(covered, &weights(&loads, by))).then(|| Sum {
             windows: u32::try_from(covered.windows).unwrap_or(WINDOWS),
             assessment,
             pods: covered.pods.iter().map(|(index, ..)| *index).collect(),
         })
     }
+}
+
+/// What requests come to by the kind of fairness that was `chosen`, or by the other where only that explains them.
+fn either(chosen: Fairness, look: impl Fn(Fairness) -> Assessment) -> (Fairness, Assessment) {
+    let assessment = look(chosen);
+    if assessment.verdict.is_trouble() {
+        let explained = look(chosen.other());
+        // That they are too few to tell explains nothing.
+        if explained.verdict == Verdict::Balanced {
+            return (chosen.other(), explained);
+        }
+    }
+    (chosen, assessment)
 }
 
 /// The most windows that enough pods cover.
@@ -302,6 +356,13 @@ struct Sum {
 }
 
 impl Sum {
+    /// Has the pods named that it shows.
+    fn name(&self, of_window: &mut Assessment) {
+        of_window.idle = self.which(&self.assessment.idle);
+        of_window.hot = self.which(&self.assessment.hot);
+        of_window.culprit = self.assessment.culprit.map(|index| self.pods[index]);
+    }
+
     fn which(&self, some: &[usize]) -> Vec<usize> {
         some.iter().map(|index| self.pods[*index]).collect()
     }

@@ -196,3 +196,53 @@ fn figures_do_not_jump_between_both_kinds_of_fairness() {
     }
     assert!(largest(1500.0) < 1.01);
 }
+
+fn of_capacities<'a>(
+    names: &'a [String],
+    capacities: &[u32],
+    windows: &[[f64; SPAN]],
+) -> Vec<Seen<'a>> {
+    let mut pods = seen(names, windows);
+    for (pod, capacity) in pods.iter_mut().zip(capacities) {
+        pod.capacity = Some(*capacity);
+    }
+    pods
+}
+
+#[test]
+fn too_few_requests_by_the_other_fairness_explain_nothing() {
+    let names: Vec<String> = (0..4).map(|pod| pod.to_string()).collect();
+    let of = |requests: [f64; 4]| {
+        of_capacities(
+            &names,
+            &[3000, 7000, 7000, 7000],
+            &requests.map(|r| [r; SPAN]),
+        )
+    };
+    let even = of([20.0; 4]);
+    let mut detector = detector(&even);
+    let mut look = |pods| {
+        detector
+            .look(pods, false, &Thresholds::default())
+            .observation
+    };
+    assert_eq!(look(&even), finding(Verdict::InsufficientData, 1));
+    let idle = of([1.0, 60.0, 10.0, 9.0]);
+    assert_eq!(look(&idle), finding(Verdict::FewClients, 3));
+}
+
+#[test]
+fn bursts_that_the_other_fairness_explains_are_not_suspicious() {
+    let names: Vec<String> = (0..2).map(|pod| pod.to_string()).collect();
+    let of = |windows| of_capacities(&names, &[1000, 3000], windows);
+    let mut detector = detector(&of(&[[300.0; SPAN]; 2]));
+    let thresholds = Thresholds::default();
+    detector.look(&of(&[[300.0; SPAN]; 2]), false, &thresholds);
+    assert_eq!(detector.fairness(), Fairness::Equal);
+    let bursts = [[33.0, 190.0, 160.0], [567.0, 410.0, 440.0]];
+    let outlook = detector.look(&of(&bursts), false, &thresholds);
+    assert_eq!(outlook.observation, finding(Verdict::Balanced, 1));
+    assert_eq!(detector.fairness(), Fairness::ByCapacity);
+    let most = outlook.assessment.indices.unwrap().max_over_mean;
+    assert!((most - 567.0 / 450.0).abs() < 1e-9, "{most}");
+}

@@ -15,7 +15,7 @@ use super::detector::{Detector, Outlook, SPAN, Seen};
 use super::evidence::Observation;
 use super::exposition::{Counters, Family};
 use super::indices::as_f64;
-use super::pod::{Pod, Standing};
+use super::pod::{self, Pod, Standing};
 use super::publish::{Published, PublishedDiscovery};
 use super::report::{
     self, MetricsReason, MetricsState, OpenRpcs, PodLoad, PodStanding, Report, Share,
@@ -39,12 +39,47 @@ pub struct Judge {
     detector: Detector,
     arrivals: Arrivals,
     last: Option<Timestamp>,
+    /// The round that the report is of.
+    reported: Option<Timestamp>,
     /// The first round since pods are followed.
     since: Option<Timestamp>,
     restored: String,
     obstacle: Option<MetricsState>,
     left_out: usize,
     report: Report,
+}
+
+/// When a round comes, beside the last one.
+#[derive(Clone, Copy, PartialEq)]
+enum Pace {
+    /// It does not come later.
+    Again,
+    InTime,
+    /// So late that a pod may not have been asked in time that answers: the process stood still, which says nothing of the pods.
+    Late,
+    /// What was read before is too long ago to be compared with what comes.
+    Apart,
+    /// The clock was set back.
+    Back,
+}
+
+impl Pace {
+    fn new(last: Timestamp, now: Timestamp, settings: &Settings) -> Self {
+        let ahead = elapsed(last, now);
+        if elapsed(now, last) > settings.interval {
+            Self::Back
+        } else if now <= last {
+            Self::Again
+        } else if ahead > settings.window {
+            // From one sample of a pod to the next it may be an interval more, and more than that covers no window.
+            Self::Apart
+        } else if ahead + settings.interval > pod::recent(settings.interval) {
+            // A pod may have been read at the beginning of the last interval.
+            Self::Late
+        } else {
+            Self::InTime
+        }
+    }
 }
 
 /// A pod that counts, and its requests.
@@ -87,6 +122,7 @@ impl Judge {
             detector: Detector::restored(restored.map(|restored| restored.verdict)),
             arrivals: discovered.unwrap_or_default(),
             last: None,
+            reported: None,
             since: None,
             restored: restored.map_or_else(String::new, |restored| restored.message.clone()),
             obstacle: None,
@@ -121,12 +157,20 @@ impl Judge {
         self.restored.clone_from(&self.report.message);
     }
 
-    /// Whether no pod has been asked of late of those that do answer: the process stood still, which says nothing of the pods.
-    fn is_all_late(&self, now: Timestamp) -> bool {
-        let answering = |pod: &&Pod| !pod.is_failing() && pod.newest().is_some();
-        let mut answering = self.pods.values().filter(answering).peekable();
-        answering.peek().is_some()
-            && answering.all(|pod| !pod.is_scraped(now, self.settings.interval))
+    /// Whether a pod that answers was not asked in time because nobody was: what was said stands. In a process that is always late it
+    /// does so for a window.
+    fn is_held_up(&self, pace: Pace, now: Timestamp) -> bool {
+        let interval = self.settings.interval;
+        let stands = |reported| elapsed(reported, now) <= self.settings.window;
+        let stands = self.reported.is_some_and(stands);
+        let is_unread = |pod: &Pod| match pace {
+            Pace::Late => stands && pod.is_late(now, interval),
+            // What they were read before is forgotten.
+            Pace::Apart => !pod.is_scraped(now, interval),
+            Pace::Again | Pace::InTime | Pace::Back => false,
+        };
+        let mut pods = self.pods.values();
+        self.report.pods > 0 && pods.any(|pod| is_unread(pod) && !pod.is_failing())
     }
 
     /// What the last round came to.
@@ -136,19 +180,19 @@ impl Judge {
 
     /// Takes one more look.
     pub fn round(&mut self, round: &Round) -> &Report {
-        let mut scrapes = round.scrapes.as_slice();
-        if let Some(last) = self.last {
-            let (back, ahead) = (elapsed(round.now, last), elapsed(last, round.now));
-            if back > self.settings.interval {
-                self.resume();
-                // They have times of the clock as it was.
-                scrapes = &[];
-            } else if ahead > self.settings.window + self.settings.interval {
-                self.resume();
-            } else if round.now <= last {
-                return &self.report;
-            }
+        let pace = self.last.map_or(Pace::InTime, |last| {
+            Pace::new(last, round.now, &self.settings)
+        });
+        match pace {
+            Pace::Again => return &self.report,
+            Pace::Back | Pace::Apart => self.resume(),
+            Pace::InTime | Pace::Late => {}
         }
+        let scrapes = match pace {
+            // They have times of the clock as it was.
+            Pace::Back => &[],
+            _ => round.scrapes.as_slice(),
+        };
         self.last = Some(round.now);
         if self.settings.mode == Mode::Off {
             self.pods.clear();
@@ -165,9 +209,10 @@ impl Judge {
         self.obstacle.clone_from(&round.obstacle);
         self.left_out = round.targets.len().saturating_sub(MAX_PODS);
         self.follow(round, scrapes);
-        if self.report.pods > 0 && self.is_all_late(round.now) {
+        if self.is_held_up(pace, round.now) {
             return &self.report;
         }
+        self.reported = Some(round.now);
         let family = self.family();
         let census = self.census(round.now, family);
         self.share(&census, family);
@@ -257,7 +302,7 @@ impl Judge {
                 Standing::Warming => {
                     census.warming += 1;
                     census.young += u32::from(pod.is_young(now, &self.settings));
-                    census.filling += u32::from(!pod.is_failing());
+                    census.filling += u32::from(!pod.gives_none(now, self.settings.interval));
                 }
                 Standing::Failing => census.failing += 1,
             }

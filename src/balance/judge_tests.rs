@@ -311,10 +311,57 @@ fn a_pod_that_does_not_show_the_family_yet_counts_as_idle() {
     let report = world.judge.report();
     assert_eq!(report.metrics.reason, MetricsReason::Scraped);
     assert!(
-        report.metrics.message.contains("1 of them"),
+        report
+            .metrics
+            .message
+            .ends_with("; 1 pod does not show it yet and counts as idle"),
         "{}",
         report.metrics.message
     );
+    // Of one that was not read yet nothing is known.
+    world.scale(4);
+    world.pods[3].error = Some(ScrapeError::Timeout);
+    let message = &world.round(even).metrics.message;
+    assert!(message.contains("; 1 pod does not"), "{message}");
+}
+
+#[test]
+fn pods_that_clients_have_not_found_are_told_in_the_right_number() {
+    for (pods, words) in [
+        (3, "clients have not found it;"),
+        (4, "clients have not found them;"),
+    ] {
+        let mut world = World::new(brisk(), 2);
+        world.rounds(4, even);
+        world.scale(pods);
+        let starve = |pod| if pod < 2 { 100.0 } else { 0.0 };
+        world.rounds_until(Verdict::NewPodsStarved, starve);
+        let message = &world.judge.report().message;
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn too_few_pods_that_can_be_judged_are_told_while_the_verdict_stands() {
+    let hot = |pod| if pod == 2 { 500.0 } else { 100.0 };
+    for (load, said) in [
+        (even as fn(usize) -> f64, Verdict::Balanced),
+        (hot, Verdict::HotPod),
+    ] {
+        let mut world = World::new(brisk(), 3);
+        world.rounds(8, load);
+        for pod in &mut world.pods[..2] {
+            pod.error = Some(ScrapeError::Timeout);
+        }
+        world.rounds(2, load);
+        let report = world.judge.report();
+        assert_eq!((report.verdict, report.judged), (said, 1));
+        let message = &report.message;
+        let begin = "only 1 of 3 pods can be judged now: 1/3 pods scraped: pod pod-1";
+        assert!(message.starts_with(begin), "{message}");
+        let end = "; what was said before still stands";
+        assert!(message.ends_with(end), "{message}");
+    }
 }
 
 #[test]
@@ -422,6 +469,9 @@ fn pods_beyond_those_that_are_looked_at_are_told_of() {
         message.ends_with("; 3 more pods are left out: 5000 are looked at, at most"),
         "{message}"
     );
+    world.scale(MAX_PODS + 1);
+    let message = world.round(even).message.clone();
+    assert!(message.contains("; 1 more pod is left out: "), "{message}");
 }
 
 #[test]
@@ -567,6 +617,19 @@ fn what_is_only_still_said_is_not_told_as_if_it_were_there() {
     }
 }
 
+/// What is named beside it is of another verdict.
+#[test]
+fn a_pod_that_was_hot_is_not_told_as_hot_where_another_is_idle() {
+    let mut world = World::new(brisk(), 10);
+    world.rounds_until(Verdict::HotPod, |pod| if pod == 0 { 900.0 } else { 100.0 });
+    world.rounds(3, |pod| if pod == 5 { 0.0 } else { 111.0 });
+    let report = world.judge.report();
+    assert_eq!(report.verdict, Verdict::HotPod);
+    assert!(report.hottest.is_empty() && !report.starved.is_empty());
+    let words = "one pod had far more requests than the others; the last window shows it no more";
+    assert!(report.message.starts_with(words), "{}", report.message);
+}
+
 #[test]
 fn the_busier_of_two_is_named_where_nearly_all_is_held() {
     let mut world = World::new(brisk(), 2);
@@ -575,5 +638,21 @@ fn the_busier_of_two_is_named_where_nearly_all_is_held() {
     let report = world.judge.report();
     assert_eq!(report.verdict, Verdict::FewClients);
     let words = "pod-1 has 74 % of all requests;";
+    assert!(report.message.starts_with(words), "{}", report.message);
+}
+
+/// A small pod has much beside its share with few requests.
+#[test]
+fn by_capacity_the_pod_that_is_hot_is_the_one_with_the_largest_excess() {
+    let mut world = World::new(brisk(), 4);
+    for (pod, capacity) in world.pods.iter_mut().zip([1000, 1000, 1000, 100]) {
+        pod.target.capacity = Some(capacity);
+    }
+    world.rounds_until(Verdict::HotPod, |pod| [1300.0, 800.0, 800.0, 200.0][pod]);
+    let report = world.judge.report();
+    assert!(report.by_capacity);
+    let named: Vec<&str> = report.hottest.iter().map(|share| &*share.pod).collect();
+    assert_eq!(named, ["pod-1", "pod-4"]);
+    let words = "pod-1 has 1.30 times its fair share among 4 pods, and too many requests go to pod-4 as well;";
     assert!(report.message.starts_with(words), "{}", report.message);
 }

@@ -18,8 +18,9 @@ use super::window::{Pushed, Series, count};
 const FAILURES: u32 = 2;
 /// Scrapes in a row that must then come before that is over: a pod that answers now and then goes on failing.
 const ANSWERS: u32 = 3;
-/// Falls of its counts that must come, none of them long after the one before, before it is said: a process is replaced now and then.
-const FALLS: u32 = 3;
+/// Falls of its counts that must come within as long as trouble must last before it is said: a process is replaced now and then. While there
+/// are so many within twice that time it stays said: processes that answer by turns do not do so evenly.
+const FALLS: usize = 3;
 
 /// Where a pod stands in a round.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,8 +65,9 @@ pub(super) struct Pod {
     failures: u32,
     /// Answers that it owes before it counts as scraped again.
     owed: u32,
-    /// How often its counts fell, while the container did not restart and no three windows passed without.
-    falls: u32,
+    /// When its counts fell last, the newest at the end, while the container did not restart.
+    fell: [Option<Timestamp>; FALLS],
+    keeps_falling: bool,
     pub error: Option<ScrapeError>,
     /// Whether it has ever shown a known family.
     pub known: bool,
@@ -96,7 +98,8 @@ impl Pod {
             first: if busy { waiting } else { FirstRequest::Untold },
             failures: 0,
             owed: 0,
-            falls: 0,
+            fell: [None; FALLS],
+            keeps_falling: false,
             error: None,
             known: false,
             rising: false,
@@ -169,7 +172,8 @@ impl Pod {
             .newest()
             .map_or(self.counted_since, |(at, _)| at.max(self.counted_since));
         self.series.clear();
-        self.falls = 0;
+        self.fell = [None; FALLS];
+        self.keeps_falling = false;
         self.baseline = None;
     }
 
@@ -198,14 +202,16 @@ impl Pod {
                 self.baseline = Some(0.0);
                 self.counted_since = newest.map_or(self.counted_since, |(at, _)| at);
                 let is_same = newest.is_some_and(|(_, before)| before.meter == counters.meter);
-                self.falls = self.falls.saturating_add(u32::from(is_same));
-            }
-            Pushed::Taken if self.falls > 0 && self.has_calmed(&counters, settings) => {
-                self.falls = 0;
+                if is_same {
+                    self.fell.rotate_left(1);
+                    self.fell[FALLS - 1] = Some(scrape.at);
+                }
             }
             Pushed::Taken => {}
         }
-        if self.keeps_falling() {
+        let within = settings.window * WINDOWS * if self.keeps_falling { 2 } else { 1 };
+        self.keeps_falling = self.fell[0].is_some_and(|fell| elapsed(fell, scrape.at) <= within);
+        if self.keeps_falling {
             self.error = Some(ScrapeError::KeepsFalling);
         } else if self.owed == 0 {
             self.error = None;
@@ -222,17 +228,6 @@ impl Pod {
         self.rising = before.is_some_and(|before| served(&counters) > before);
         let since_ready = self.since_ready(scrape.at, served(&counters))?;
         self.first_request(scrape.at, since_ready)
-    }
-
-    /// Whether no count has fallen for as long as trouble must last.
-    fn has_calmed(&self, counters: &Counters, settings: &Settings) -> bool {
-        let (span, slack) = (settings.window * WINDOWS, settings.interval / 2);
-        let family = counters.preferred();
-        family.is_some_and(|family| self.series.increase(family, span, slack).is_some())
-    }
-
-    fn keeps_falling(&self) -> bool {
-        self.falls >= FALLS
     }
 
     /// What of the count came since the pod is ready, as far as it can be told.
@@ -304,20 +299,25 @@ impl Pod {
         Some((end, self.series.increase(family, settings.window, slack)?))
     }
 
-    /// Whether its newest number is recent. At the end of an interval it may be from its beginning, and one scrape may have been
-    /// missed.
+    /// Whether its newest number is recent.
     pub fn is_scraped(&self, now: Timestamp, interval: Duration) -> bool {
-        let recent = interval * 9 / 4;
-        !self.is_failing()
-            && self
-                .series
-                .newest()
-                .is_some_and(|(at, _)| elapsed(at, now) <= recent)
+        !self.is_failing() && self.newest().is_some() && !self.is_late(now, interval)
+    }
+
+    /// Whether its newest number is no more recent.
+    pub fn is_late(&self, now: Timestamp, interval: Duration) -> bool {
+        let newest = self.series.newest();
+        newest.is_some_and(|(at, _)| elapsed(at, now) > recent(interval))
     }
 
     /// Whether it is known to give no number, as opposed to not having been asked yet.
     pub fn is_failing(&self) -> bool {
-        self.failures >= FAILURES || self.owed > 0 || self.keeps_falling()
+        self.failures >= FAILURES || self.owed > 0 || self.keeps_falling
+    }
+
+    /// The same, or it did not answer when it was asked last, and that is long ago: where many hang, they are asked seldom.
+    pub fn gives_none(&self, now: Timestamp, interval: Duration) -> bool {
+        self.is_failing() || (self.failures > 0 && self.is_late(now, interval))
     }
 
     /// Whether it became ready too short a time ago to be judged by what it was read last.
@@ -353,8 +353,8 @@ impl Pod {
     ) -> Standing {
         let young = self.is_young(now, settings);
         if !self.is_scraped(now, settings.interval) {
-            // One that is only to be asked, or late, is not known to give none.
-            return if young || !self.is_failing() {
+            // One that is only to be asked is not known to give none.
+            return if young || !self.gives_none(now, settings.interval) {
                 Standing::Warming
             } else {
                 Standing::Failing
@@ -394,6 +394,11 @@ impl Pod {
             }
         })
     }
+}
+
+/// How old a number may be. At the end of an interval it may be from its beginning, and one scrape may have been missed.
+pub(super) fn recent(interval: Duration) -> Duration {
+    interval * 9 / 4
 }
 
 fn served(counters: &Counters) -> f64 {

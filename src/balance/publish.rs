@@ -126,12 +126,15 @@ pub struct Published {
 
 /// What to show now: `last` itself where nothing has happened, so that equality means "write nothing".
 pub fn publish(last: Option<&Published>, report: &Report, now: Timestamp) -> Published {
+    // A status has only the sentence: what it is of is learnt where the same is said.
+    let is_same = |last: &Published| last.metrics.message == report.metrics.message;
+    let learnt = report.metrics.error.filter(|_| last.is_some_and(is_same));
     match last {
         // Nothing was judged since the restart: there is nothing to say.
         Some(last) if report.restored && last.verdict == report.verdict => last.clone(),
         Some(last) if !is_due(last, now) && !has_happened(last, report, now) => Published {
             metrics: MetricsState {
-                error: last.metrics.error.or(report.metrics.error),
+                error: last.metrics.error.or(learnt),
                 ..last.metrics.clone()
             },
             counts: Some(report.into()),
@@ -183,11 +186,13 @@ fn metrics_changed(last: &MetricsState, now: &MetricsState) -> bool {
     last.reason != now.reason || (is_one && last.message != now.message)
 }
 
-/// Whether pods fail in another way, so that there is something else to do.
+/// Whether pods fail in another way, so that there is something else to do. Of what was read back from a status only the words are known.
 fn fails_otherwise(last: &MetricsState, now: &MetricsState) -> bool {
-    last.error
-        .zip(now.error)
-        .is_some_and(|(last, now)| last != now)
+    match (last.error, now.error) {
+        (Some(last), Some(now)) => last != now,
+        (None, Some(_)) => last.message != now.message,
+        (_, None) => false,
+    }
 }
 
 /// Whether a figure left its band. A figure that is missing on either side did not move: traffic

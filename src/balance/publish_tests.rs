@@ -254,6 +254,9 @@ fn another_kind_of_failure_is_published() {
     // A status has only the sentence: what it is of is learnt from the next look.
     let mut read = last.clone();
     read.metrics.error = None;
-    let read = publish(Some(&read), &failing("a", Timeout), at(30));
-    assert_eq!(read, last);
+    let same = publish(Some(&read), &failing("a", Timeout), at(30));
+    assert_eq!(same, last);
+    // Also where it is another one by then.
+    assert_eq!(publish(Some(&read), &soon, at(29)), read);
+    assert_ne!(publish(Some(&read), &soon, at(30)), read);
 }

@@ -276,8 +276,10 @@ pub struct Report {
     pub window: Duration,
     /// The family that was counted.
     pub metric: Option<&'static str>,
-    /// Pods above the threshold, busiest first, while the verdict is trouble; at most ten.
+    /// Pods above the threshold, busiest first, while the verdict is trouble; at most ten. A hot pod comes before all.
     pub hottest: Vec<Share>,
+    /// What that one has, beside its fair share.
+    pub culprit: Option<f64>,
     /// Idle pods while the verdict is trouble, idlest first; at most ten.
     pub starved: Vec<Share>,
     /// How many are idle, named or not.
@@ -322,6 +324,7 @@ impl Default for Report {
             window: Duration::ZERO,
             metric: None,
             hottest: Vec::new(),
+            culprit: None,
             starved: Vec::new(),
             starved_pods: 0,
             loads: Vec::new(),

@@ -40,7 +40,7 @@
 //! *Held*: what is said counts until it is 20 % better ([`Held`]), so that a backend on the border does not flap.
 //!
 //! *Fair*: where the pods' capacities are known and differ, and explain the requests better, m is for each pod its part of
-//! them times N ([`fairness`]).
+//! them times N ([`fairness`]). What is trouble by the one kind, and `Balanced` by the other, is `Balanced`.
 //!
 //! Whether a finding lasts is not decided here but in [`detector`](super::detector) and [`evidence`](super::evidence).
 
@@ -54,7 +54,7 @@ use super::indices::{Indices, as_f64};
 /// Idle pods can be told from this mean on: chance gives a pod none at all once in 22 000 windows.
 const FEWEST_FOR_IDLE: f64 = 10.0;
 /// A pod below this fraction of the mean is idle.
-const IDLE: f64 = 0.1;
+pub(super) const IDLE: f64 = 0.1;
 /// A pod with this share of all requests has nearly all.
 pub(super) const NEARLY_ALL: f64 = 0.9;
 /// What is twice as near fits four times as well: by the squares of the distances.
@@ -260,8 +260,12 @@ pub struct Assessment {
     pub indices: Option<Indices>,
     /// Which of the loads are idle, in their order.
     pub idle: Vec<usize>,
-    /// Which of the loads exceed the threshold of max/mean, in their order.
+    /// Which of the loads exceed the threshold of max/mean, or are the culprit.
     pub hot: Vec<usize>,
+    /// Which of them one pod's trouble is about: the one with the largest excess, which need not be the one with the most beside its share.
+    pub culprit: Option<usize>,
+    /// What each load has, beside its fair share.
+    pub ratios: Vec<f64>,
 }
 
 /// Decides rows 9 to 18 of the [table](self) for the judged pods.
@@ -286,6 +290,8 @@ pub fn assess(
             indices: None,
             idle: Vec::new(),
             hot: Vec::new(),
+            culprit: None,
+            ratios: Vec::new(),
         };
     };
     let trips = Trips::new(&indices, bar, thresholds, held);
@@ -307,19 +313,27 @@ pub fn assess(
         Verdict::InsufficientData if open_rpcs => Verdict::StreamsOnly,
         verdict => verdict,
     };
-    // A pod may be the culprit by the variation alone, below the threshold of max/mean.
-    let hot_from = match verdict {
-        Verdict::HotPod => trips.max_over_mean.min(indices.max_over_mean),
-        // The one with nearly all of two, where that is held.
-        Verdict::FewClients if idle.is_empty() => trips.max_over_mean.min(indices.max_over_mean),
-        _ => trips.max_over_mean,
+    let most = |of: &dyn Fn(f64, f64) -> f64| {
+        let each = pods.iter().map(|(x, fair)| of(*x, *fair)).enumerate();
+        each.max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .map(|(index, _)| index)
     };
-    let hot = which(&|x, fair| x / fair >= hot_from);
+    let culprit = match verdict {
+        Verdict::HotPod => most(&|x, fair| x - fair),
+        // The one with nearly all of two, where that is held.
+        Verdict::FewClients if idle.is_empty() => most(&|x, _| x),
+        _ => None,
+    };
+    let mut hot = which(&|x, fair| x / fair >= trips.max_over_mean);
+    // It may be so by the variation alone, below the threshold of max/mean.
+    hot.extend(culprit.filter(|culprit| !hot.contains(culprit)));
     Assessment {
         verdict,
         indices: Some(indices),
         idle,
         hot,
+        culprit,
+        ratios: pods.iter().map(|(x, fair)| x / fair).collect(),
     }
 }
 

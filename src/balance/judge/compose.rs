@@ -20,6 +20,16 @@ impl Judge {
         let total = census.total();
         let trouble = verdict.is_trouble() && total > 0.0;
         let idle: &[usize] = if trouble { &assessment.idle } else { &[] };
+        let hot: &[usize] = if trouble { &assessment.hot } else { &[] };
+        let culprit = assessment
+            .culprit
+            .filter(|_| trouble && verdict == Verdict::HotPod);
+        let mut hottest = self.shares(census, hot, true);
+        if let Some(culprit) = culprit.map(|index| self.share_of(census, index)) {
+            hottest.retain(|share| share.pod != culprit.pod);
+            hottest.insert(0, culprit);
+            hottest.truncate(MAX_NAMED);
+        }
         let mut report = Report {
             verdict,
             message: String::new(),
@@ -39,7 +49,8 @@ impl Judge {
             by_capacity: indices.is_some_and(|indices| indices.least < indices.mean),
             window: self.settings.window,
             metric: family.and_then(|family| Some(self.counted_by(family)?.name(family))),
-            hottest: self.shares(census, if trouble { &assessment.hot } else { &[] }, true),
+            hottest,
+            culprit: culprit.map(|index| assessment.ratios[index]),
             starved: self.shares(census, idle, false),
             starved_pods: u32::try_from(idle.len()).unwrap_or(u32::MAX),
             loads: self.pod_loads(family),
@@ -98,14 +109,18 @@ impl Judge {
         loads
     }
 
+    fn share_of(&self, census: &Census, index: usize) -> Share {
+        let pod = &census.judged[index];
+        Share {
+            pod: self.pods[&pod.uid].name.clone(),
+            share: pod.window / census.total(),
+        }
+    }
+
     fn shares(&self, census: &Census, which: &[usize], busiest_first: bool) -> Vec<Share> {
-        let total = census.total();
-        let pods = which.iter().map(|index| &census.judged[*index]);
-        let mut shares: Vec<Share> = pods
-            .map(|pod| Share {
-                pod: self.pods[&pod.uid].name.clone(),
-                share: pod.window / total,
-            })
+        let mut shares: Vec<Share> = which
+            .iter()
+            .map(|index| self.share_of(census, *index))
             .collect();
         shares.sort_by(|a, b| a.share.total_cmp(&b.share));
         if busiest_first {
@@ -124,8 +139,11 @@ impl Judge {
     }
 
     fn metrics_state(&self, census: &Census, family: Option<Family>) -> MetricsState {
+        let now = self.last.unwrap_or_default();
         let why = |pod: &Pod| match family {
-            _ if pod.is_failing() => Some(pod.error.unwrap_or(ScrapeError::Unreachable)),
+            _ if pod.gives_none(now, self.settings.interval) => {
+                Some(pod.error.unwrap_or(ScrapeError::Unreachable))
+            }
             Some(family) if pod.is_unlike(family) => Some(ScrapeError::OtherFamily),
             _ => None,
         };
@@ -135,7 +153,7 @@ impl Judge {
         let without = || {
             self.pods
                 .values()
-                .filter(|pod| pod.error.is_none() && !pod.known)
+                .filter(|pod| pod.error.is_none() && !pod.known && pod.newest().is_some())
                 .count()
         };
         if let Some(obstacle) = self.obstacle.as_ref().filter(|_| census.scraped == 0) {

@@ -147,8 +147,8 @@ fn a_pod_whose_count_keeps_falling_is_named() {
     let named = &world.judge.report().metrics.message;
     let words = "2/3 pods scraped: pod pod-3 has counts that fall again and again";
     assert!(named.starts_with(words), "{named}");
-    // Once is a process that was replaced, and three windows without are enough.
-    for rounds in [6, 20] {
+    // Once is a process that was replaced, and six windows without are enough.
+    for rounds in [12, 20] {
         world.rounds(rounds, even);
         let report = world.judge.report();
         assert_eq!(report.metrics.reason, MetricsReason::Scraped);
@@ -167,6 +167,42 @@ fn a_pod_whose_count_keeps_falling_is_named() {
     assert_eq!(report.metrics.reason, MetricsReason::ScrapeFailed);
     let words = "no pod gives numbers: pod pod-1 (and 2 more) has counts that fall";
     assert!(report.message.starts_with(words), "{}", report.message);
+}
+
+/// As where a worker is replaced inside the container.
+#[test]
+fn a_pod_whose_count_begins_anew_now_and_then_is_judged_meanwhile() {
+    let mut world = World::new(Settings::default(), 3);
+    world.rounds(14, even);
+    let mut judged = 0;
+    for round in 0..200 {
+        // Every 105 s.
+        if round % 7 == 0 {
+            world.pods[2].count = 0.0;
+        }
+        let report = world.round(even);
+        assert_eq!(report.metrics.reason, MetricsReason::Scraped);
+        judged += u32::from(report.judged == 3);
+    }
+    assert!(judged > 70, "{judged}");
+}
+
+/// Many servers show the metric only from the first request on.
+#[test]
+fn a_pod_that_shows_nothing_after_some_falls_is_not_named_for_ever() {
+    let mut world = World::new(brisk(), 3);
+    world.rounds(6, even);
+    for round in 0..5 {
+        world.pods[2].count = 9e5 - 1e3 * f64::from(round);
+        world.round(even);
+    }
+    assert_eq!(
+        world.judge.report().metrics.reason,
+        MetricsReason::PartlyScraped
+    );
+    world.pods[2].silent = true;
+    world.rounds(20, even);
+    assert_eq!(world.judge.report().metrics.reason, MetricsReason::Scraped);
 }
 
 /// As where a server has several processes, and whoever is free answers the scrape.

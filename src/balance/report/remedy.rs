@@ -53,7 +53,8 @@ impl ScrapeError {
             Self::MeshTls => {
                 "refuses the scrape by its mesh's proxy, which asks for mutual TLS: except the metrics port from it \
                  (Istio: a port-level PeerAuthentication; Linkerd: config.linkerd.io/skip-inbound-ports), or name the \
-                 proxy's own metrics port in spec.balance.metrics.port"
+                 proxy's own metrics port in spec.balance.metrics.port; in Istio's ambient mode, have an AuthorizationPolicy \
+                 allow the port to the operator"
                     .into()
             }
             Self::MeshForbidden => {

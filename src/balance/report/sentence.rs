@@ -18,7 +18,8 @@ pub(in crate::balance) fn scraped(
     });
     let idle = match without {
         0 => String::new(),
-        some => format!("; {some} of them do not show it yet and count as idle"),
+        1 => "; 1 pod does not show it yet and counts as idle".to_owned(),
+        some => format!("; {some} pods do not show it yet and count as idle"),
     };
     format!("{} scraped for {name}: {why}{idle}", count(pods, "pod"))
 }
@@ -42,9 +43,11 @@ fn count(number: u32, noun: &str) -> String {
 pub(in crate::balance) fn message(report: &Report, settings: &Settings) -> String {
     let mut message = sentence(report, settings);
     if report.left_out > 0 {
-        let more = report.left_out;
-        message =
-            format!("{message}; {more} more pods are left out: {MAX_PODS} are looked at, at most");
+        let more = match report.left_out {
+            1 => "1 more pod is".to_owned(),
+            more => format!("{more} more pods are"),
+        };
+        message = format!("{message}; {more} left out: {MAX_PODS} are looked at, at most");
     }
     if report.by_capacity && (report.verdict.is_trouble() || report.verdict == Verdict::Balanced) {
         return format!(
@@ -58,11 +61,30 @@ fn sentence(report: &Report, settings: &Settings) -> String {
     let Report { judged, pods, .. } = report;
     let failing = pods.saturating_sub(judged + report.warming);
     let max = report.max_over_mean.unwrap_or(1.0);
+    let (mean, fair) = if report.by_capacity {
+        ("a pod's fair share", "its fair share among")
+    } else {
+        ("the mean", "the mean of")
+    };
+    let most = report.culprit.unwrap_or(max);
     let min = report.min_over_mean.unwrap_or(1.0);
     let hottest = report.hottest.first();
     let hottest = hottest.map_or("one pod", |share| share.pod.as_str());
     let also = names(report.hottest.get(1..).unwrap_or_default(), 0, "");
     let starved = names(&report.starved, report.starved_pods, "a pod");
+    let it = if report.starved_pods > 1 {
+        "them"
+    } else {
+        "it"
+    };
+    // As the judge has it: too few of the grown pods can be judged.
+    let too_few = failing > 0 && (*judged < 2 || *judged < failing);
+    if too_few && is_held_by_figures(report.verdict) {
+        return format!(
+            "only {judged} of {pods} pods can be judged now: {}; what was said before still stands",
+            report.metrics.message
+        );
+    }
     if let Some(was) = was(report) {
         return format!(
             "{was}; the last window shows it no more, and whether that lasts is being watched"
@@ -72,17 +94,17 @@ fn sentence(report: &Report, settings: &Settings) -> String {
         Verdict::Balanced => format!("requests are spread evenly over {judged} pods"),
         Verdict::SinglePod => "one pod is judged: there is nothing to balance".into(),
         Verdict::Skewed => format!(
-            "requests are uneven over {judged} pods: from {min:.2} to {max:.2} times the mean; \
+            "requests are uneven over {judged} pods: from {min:.2} to {max:.2} times {mean}; \
              look for clients that do not use round_robin on the headless Service"
         ),
         Verdict::HotPod if also.is_empty() => format!(
-            "{hottest} has {max:.2} times the mean of {judged} pods; look for a client that keeps one connection to it"
+            "{hottest} has {most:.2} times {fair} {judged} pods; look for a client that keeps one connection to it"
         ),
         Verdict::HotPod => format!(
-            "{hottest} has {max:.2} times the mean of {judged} pods, and too many requests go to {also} as well; look for clients that keep one connection to each"
+            "{hottest} has {most:.2} times {fair} {judged} pods, and too many requests go to {also} as well; look for clients that keep one connection to each"
         ),
         Verdict::NewPodsStarved => format!(
-            "{starved} served no request since becoming ready: clients have not found it; \
+            "{starved} served no request since becoming ready: clients have not found {it}; \
              set spec.connectionAge so that they look again, or use clients that watch endpoints"
         ),
         Verdict::FewClients => format!(
@@ -90,13 +112,10 @@ fn sentence(report: &Report, settings: &Settings) -> String {
              and if the clients do, set spec.connectionAge so that they look again",
             few_clients(report)
         ),
-        // As the judge has it: too few of the grown pods can be judged.
-        Verdict::InsufficientData if failing > 0 && (*judged < 2 || *judged < failing) => {
-            format!(
-                "only {judged} of {pods} pods can be judged: {}",
-                report.metrics.message
-            )
-        }
+        Verdict::InsufficientData if too_few => format!(
+            "only {judged} of {pods} pods can be judged: {}",
+            report.metrics.message
+        ),
         Verdict::InsufficientData => format!(
             "too few requests to tell: at least {} per pod in {} s are needed{}",
             settings.thresholds.min_requests,
@@ -124,14 +143,22 @@ fn sentence(report: &Report, settings: &Settings) -> String {
     }
 }
 
-/// What is only still said: there is no pod to name any more.
+/// Whether its sentence is of requests that several pods have, or do not have.
+fn is_held_by_figures(verdict: Verdict) -> bool {
+    verdict.is_trouble() || matches!(verdict, Verdict::Balanced | Verdict::StreamsOnly)
+}
+
+/// What is only still said: there is no pod to name any more that shows it.
 fn was(report: &Report) -> Option<&'static str> {
-    let is_there = !report.hottest.is_empty() || !report.starved.is_empty();
+    let (no_hot, no_idle) = (report.hottest.is_empty(), report.starved.is_empty());
     match report.verdict {
-        _ if is_there => None,
-        Verdict::HotPod => Some("one pod had far more requests than the others"),
-        Verdict::NewPodsStarved => Some("new pods served no request since becoming ready"),
-        Verdict::FewClients => Some("the connections were too few to reach every pod"),
+        Verdict::HotPod if no_hot => Some("one pod had far more requests than the others"),
+        Verdict::NewPodsStarved if no_idle => {
+            Some("new pods served no request since becoming ready")
+        }
+        Verdict::FewClients if no_hot && no_idle => {
+            Some("the connections were too few to reach every pod")
+        }
         _ => None,
     }
 }

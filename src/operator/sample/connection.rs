@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, CertificateError};
@@ -18,6 +19,7 @@ use tokio_util::io::{poll_write_buf, read_buf};
 use super::credentials::Secured;
 use super::http1::{End, Head};
 use super::reading::Reading;
+use super::scrape::TIMEOUT;
 use super::targets::{Failure, Page, meaning};
 use crate::balance::exposition;
 use crate::balance::{ScrapeError, families::Condition};
@@ -134,8 +136,10 @@ impl Connection {
         let mut came = 0;
         let is_all = loop {
             let mut rest = buffer.as_slice();
-            let broken = |_| ScrapeError::Malformed;
-            while let Some(data) = head.end.next(&mut rest).map_err(broken)? {
+            loop {
+                let next = head.end.next(&mut rest);
+                let next = next.map_err(|_| reading.broken(ScrapeError::Malformed))?;
+                let Some(data) = next else { break };
                 reading.feed(data)?;
                 came += data.len();
             }
@@ -143,10 +147,16 @@ impl Connection {
                 break rest.is_empty();
             }
             buffer.clear();
-            match read_buf(&mut self.stream, &mut buffer).await {
+            let more = read_buf(&mut self.stream, &mut buffer);
+            let more = match &reading {
+                Reading::Page(_) => more.await,
+                // Its reason comes with its head, and its end may never.
+                Reading::Refusal { .. } => timeout(TIMEOUT / 2, more).await.unwrap_or(Ok(0)),
+            };
+            match more {
                 Ok(0) if head.end == End::Closing => break true,
                 Ok(1..) => {}
-                Ok(0) | Err(_) => return Err(ScrapeError::Unreachable.into()),
+                Ok(0) | Err(_) => return Err(reading.broken(ScrapeError::Unreachable).into()),
             }
         };
         self.is_small = came <= small;

@@ -259,3 +259,28 @@ async fn a_kept_connection_is_one_pod_s_and_goes_with_it() {
     idle.keep("a", connection, Duration::from_secs(61));
     assert!(idle.take("a").is_none());
 }
+
+/// The status tells enough, and a body that does not come to its end is no time-out.
+#[tokio::test]
+async fn a_refusal_needs_no_end() {
+    let refused = Err(ScrapeError::HttpStatus(400));
+    for head in [
+        "content-length: 100\r\n\r\nno",
+        "transfer-encoding: chunked\r\n\r\n2\r\nno\r\n",
+        "transfer-encoding: chunked\r\n\r\nno\r\n",
+    ] {
+        let answer = format!("HTTP/1.1 400 Bad Request\r\n{head}");
+        let (server, page) = Server::new(vec![("", vec![answer.clone()])]).await;
+        let mut kept = None;
+        let (said, ()) = tokio::join!(started(&page, &mut kept), server.serve());
+        assert_eq!(said, refused, "closed: {answer}");
+        assert!(kept.is_none());
+
+        let (server, page) = Server::new(vec![("", vec![answer.clone(), String::new()])]).await;
+        let said = tokio::select! {
+            said = started(&page, &mut kept) => said,
+            () = server.serve() => unreachable!("it waits for another request"),
+        };
+        assert_eq!(said, refused, "open: {answer}");
+    }
+}

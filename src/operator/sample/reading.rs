@@ -9,15 +9,21 @@ use crate::balance::exposition::{Body, Encoding, Format, Page, Wanted};
 use crate::balance::{ScrapeError, families::Condition};
 
 /// An answer whose head is known.
-pub struct Reading {
-    body: Body,
-    /// The beginning of a refusal whose reason is in its body.
-    refusal: Option<Vec<u8>>,
-    is_meshed: bool,
+pub enum Reading {
+    /// The metrics.
+    Page(Box<Body>),
+    /// Status 400, whose reason is in its body.
+    Refusal {
+        /// Its beginning.
+        words: Vec<u8>,
+        /// Whether the pod is in a mesh.
+        is_meshed: bool,
+    },
 }
 
 /// Bytes of a refusal that are looked at.
 const REFUSAL: usize = 1 << 10;
+const REFUSED: ScrapeError = ScrapeError::HttpStatus(400);
 
 impl Reading {
     /// What comes of an answer with this head: its status, its content's type and encoding, each empty where it is not said.
@@ -29,7 +35,13 @@ impl Reading {
         is_meshed: bool,
     ) -> Result<Self, ScrapeError> {
         match status {
-            StatusCode::OK | StatusCode::BAD_REQUEST => {}
+            StatusCode::OK => {}
+            StatusCode::BAD_REQUEST => {
+                return Ok(Self::Refusal {
+                    words: Vec::new(),
+                    is_meshed,
+                });
+            }
             StatusCode::FORBIDDEN if is_meshed => return Err(ScrapeError::MeshForbidden),
             status if status.is_redirection() => {
                 return Err(ScrapeError::Redirected(status.as_u16()));
@@ -41,11 +53,9 @@ impl Reading {
         } else {
             Format::Text
         };
-        let is_refusal = status != StatusCode::OK;
         let encoding = match encoding.trim_ascii() {
             b"" | b"identity" => Encoding::Identity,
             name if is_gzip(name) => Encoding::Gzip,
-            _ if is_refusal => Encoding::Identity,
             _ => return Err(ScrapeError::Encoding),
         };
         let wanted = Wanted {
@@ -53,36 +63,41 @@ impl Reading {
             labels,
             ..Wanted::default()
         };
-        Ok(Self {
-            body: Body::new(encoding, wanted),
-            refusal: is_refusal.then(Vec::new),
-            is_meshed,
-        })
+        Ok(Self::Page(Box::new(Body::new(encoding, wanted))))
     }
 
     /// Takes the next bytes of the body; they may end anywhere.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ScrapeError> {
-        let Some(refusal) = &mut self.refusal else {
-            return self.body.feed(bytes).map_err(ScrapeError::from);
+        let (words, is_meshed) = match self {
+            Self::Page(body) => return body.feed(bytes).map_err(ScrapeError::from),
+            Self::Refusal { words, is_meshed } => (words, *is_meshed),
         };
-        let room = REFUSAL.saturating_sub(refusal.len());
-        refusal.extend(bytes.iter().take(room));
+        let room = REFUSAL.saturating_sub(words.len());
+        words.extend(bytes.iter().take(room));
         // How Go's and others' servers answer a request that is not encrypted: in plain text, with a status that says nothing.
-        if refusal.windows(5).any(|word| word == b"HTTPS") {
-            return Err(meaning(Failure::AsksForTls, self.is_meshed));
+        if words.windows(5).any(|word| word == b"HTTPS") {
+            return Err(meaning(Failure::AsksForTls, is_meshed));
         }
         if bytes.len() >= room {
-            return Err(ScrapeError::HttpStatus(400));
+            return Err(REFUSED);
         }
         Ok(())
     }
 
+    /// What it comes to that the body breaks off with this. A refusal needs no end.
+    pub fn broken(&self, error: ScrapeError) -> ScrapeError {
+        match self {
+            Self::Page(_) => error,
+            Self::Refusal { .. } => REFUSED,
+        }
+    }
+
     /// What the page said.
     pub fn finish(self) -> Result<Page, ScrapeError> {
-        if self.refusal.is_some() {
-            return Err(ScrapeError::HttpStatus(400));
+        match self {
+            Self::Page(body) => body.finish().map_err(ScrapeError::from),
+            Self::Refusal { .. } => Err(REFUSED),
         }
-        self.body.finish().map_err(ScrapeError::from)
     }
 }
 

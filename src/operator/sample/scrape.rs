@@ -104,7 +104,7 @@ where
     let (kind, encoding) = (said(header::CONTENT_TYPE), said(header::CONTENT_ENCODING));
     let mut reading = Reading::begin(head.status, kind, encoding, labels, is_meshed)?;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| ScrapeError::Unreachable)?;
+        let frame = frame.map_err(|_| reading.broken(ScrapeError::Unreachable))?;
         if let Some(chunk) = frame.data_ref() {
             reading.feed(chunk)?;
         }

@@ -7,7 +7,7 @@
 use std::fs;
 use std::sync::LazyLock;
 
-use evenkeel_calibration::fleet::Fault;
+use evenkeel_calibration::fleet::{Come, Fault, Fleet, Traffic, is_trouble};
 use evenkeel_calibration::page::{Results, path, with};
 use evenkeel_calibration::study::{WINDOWS, is_calm, is_promised};
 
@@ -71,6 +71,38 @@ fn what_is_said_of_traffic_that_becomes_burstier_ends_by_itself() {
         );
     }
     assert_eq!(RESULTS.turned.len(), 32);
+}
+
+/// With so few requests only the sum shows it beyond doubt.
+#[test]
+fn an_idle_pod_is_said_once_and_no_longer_than_it_idles() {
+    for (pods, mean) in [(50, 45.0), (10, 40.0), (10, 50.0), (10, 100.0)] {
+        let traffic = Traffic {
+            pods,
+            mean,
+            come: Come::InFives,
+            looks: 4,
+            by_capacity: false,
+        };
+        let mut until_end = 0;
+        for seed in 0..10 {
+            let mut fleet = Fleet::new(traffic, seed);
+            for _ in 0..200 {
+                fleet.step(Fault::None);
+            }
+            let said = (0..480).map(|_| is_trouble(fleet.step(Fault::Idle)));
+            let said: Vec<bool> = said.skip_while(|said| !said).collect();
+            assert!(said.len() > 300, "found late for {traffic:?}");
+            let ends = said.iter().filter(|said| !**said).count();
+            assert_eq!(ends, 0, "looks without it for {traffic:?}");
+            until_end += 1;
+            while is_trouble(fleet.step(Fault::None)) {
+                until_end += 1;
+            }
+        }
+        // Three windows each, as what is new has to last.
+        assert!(until_end <= 10 * 12, "{until_end} looks for {traffic:?}");
+    }
 }
 
 #[test]
