@@ -179,17 +179,16 @@ impl Detector {
         let (by, mut assessment) = look(self.fairness(), self.dispersion());
         self.adopt(by);
         let verdict = assessment.verdict;
-        let covered = Covered::new(pods);
         if let Some(said) = held.0.filter(|said| said.is_trouble()) {
-            let even = covered.as_ref().filter(|_| !verdict.is_trouble());
-            let idle = even
-                .and_then(|covered| self.still_idle(covered, said, &assessment.ratios, thresholds));
-            let verdict = if let Some(sum) = idle {
-                sum.name(&mut assessment);
-                said
+            let idle = if verdict.is_trouble() {
+                None
             } else {
-                verdict
+                self.still_idle(pods, said, &assessment.ratios, thresholds)
             };
+            if let Some(sum) = &idle {
+                sum.name(&mut assessment);
+            }
+            let verdict = idle.map_or(verdict, |_| said);
             let observation = Observation::Finding {
                 verdict,
                 windows: 1,
@@ -199,6 +198,7 @@ impl Detector {
                 observation,
             };
         }
+        let covered = Covered::new(pods);
         let changing = covered.as_ref().map_or(1.0, Covered::dispersion);
         let dispersion = self.dispersion.cautious().max(changing);
         let alarm = |covered: &Covered<'_>| {
@@ -255,14 +255,15 @@ impl Detector {
     /// What the most windows say together, where they still show an idle pod that is `said`.
     fn still_idle(
         &self,
-        covered: &Covered<'_>,
+        pods: &[Seen<'_>],
         said: Verdict,
         ratios: &[f64],
         thresholds: &Thresholds,
     ) -> Option<Sum> {
+        let covered = Covered::new(pods)?;
         let held = self.evidence.held();
         let bar = Bar::to_keep(covered.windows, self.dispersion());
-        let sum = self.sum(covered, bar, thresholds)?;
+        let sum = self.sum(&covered, bar, thresholds)?;
         let idle = sum.which(&sum.assessment.idle);
         // One that has begun to serve is not held to what the sum has from before.
         let idles = idle.iter().any(|index| ratios[*index] < IDLE / held.idle());

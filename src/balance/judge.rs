@@ -4,18 +4,20 @@
 //! than the last is ignored, unless the clock was set), and anything about pods that the caller does not list as targets.
 
 mod compose;
+mod pace;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use self::pace::Pace;
 use super::arrivals::Arrivals;
 use super::departed::{self, Departed};
 use super::detector::{Detector, Outlook, SPAN, Seen};
 use super::evidence::Observation;
 use super::exposition::{Counters, Family};
 use super::indices::as_f64;
-use super::pod::{self, Pod, Standing};
+use super::pod::{Pod, Standing};
 use super::publish::{Published, PublishedDiscovery};
 use super::report::{
     self, MetricsReason, MetricsState, OpenRpcs, PodLoad, PodStanding, Report, Share,
@@ -47,39 +49,6 @@ pub struct Judge {
     obstacle: Option<MetricsState>,
     left_out: usize,
     report: Report,
-}
-
-/// When a round comes, beside the last one.
-#[derive(Clone, Copy, PartialEq)]
-enum Pace {
-    /// It does not come later.
-    Again,
-    InTime,
-    /// So late that a pod may not have been asked in time that answers: the process stood still, which says nothing of the pods.
-    Late,
-    /// What was read before is too long ago to be compared with what comes.
-    Apart,
-    /// The clock was set back.
-    Back,
-}
-
-impl Pace {
-    fn new(last: Timestamp, now: Timestamp, settings: &Settings) -> Self {
-        let ahead = elapsed(last, now);
-        if elapsed(now, last) > settings.interval {
-            Self::Back
-        } else if now <= last {
-            Self::Again
-        } else if ahead > settings.window {
-            // From one sample of a pod to the next it may be an interval more, and more than that covers no window.
-            Self::Apart
-        } else if ahead + settings.interval > pod::recent(settings.interval) {
-            // A pod may have been read at the beginning of the last interval.
-            Self::Late
-        } else {
-            Self::InTime
-        }
-    }
 }
 
 /// A pod that counts, and its requests.

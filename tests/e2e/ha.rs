@@ -107,12 +107,7 @@ async fn a_killed_leader_is_replaced(world: Arc<World>) -> Result<()> {
     let (leader, other) = pair.turns().await?;
     let killed = pair.while_busy(async {
         pair.works(leader).await?;
-        let killed = Timestamp::now();
-        leader.operator.process.signal(Signal::Kill)?;
-        let takeover = pair.taken_over(leader, other).await?;
-        takeover.in_time(killed)?;
-        pair.works(other).await?;
-        Ok(takeover)
+        strike(&pair, leader, other, Signal::Kill).await
     });
     let takeover = judged.stands(killed).await?;
     pair.one_at_a_time(leader, other, takeover.taken)
@@ -158,6 +153,21 @@ async fn a_leader_that_ends_amid_long_passes_hands_over(world: Arc<World>) -> Re
         })
         .await?;
     pair.one_at_a_time(leader, other, takeover.taken)
+}
+
+/// Has the leader do nothing more from one moment to the next, and waits until the other works in its place.
+async fn strike(
+    pair: &Pair,
+    leader: &Replica,
+    other: &Replica,
+    signal: Signal,
+) -> Result<Takeover> {
+    let struck = Timestamp::now();
+    leader.operator.process.signal(signal)?;
+    let takeover = pair.taken_over(leader, other).await?;
+    takeover.in_time(struck)?;
+    pair.works(other).await?;
+    Ok(takeover)
 }
 
 /// Asks the leader to end, and waits until the other works in its place.
@@ -221,11 +231,7 @@ async fn a_frozen_leader_writes_nothing_when_it_wakes(world: Arc<World>) -> Resu
     let slow = |seen: &evenkeel_cluster::Seen| seen.resource == "leases";
     let frozen = pair.while_busy(async {
         pair.works(leader).await?;
-        let fault = Timestamp::now();
-        leader.operator.process.signal(Signal::Stop)?;
-        let takeover = pair.taken_over(leader, other).await?;
-        takeover.in_time(fault)?;
-        pair.works(other).await?;
+        let takeover = strike(&pair, leader, other, Signal::Stop).await?;
         leader
             .proxy
             .add(Rule::new(slow, Fault::Delay(Duration::from_secs(2))));

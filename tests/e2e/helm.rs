@@ -399,9 +399,7 @@ async fn by_kustomize(world: Arc<World>) -> Result<()> {
         .await?;
     let bed = Bed::without_operator(&world, "shop").await?;
     bed.echo(1).await?;
-    bed.apply(&manifests::backend_with_age("echo", "60s"))
-        .await?;
-    bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
+    bed.apply_age(&manifests::backend_with_age("echo", "60s"))
         .await?;
     bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
     Ok(())

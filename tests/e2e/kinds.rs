@@ -156,13 +156,13 @@ async fn failed(world: &Arc<World>, kind: &str) -> Result<(Bed, String, Value)> 
     let mut server = manifests::server_of_kind(kind, "echo", 1);
     manifests::container(&mut server)["args"] = json!(["--crash-on-age"]);
     let object = start(&bed, &server).await?;
-    let before = template(&bed, &object).await?;
+    let before = bed.template_of(&object).await?;
     bed.apply(&manifests::backend_with_age("echo", "30s"))
         .await?;
     bed.reason("echo", ConnectionAgeApplied, "RolloutFailed", ROLLOUT)
         .await?;
     until("the template is as it was", SOON, async || {
-        same(&template(&bed, &object).await?, &before)?;
+        same(&bed.template_of(&object).await?, &before)?;
         Ok(Some(()))
     })
     .await?;
@@ -175,7 +175,7 @@ async fn healed(bed: Bed, object: &str, before: &Value) -> Result<()> {
     bed.another_pass_over(object).await?;
     bed.reason("echo", ConnectionAgeApplied, "RolloutFailed", SOON)
         .await?;
-    same(&template(&bed, object).await?, before)?;
+    same(&bed.template_of(object).await?, before)?;
     bed.finish().await
 }
 
@@ -201,10 +201,6 @@ async fn rolled_out(bed: &Bed, object: &str) -> Result<()> {
     bed.kubectl(&["rollout", "status", object, &limit])
         .await
         .map(drop)
-}
-
-async fn template(bed: &Bed, object: &str) -> Result<Value> {
-    Ok(bed.object(object).await?["spec"]["template"].take())
 }
 
 async fn record(bed: &Bed, object: &str) -> Result<Option<Value>> {

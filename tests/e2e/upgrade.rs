@@ -266,9 +266,7 @@ async fn nothing_is_left_without_the_definition(world: Arc<World>) -> Result<()>
     let bed = Bed::without_operator(&world, "shop").await?;
     bed.echo(2).await?;
     let before = bed.template("echo").await?;
-    bed.apply(&manifests::backend_with_age("echo", "60s"))
-        .await?;
-    bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
+    bed.apply_age(&manifests::backend_with_age("echo", "60s"))
         .await?;
     ensure!(bed.template("echo").await? != before, "no age is set");
 
@@ -306,9 +304,7 @@ async fn what_still_holds_an_age_is_let_go(world: Arc<World>) -> Result<()> {
     bring(&world, "install", NOW, &["--set=crds.keep=false"]).await?;
     let bed = Bed::without_operator(&world, "shop").await?;
     bed.echo(1).await?;
-    bed.apply(&manifests::backend_with_age("echo", "60s"))
-        .await?;
-    bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
+    bed.apply_age(&manifests::backend_with_age("echo", "60s"))
         .await?;
     bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
 

@@ -77,8 +77,12 @@ impl Bed {
 
     /// The Deployment's pod template.
     pub async fn template(&self, deployment: &str) -> Result<Value> {
-        let mut live = self.live(deployment).await?;
-        Ok(live.data["spec"]["template"].take())
+        self.template_of(&format!("deployment/{deployment}")).await
+    }
+
+    /// That of any workload, `kind/name`.
+    pub async fn template_of(&self, object: &str) -> Result<Value> {
+        Ok(self.object(object).await?["spec"]["template"].take())
     }
 
     /// A Deployment, with what this program does not know of too.

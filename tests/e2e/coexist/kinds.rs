@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use evenkeel::api::ConditionType::ConnectionAgeApplied;
-use evenkeel_cluster::until;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{AGE, FLAG, LISTEN, add_variable, age_of, backend_by_flag};
-use crate::bed::{Bed, ROLLOUT, SOON};
+use crate::bed::{Bed, SOON};
 use crate::manifests::{self, container, make_kind, same};
 use crate::tests;
 use crate::world::World;
@@ -41,7 +40,7 @@ async fn variables(bed: &Bed, kind: &str) -> Result<()> {
     bed.apply(&manifests::backend_with_age("variables", "30s"))
         .await?;
     says(bed, "variables", "Applied").await?;
-    let with_age = template(bed, &object).await?;
+    let with_age = bed.template_of(&object).await?;
 
     let begun = Timestamp::now();
     bed.apply(&manifest).await?;
@@ -49,7 +48,7 @@ async fn variables(bed: &Bed, kind: &str) -> Result<()> {
         bed.server_side_apply("pipeline", force, &manifest).await?;
     }
     bed.another_pass_over(&object).await?;
-    same(&template(bed, &object).await?, &with_age)?;
+    same(&bed.template_of(&object).await?, &with_age)?;
     ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
 
     let mut theirs = manifest.clone();
@@ -61,7 +60,7 @@ async fn variables(bed: &Bed, kind: &str) -> Result<()> {
     says(bed, "variables", "FieldConflict").await?;
     bed.apply(&manifest).await?;
     says(bed, "variables", "Applied").await?;
-    same(&template(bed, &object).await?, &with_age)?;
+    same(&bed.template_of(&object).await?, &with_age)?;
 
     let begun = Timestamp::now();
     bed.kubectl(&["rollout", "undo", &object]).await?;
@@ -70,7 +69,7 @@ async fn variables(bed: &Bed, kind: &str) -> Result<()> {
     let holds = message.contains("set again 10 minutes after that");
     ensure!(holds, "{message}");
     bed.another_pass_over(&object).await?;
-    let age = age_of(&template(bed, &object).await?, "server");
+    let age = age_of(&bed.template_of(&object).await?, "server");
     ensure!(age.is_none(), "it is back: {age:?}");
     ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
     Ok(())
@@ -85,17 +84,12 @@ async fn arguments(bed: &Bed, kind: &str) -> Result<()> {
     bed.apply(&backend_by_flag("arguments", "30s")).await?;
     for attempt in 1..=4 {
         says(bed, "arguments", "Applied").await?;
-        let args = template(bed, &object).await?["spec"]["containers"][0]["args"].take();
+        let args = bed.template_of(&object).await?["spec"]["containers"][0]["args"].take();
         let set = json!([LISTEN, format!("{FLAG}=30s")]);
         ensure!(args == set, "attempt {attempt}: {args}");
         bed.apply(&manifest).await?;
         if attempt < 4 {
-            until("it is set again", ROLLOUT, async || {
-                let status = bed.backend("arguments").await?.status.unwrap_or_default();
-                let server = status.servers.first().context("no server")?;
-                Ok((server.reverts.len() == attempt).then_some(()))
-            })
-            .await?;
+            bed.set_again("arguments", attempt).await?;
         }
     }
     says(bed, "arguments", "Reverted").await
@@ -105,8 +99,4 @@ async fn says(bed: &Bed, backend: &str, reason: &str) -> Result<()> {
     bed.reason(backend, ConnectionAgeApplied, reason, SOON)
         .await
         .map(drop)
-}
-
-async fn template(bed: &Bed, object: &str) -> Result<Value> {
-    Ok(bed.object(object).await?["spec"]["template"].take())
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::ConnectionAgeApplied;
-use evenkeel_cluster::until;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::sleep;
@@ -52,10 +51,7 @@ async fn arguments_end_in_reverted_until_git_has_them(world: Arc<World>) -> Resu
     let bed = &scene.bed;
     for attempt in 1..=3 {
         bed.apply(&manifest).await?;
-        until("it is set again", ROLLOUT, async || {
-            Ok((bed.server("echo").await?.reverts.len() == attempt).then_some(()))
-        })
-        .await?;
+        bed.set_again("echo", attempt).await?;
         scene.applied().await?;
     }
     bed.apply(&manifest).await?;
@@ -113,13 +109,7 @@ async fn arguments_end_in_reverted_whoever_applies_them(world: Arc<World>) -> Re
             take_out(&bed, way, &with_flag(way)).await.context(way)?;
         }
         for way in WAYS.iter().filter(|_| attempt < 4) {
-            until(&format!("{way}: it is set again"), ROLLOUT, async || {
-                let servers = bed.backend(way).await?.status.unwrap_or_default().servers;
-                let reverts = servers.first().map_or(0, |server| server.reverts.len());
-                ensure!(reverts == attempt, "{reverts} times");
-                Ok(Some(()))
-            })
-            .await?;
+            bed.set_again(way, attempt).await?;
         }
     }
     for way in WAYS {
@@ -181,8 +171,7 @@ async fn a_loop_that_was_on_before_us_never_notices(world: Arc<World>) -> Result
             "{name} was written {count} times: {writes:#?}"
         );
     }
-    let status = bed.backend("arguments").await?.status.unwrap_or_default();
-    let reverts = status.servers.first().map_or(0, |own| own.reverts.len());
+    let reverts = bed.reverts("arguments").await?;
     ensure!(reverts == 3, "{reverts} answers");
     bed.finish().await
 }

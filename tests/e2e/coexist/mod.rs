@@ -157,6 +157,27 @@ impl Bed {
             .context("no row for echo")
     }
 
+    /// How often what somebody took out was set again, of a backend with one workload.
+    pub async fn reverts(&self, backend: &str) -> Result<usize> {
+        let status = self.backend(backend).await?.status.unwrap_or_default();
+        let server = status.servers.first();
+        Ok(server.map_or(0, |server| server.reverts.len()))
+    }
+
+    /// Waits until it was so often.
+    pub async fn set_again(&self, backend: &str, times: usize) -> Result<()> {
+        until(
+            &format!("{backend}: it is set again"),
+            ROLLOUT,
+            async || {
+                let reverts = self.reverts(backend).await?;
+                ensure!(reverts == times, "{reverts} times");
+                Ok(Some(()))
+            },
+        )
+        .await
+    }
+
     /// As if the age had been taken out eleven minutes ago: noted in the status, and seen by a pass that begins after that. One
     /// that was under way may write its own time over ours.
     pub async fn eleven_minutes_pass(&self) -> Result<()> {
