@@ -65,13 +65,7 @@ async fn twenty_backends_write_nothing(world: Arc<World>) -> Result<()> {
     bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}))
         .await?;
     for index in (1..=OURS).step_by(2) {
-        bed.reason(
-            &format!("echo-{index}"),
-            ConnectionAgeApplied,
-            "Applied",
-            STARTED,
-        )
-        .await?;
+        applied(&bed, &format!("echo-{index}")).await?;
     }
     until("all pods are ready", STARTED, async || {
         let pods = bed.pods("tier=all").await?;
@@ -92,6 +86,19 @@ async fn twenty_backends_write_nothing(world: Arc<World>) -> Result<()> {
     let shown = shown_balanced(&bed).await?;
     ensure!(shown == BACKENDS, "the operator's metrics show {shown}");
     Ok(())
+}
+
+/// Waits for the age that the operator has to set.
+async fn applied(bed: &Bed, name: &str) -> Result<()> {
+    until(&format!("{name} has its age"), STARTED, async || {
+        keep_running(bed)?;
+        let backend = bed.namespace.api::<GrpcBackend>().get(name).await?;
+        let said = condition(&backend, ConnectionAgeApplied);
+        let reason = said.map(|said| said.reason.as_str());
+        ensure!(reason == Some("Applied"), "it says {reason:?}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// Whether the operator wrote nothing in a span of even traffic. A machine that stood still for seconds shows nothing, neither of
@@ -213,6 +220,16 @@ fn due(backend: &GrpcBackend) -> Option<String> {
     (evaluated.0 < latest).then(|| format!("{} is about to be written", backend.name_any()))
 }
 
+/// As a kubelet does: it ends where it could not renew its Lease in time, on a machine that starts 40 pods.
+fn keep_running(bed: &Bed) -> Result<()> {
+    let operator = bed.operator.as_ref().context("no operator")?;
+    if runs(operator)? {
+        Ok(())
+    } else {
+        operator.process.start_again()
+    }
+}
+
 /// Whether the operator runs. Only for the loss of its Lease it may have ended.
 fn runs(operator: &Operator) -> Result<bool> {
     if operator.process.is_running() {
@@ -227,11 +244,7 @@ fn runs(operator: &Operator) -> Result<bool> {
 async fn stable(bed: &Bed) -> Result<()> {
     let mut since = Timestamp::now();
     until("all verdicts are stable", COUNTED, async || {
-        let operator = bed.operator.as_ref().context("no operator")?;
-        if !runs(operator)? {
-            // As a kubelet does: it ends where it could not renew its Lease in time.
-            operator.process.start_again()?;
-        }
+        keep_running(bed)?;
         let reasons = [not_balanced, still_measuring, due];
         let list = backends(bed).await?;
         let mut others = reasons.iter().flat_map(|why| list.iter().filter_map(why));
