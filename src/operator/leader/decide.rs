@@ -39,21 +39,24 @@ pub enum Decision {
 pub enum Holder<'a> {
     /// It does not exist.
     NoLease,
+    /// It was deleted while another held it, who need not know of that yet.
+    Deleted,
     /// It was given up.
     Nobody,
     /// This process or another.
     Is(&'a str),
 }
 
-/// `unchanged` is how long this process has seen the lease as it is, by its own clock: the clocks of two machines are
+/// `unchanged` is how long this process has seen the Lease as it is, or that there is none, by its own clock: the clocks of two machines are
 /// never compared.
 pub fn decide(holder: &Holder<'_>, me: &str, unchanged: Duration) -> Decision {
     match holder {
         Holder::NoLease => Decision::Create,
+        Holder::Deleted if unchanged >= TAKEOVER => Decision::Create,
         Holder::Is(holder) if *holder == me => Decision::Renew,
         Holder::Nobody => Decision::Take,
         Holder::Is(_) if unchanged >= TAKEOVER => Decision::Take,
-        Holder::Is(_) => Decision::Wait,
+        Holder::Is(_) | Holder::Deleted => Decision::Wait,
     }
 }
 
@@ -82,6 +85,8 @@ mod tests {
             Decision::Wait
         );
         assert_eq!(decide(&Holder::Is("b"), "a", TAKEOVER), Decision::Take);
+        assert_eq!(decide(&Holder::Deleted, "a", now), Decision::Wait);
+        assert_eq!(decide(&Holder::Deleted, "a", TAKEOVER), Decision::Create);
     }
 
     #[test]

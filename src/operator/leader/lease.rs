@@ -131,16 +131,20 @@ struct Holder {
 struct Seen {
     version: Option<String>,
     since: Option<Instant>,
+    /// Whether another held it when it was last there.
+    held: bool,
 }
 
 impl Seen {
-    fn unchanged(&mut self, lease: Option<&Lease>) -> Duration {
+    fn look(&mut self, lease: Option<&Lease>) {
         let version = lease.and_then(|lease| lease.metadata.resource_version.clone());
         if self.version != version || self.since.is_none() {
             self.version = version;
             self.since = Some(Instant::now());
         }
-        self.age()
+        if let Some(lease) = lease {
+            self.held = holder(lease).is_some();
+        }
     }
 
     fn age(&self) -> Duration {
@@ -149,15 +153,16 @@ impl Seen {
 }
 
 fn holder(lease: &Lease) -> Option<&String> {
-    lease.spec.as_ref()?.holder_identity.as_ref()
+    let holder = lease.spec.as_ref()?.holder_identity.as_ref();
+    holder.filter(|name| !name.is_empty())
 }
 
 impl Holder {
     /// Takes the Lease where that is allowed, and returns it as it is then.
     async fn attempt(&self, seen: &mut Seen) -> anyhow::Result<Option<Lease>> {
         let lease = self.get().await?;
-        let unchanged = seen.unchanged(lease.as_ref());
-        match self.decide(lease.as_ref(), unchanged) {
+        seen.look(lease.as_ref());
+        match self.decide(lease.as_ref(), seen) {
             Decision::Wait => Ok(None),
             Decision::Create => self.write(None, Some(&self.settings.identity)).await,
             Decision::Take | Decision::Renew => {
@@ -166,13 +171,14 @@ impl Holder {
         }
     }
 
-    fn decide(&self, lease: Option<&Lease>, unchanged: Duration) -> Decision {
+    fn decide(&self, lease: Option<&Lease>, seen: &Seen) -> Decision {
         let holder = match lease.map(holder) {
+            None if seen.held => decide::Holder::Deleted,
             None => decide::Holder::NoLease,
-            Some(Some(name)) if !name.is_empty() => decide::Holder::Is(name),
-            Some(_) => decide::Holder::Nobody,
+            Some(Some(name)) => decide::Holder::Is(name),
+            Some(None) => decide::Holder::Nobody,
         };
-        decide(&holder, &self.settings.identity, unchanged)
+        decide(&holder, &self.settings.identity, seen.age())
     }
 
     /// Returns when the Lease is lost, and at the end of the term at the latest, whatever a request waits for then.
@@ -209,7 +215,7 @@ impl Holder {
                     None => self.get().await?,
                     known => known,
                 };
-                if self.decide(lease.as_ref(), Duration::ZERO) == Decision::Renew {
+                if self.decide(lease.as_ref(), &Seen::default()) == Decision::Renew {
                     self.write(lease, Some(&self.settings.identity))
                         .await
                         .map(Some)

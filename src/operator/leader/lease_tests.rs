@@ -7,7 +7,7 @@ use kube::client::Body;
 use serde_json::json;
 use tower::BoxError;
 
-use super::super::decide::UNACKNOWLEDGED;
+use super::super::decide::{TAKEOVER, UNACKNOWLEDGED};
 use super::*;
 
 /// One Lease as an API server keeps it, which takes a time for each answer and writes down what it is asked.
@@ -51,6 +51,7 @@ impl Server {
         let code = match parts.method {
             Method::GET if known.is_none() => StatusCode::NOT_FOUND,
             Method::GET => StatusCode::OK,
+            Method::PUT if known.is_none() => StatusCode::NOT_FOUND,
             _ => {
                 let lease: Lease = serde_json::from_slice(&body)?;
                 if lease.metadata.resource_version == known {
@@ -91,14 +92,18 @@ impl Server {
         state.put(lease);
     }
 
-    async fn leader(&self) -> Leadership {
+    async fn acquire(&self, identity: &str) -> Leadership {
         let settings = LeaseSettings {
             namespace: "here".into(),
             name: "evenkeel".into(),
-            identity: "me".into(),
+            identity: identity.into(),
         };
         let stop = CancellationToken::new();
-        let leadership = acquire(self.client(), settings, &stop).await.unwrap();
+        acquire(self.client(), settings, &stop).await.unwrap()
+    }
+
+    async fn leader(&self) -> Leadership {
+        let leadership = self.acquire("me").await;
         // The first renewal follows at once.
         tokio::time::sleep(RETRY / 2).await;
         self.asked();
@@ -178,6 +183,23 @@ async fn what_another_held_is_lost() {
         assert!(!leadership.term().holds());
         assert_eq!(server.asked(), [Method::PUT, Method::GET]);
     }
+}
+
+/// Somebody deletes the Lease: its holder finds that out when it renews next, and what it has sent until then may arrive later still.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_gives_nobody_the_lease_early() {
+    let server = Server::default();
+    let mut leadership = server.leader().await;
+    let (acquired, deleted) = tokio::join!(server.acquire("another"), async {
+        tokio::time::sleep(2 * RETRY).await;
+        server.0.lock().unwrap().lease = None;
+        let deleted = Instant::now();
+        leadership.lost().await;
+        assert!(deleted.elapsed() <= RETRY);
+        deleted
+    });
+    assert!(deleted.elapsed() >= TAKEOVER && deleted.elapsed() <= TAKEOVER + 2 * LOOK);
+    assert!(acquired.term().holds());
 }
 
 /// Never two writers: what was sent and not answered may arrive until then, and another acts as soon as nobody holds it. Also where
