@@ -236,7 +236,8 @@ fn runs(operator: &Operator) -> Result<bool> {
         return Ok(true);
     }
     let log = operator.process.log_text()?;
-    ensure!(log.contains("the Lease is lost"), "the operator ended");
+    let last = log.lines().last().unwrap_or_default();
+    ensure!(last.contains("the Lease is lost"), "it ended: {last}");
     Ok(false)
 }
 
