@@ -60,7 +60,7 @@ pub use cluster::Cluster;
 pub use components::{Components, KUBERNETES_VERSION, build_go, build_helm, build_workloads};
 pub use control::ProcessState;
 pub use faults::{Cut, Endpoint};
-pub use namespace::TestNamespace;
+pub use namespace::{TestNamespace, grpc_backends};
 pub use options::Options;
 pub use packages::install_missing;
 pub use paths::{cache_dir, source_dir};

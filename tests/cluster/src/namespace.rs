@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use kube::api::{DeleteParams, ObjectMeta, PostParams};
-use kube::{Api, Client};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, Patch,
+    PatchParams, PostParams,
+};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
 
 use crate::access::Identity;
 use crate::cluster::Cluster;
@@ -96,10 +100,34 @@ impl Drop for TestNamespace {
         self.background
             .spawn(tokio::time::timeout(DELETED_WITHIN, async move {
                 let client = crate::access::client_from(&kubeconfig).await?;
-                Api::<Namespace>::all(client)
+                Api::<Namespace>::all(client.clone())
                     .delete(&name, &DeleteParams::background())
                     .await?;
-                anyhow::Ok(())
+                let_go(&grpc_backends(client, &name)).await
             }));
     }
+}
+
+/// The GrpcBackends of a namespace, for programs that do not know their fields.
+pub fn grpc_backends(client: Client, namespace: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("evenkeel.dev", "v1alpha1", "GrpcBackend");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "grpcbackends");
+    Api::namespaced_with(client, namespace, &resource)
+}
+
+/// Deletes them without their operator, which ends with its test: a namespace that cannot go is swept every few seconds for as long as
+/// the cluster is there, and a few dozen of them take a third of what its API server can do.
+async fn let_go(backends: &Api<DynamicObject>) -> Result<()> {
+    // First, so that nobody puts a finalizer in again.
+    backends
+        .delete_collection(&DeleteParams::background(), &ListParams::default())
+        .await?;
+    let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    for backend in backends.list(&ListParams::default()).await?.items {
+        // It may be gone by now.
+        let _ = backends
+            .patch(&backend.name_any(), &PatchParams::default(), &none)
+            .await;
+    }
+    Ok(())
 }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use evenkeel_cluster::Cluster;
+use evenkeel_cluster::{Cluster, grpc_backends};
 use k8s_openapi::api::core::v1::{Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams};
+use kube::api::{DeleteParams, DynamicObject, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
@@ -18,15 +18,6 @@ pub const APPLIES: usize = 30;
 const LIMIT: Duration = Duration::from_secs(30);
 /// The measurement is late by at most this and one request.
 const GRAIN: Duration = Duration::from_millis(5);
-
-/// GrpcBackends of the namespace `default`.
-pub fn backends(client: Client) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("evenkeel.dev", "v1alpha1", "GrpcBackend");
-    Api::default_namespaced_with(
-        client,
-        &ApiResource::from_gvk_with_plural(&kind, "grpcbackends"),
-    )
-}
 
 /// Applies one after another, each alone.
 pub async fn measure(cluster: &Cluster) -> Result<Figure> {
@@ -49,7 +40,7 @@ pub async fn measure(cluster: &Cluster) -> Result<Figure> {
 }
 
 async fn once(client: &Client, name: &str) -> Result<Duration> {
-    let backends = backends(client.clone());
+    let backends = grpc_backends(client.clone(), "default");
     let backend: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "evenkeel.dev/v1alpha1",
         "kind": "GrpcBackend",

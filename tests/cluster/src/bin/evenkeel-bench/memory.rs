@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use evenkeel_cluster::{Cluster, images, until};
+use evenkeel_cluster::{Cluster, grpc_backends, images, until};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::children::backends;
 use crate::report::Figure;
 use crate::usage::{Held, operator_pid};
 
@@ -54,7 +53,7 @@ pub async fn measure(cluster: &Cluster) -> Result<Figure> {
 pub async fn settle(cluster: &Cluster, objects: &[Value], count: usize) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     cluster.apply(&list.to_string()).await?;
-    let api = backends(cluster.client().await?);
+    let api = grpc_backends(cluster.client().await?, "default");
     let mut most = 0;
     let what = "every backend is ready with its age";
     until(what, READY_WITHIN, async || {

@@ -6,14 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use evenkeel_cluster::{Cluster, From, Identity, Process, prometheus, until};
+use evenkeel_cluster::{Cluster, From, Identity, Process, grpc_backends, prometheus, until};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::children::backends;
 use crate::hollow::{self, Hollow};
 use crate::memory::says;
 use crate::pages;
@@ -273,7 +272,7 @@ async fn costs(
 
 /// What was read was good for a verdict.
 async fn judged(cluster: &Cluster) -> Result<()> {
-    let api = backends(cluster.client().await?);
+    let api = grpc_backends(cluster.client().await?, "default");
     until("every backend is found balanced", LIMIT, async || {
         let all = api.list(&ListParams::default()).await?;
         let good = all.iter().filter(|backend| {

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use evenkeel_cluster::grpc_backends;
 use evenkeel_cluster::load::{Load, Totals, ready_since};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt as _};
 
 /// Over which requests are counted: long enough for steady bars, short enough to see them move.
@@ -95,11 +96,9 @@ pub struct Observer {
 impl Observer {
     /// In the namespace `default`, where the story plays.
     pub fn new(client: Client, since: Timestamp) -> Self {
-        let kind = GroupVersionKind::gvk("evenkeel.dev", "v1alpha1", "GrpcBackend");
-        let resource = ApiResource::from_gvk_with_plural(&kind, "grpcbackends");
         Self {
             pods: Api::default_namespaced(client.clone()),
-            backends: Api::default_namespaced_with(client, &resource),
+            backends: grpc_backends(client, "default"),
             since,
             samples: VecDeque::new(),
             failed: None,
