@@ -3,29 +3,36 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+
+use crate::world::root;
 
 const HEAD: &str = "# Repetitions
 
 How often each test on a real cluster was run by `make flake`, which adds to this page as each run ends; what was interrupted counts as far
-as it came. A test that is mended, or whose subject is, loses its row and starts anew: so a row with a failure is a defect that is open.
+as it came. A test that is mended loses its row and starts anew: so a row with a failure is a defect that is open. The last column is the
+commit at which it was run last; what has changed since is in git's log.
 
-| test | passed | failed | slowest |
-|---|---|---|---|
+| test | passed | failed | slowest | at |
+|---|---|---|---|---|
 ";
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Row {
     passed: u32,
     failed: u32,
     slowest: u64,
+    at: String,
 }
 
 /// The page, as rows.
 pub struct Repetitions {
     path: PathBuf,
+    /// What is run now.
+    commit: String,
     rows: BTreeMap<String, Row>,
 }
 
@@ -41,7 +48,8 @@ impl Repetitions {
             .filter(|line| line.starts_with("| `"))
             .map(|line| row(line).with_context(|| format!("{}: {line}", path.display())))
             .collect::<Result<_>>()?;
-        Ok(Self { path, rows })
+        let commit = commit()?;
+        Ok(Self { path, commit, rows })
     }
 
     /// Counts a run, and writes the page.
@@ -53,28 +61,48 @@ impl Repetitions {
             row.failed += 1;
         }
         row.slowest = row.slowest.max(took.as_secs() + 1);
+        row.at.clone_from(&self.commit);
         let mut page = HEAD.to_owned();
         for (test, row) in &self.rows {
             let Row {
                 passed,
                 failed,
                 slowest,
+                at,
             } = row;
-            let _ = writeln!(page, "| `{test}` | {passed} | {failed} | {slowest} s |");
+            let _ = writeln!(
+                page,
+                "| `{test}` | {passed} | {failed} | {slowest} s | {at} |"
+            );
         }
         std::fs::write(&self.path, page).with_context(|| format!("write {}", self.path.display()))
     }
 }
 
+fn commit() -> Result<String> {
+    let asked = Command::new("git")
+        .args(["rev-parse", "--short", "HEAD"])
+        .current_dir(root())
+        .output()
+        .context("git")?;
+    ensure!(
+        asked.status.success(),
+        "git: {}",
+        String::from_utf8_lossy(&asked.stderr)
+    );
+    Ok(String::from_utf8(asked.stdout)?.trim().to_owned())
+}
+
 fn row(line: &str) -> Option<(String, Row)> {
     let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-    let [_, test, passed, failed, slowest, _] = cells[..] else {
+    let [_, test, passed, failed, slowest, at, _] = cells[..] else {
         return None;
     };
     let row = Row {
         passed: passed.parse().ok()?,
         failed: failed.parse().ok()?,
         slowest: slowest.strip_suffix(" s")?.parse().ok()?,
+        at: at.to_owned(),
     };
     Some((test.trim_matches('`').to_owned(), row))
 }
