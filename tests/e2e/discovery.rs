@@ -81,7 +81,8 @@ async fn new_pods_serve_within_the_promise(world: Arc<World>) -> Result<()> {
     no_errors(&bed, &client).await
 }
 
-/// The end of the old pod's connection makes the client look too early: the new one is not ready then, so the age must bring it.
+/// The end of the old pod's connection makes clients look too early: the new one is not ready then, so the age must bring it. To one that
+/// waits for its next look-up as it does by default, and to one that shows by looking at once that nothing but the age did.
 async fn a_replaced_pod_serves_within_the_promise(world: Arc<World>) -> Result<()> {
     let mut server = manifests::server("echo", 2);
     // Longer than the old pod drains.
@@ -89,6 +90,8 @@ async fn a_replaced_pod_serves_within_the_promise(world: Arc<World>) -> Result<(
     server["spec"]["strategy"] = json!({"rollingUpdate": {"maxSurge": 2, "maxUnavailable": 0}});
     let flags = ["--rate=50", "--dns-min-interval=1s", PATIENT];
     let (bed, client) = aged_with_client(&world, "replace", &server, &flags).await?;
+    let flags = ["--rate=50", PATIENT];
+    let by_default = bed.client("by-default", &headless(&bed), &flags).await?;
     let old = names(&bed.pods("app=echo").await?);
     bed.kubectl(&["delete", "pod", &old[0], "--wait=false"])
         .await?;
@@ -97,8 +100,10 @@ async fn a_replaced_pod_serves_within_the_promise(world: Arc<World>) -> Result<(
         // A look-up follows the end of a connection, at once or a second later: that end may be older than Ready.
         let since = arrival.ready - 2 * WHOLE_SECOND;
         by_the_age(&bed, since, arrival.first_reply).await?;
+        serves_in_time(&bed, &by_default, pod).await?;
     }
-    no_errors(&bed, &client).await
+    no_errors(&bed, &client).await?;
+    no_errors(&bed, &by_default).await
 }
 
 async fn two_versions_under_one_selector(world: Arc<World>) -> Result<()> {
@@ -348,7 +353,7 @@ async fn no_errors(bed: &Bed, client: &Client) -> Result<()> {
     let Err(error) = client.none_failed().await else {
         return Ok(());
     };
-    let log = bed.kubectl(&["logs", "client"]).await?;
+    let log = bed.kubectl(&["logs", client.name()]).await?;
     let told = |line: &&str| {
         line.contains("\"error\"")
             || line.contains("\"goaway\"")
