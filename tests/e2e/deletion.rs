@@ -16,6 +16,7 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT, SOON, start_operator};
+use crate::helm::LET_GO;
 use crate::manifests::{self, same};
 use crate::tests;
 use crate::world::{OPERATORS, World, root};
@@ -26,6 +27,7 @@ tests![
     shared also_where_the_deployment_went_first(150),
     shared also_where_the_operator_was_down(150),
     shared the_namespace_may_go_first(180),
+    shared a_namespace_without_our_rights_can_be_let_go(180),
     shared leave_leaves_the_value(150),
 ];
 
@@ -144,18 +146,8 @@ async fn the_namespace_may_go_first(world: Arc<World>) -> Result<()> {
     server["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
     apply_all(&bed, &server).await?;
     let begun = Timestamp::now();
-    world
-        .cluster
-        .kubectl(&["delete", "namespace", &name, "--wait=false"])
-        .await?;
-    let namespaces = kube::Api::<Namespace>::all(bed.namespace.client());
-    until("the namespace is gone", ROLLOUT, async || {
-        let Some(namespace) = namespaces.get_opt(&name).await? else {
-            return Ok(Some(()));
-        };
-        anyhow::bail!("{:?}", namespace.status);
-    })
-    .await?;
+    delete_namespace(&bed).await?;
+    namespace_is_gone(&bed).await?;
     let restored: Vec<_> = bed
         .writes_since(begun)?
         .into_iter()
@@ -167,6 +159,51 @@ async fn the_namespace_may_go_first(world: Arc<World>) -> Result<()> {
         .kubectl(&["delete", "clusterrole,clusterrolebinding", &role])
         .await?;
     Ok(())
+}
+
+/// Where the operator's Role goes before the GrpcBackend: docs/decisions/0019-a-namespace-that-goes-under-roles.md.
+async fn a_namespace_without_our_rights_can_be_let_go(world: Arc<World>) -> Result<()> {
+    let mut server = manifests::server("echo", 1);
+    server["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
+    let (bed, _) = in_place(&world, "robbed", &server).await?;
+    bed.kubectl(&["delete", "rolebinding", "the-operator"])
+        .await?;
+    delete_namespace(&bed).await?;
+    until("only the GrpcBackend holds it up", ROLLOUT, async || {
+        let namespace = namespaces(&bed).get(bed.name()).await?;
+        let conditions = namespace.status.unwrap_or_default().conditions;
+        let held = conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == "NamespaceFinalizersRemaining");
+        let said = held.and_then(|condition| condition.message);
+        let said = said.unwrap_or_default();
+        ensure!(said.contains(FINALIZER), "{said:?}");
+        Ok(Some(()))
+    })
+    .await?;
+    let patch = ["patch", "gb", "echo", "--type=merge", "-p", LET_GO];
+    bed.kubectl(&patch).await?;
+    namespace_is_gone(&bed).await
+}
+
+fn namespaces(bed: &Bed) -> kube::Api<Namespace> {
+    kube::Api::all(bed.namespace.client())
+}
+
+async fn delete_namespace(bed: &Bed) -> Result<()> {
+    let delete = ["delete", "namespace", bed.name(), "--wait=false"];
+    bed.world.cluster.kubectl(&delete).await.map(drop)
+}
+
+async fn namespace_is_gone(bed: &Bed) -> Result<()> {
+    until("the namespace is gone", ROLLOUT, async || {
+        let Some(namespace) = namespaces(bed).get_opt(bed.name()).await? else {
+            return Ok(Some(()));
+        };
+        anyhow::bail!("{:?}", namespace.status);
+    })
+    .await
 }
 
 async fn leave_leaves_the_value(world: Arc<World>) -> Result<()> {

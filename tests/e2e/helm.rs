@@ -284,7 +284,7 @@ pub async fn nothing_is_left(world: &World, kinds: &str) -> Result<()> {
 
 /// Which GrpcBackends are going, and what lets them: as docs/install.md has it.
 const GOING: &str = r#"{range .items[?(@.metadata.deletionTimestamp)]}{.metadata.namespace} {.metadata.name}{"\n"}{end}"#;
-const LET_GO: &str = r#"{"metadata":{"finalizers":null}}"#;
+pub const LET_GO: &str = r#"{"metadata":{"finalizers":null}}"#;
 
 /// Deletes a GrpcBackend that nobody is there to finish, and lets it go. Its age stays where it is.
 async fn let_go(bed: &Bed, name: &str) -> Result<()> {
