@@ -63,7 +63,12 @@ async fn samples_are_accepted(world: Arc<World>) -> Result<()> {
     bed.kubectl(&["apply", "-f", directory]).await?;
     let after = bed.kubectl(&specs).await?;
     ensure!(before == after, "applied again, {before} became {after}");
-    Ok(())
+    // What the demo applies one after the other.
+    let demo = root().join("examples/demo").display().to_string();
+    let strictly = ["apply", "--dry-run=server", "--validate=strict", "-f"];
+    bed.kubectl(&[&strictly[..], &[&demo]].concat())
+        .await
+        .map(drop)
 }
 
 async fn invalid_samples_are_refused_in_these_words(world: Arc<World>) -> Result<()> {
