@@ -40,7 +40,13 @@ pub(crate) fn create(name: &str) -> Result<()> {
                 .map(|name| format!("+{name}"))
                 .collect();
             for directory in [&hierarchy, &group] {
-                let _ = fs::write(directory.join("cgroup.subtree_control"), enable.join(" "));
+                let file = directory.join("cgroup.subtree_control");
+                fs::write(&file, enable.join(" ")).with_context(|| {
+                    format!(
+                        "{}: no controllers for pods; is a process in this very group?",
+                        file.display()
+                    )
+                })?;
             }
         }
     }

@@ -171,9 +171,13 @@ async fn nothing_is_left(name: &str, state: &Path) -> Result<()> {
         if !record.is_empty() && !record.contains(&format!("\"{name}\"")) {
             return Ok(Some(()));
         }
-        let cgroups = std::fs::read_dir("/sys/fs/cgroup")?.flatten();
-        let cgroups = cgroups
-            .filter(|entry| entry.path().join(format!("evenkeel-{index}")).exists())
+        // Of version 1 there are several hierarchies, of version 2 one.
+        let hierarchies = Path::new("/sys/fs/cgroup");
+        let each = std::fs::read_dir(hierarchies)?.flatten();
+        let cgroups = each
+            .map(|entry| entry.path())
+            .chain([hierarchies.to_owned()])
+            .filter(|hierarchy| hierarchy.join(format!("evenkeel-{index}")).exists())
             .count();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
         let mounts = mounts.contains(&state.display().to_string());
