@@ -4,13 +4,16 @@ E2E     := cargo test --quiet --package evenkeel --test e2e --
 TOOLS   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/evenkeel/tools
 KUBE_SCORE := go run github.com/zegl/kube-score/cmd/kube-score@v1.20.0
 
-.PHONY: help demo bench calibration proof hops conformance clean-cluster test lint flake fuzz crds image reproduce krew deny score sbom chart
+.PHONY: help demo demo-images bench calibration proof hops conformance clean-cluster test lint flake fuzz crds image reproduce krew deny score sbom chart
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Tell the whole story on an embedded cluster (KEEP=1 leaves it running)
 	cargo run --package evenkeel-cluster --bin evenkeel-demo -- $(if $(KEEP),--keep)
+
+demo-images: ## Build the demo's server and client as dist/demo-server.tar and dist/demo-client.tar, for a cluster of your own
+	cargo run --quiet --package evenkeel-cluster --bin evenkeel-demo -- --images dist
 
 bench: ## Measure and write docs/benchmarks*.md, and figures into the README
 	cd benches/reader && cargo run --release

@@ -9,9 +9,11 @@ mod screen;
 mod stage;
 mod view;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use evenkeel_cluster::Cluster;
 
@@ -27,11 +29,17 @@ struct Arguments {
     /// Leave the cluster running at the end
     #[arg(long)]
     keep: bool,
+    /// Only build the story's server and client as image archives there, to play it on another cluster
+    #[arg(long, value_name = "DIRECTORY")]
+    images: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     evenkeel_cluster::maybe_supervise();
     let arguments = Arguments::parse();
+    if let Some(directory) = arguments.images {
+        return ended(images(&directory));
+    }
     let Ok(runtime) = tokio::runtime::Runtime::new() else {
         eprintln!("cannot start threads");
         return ExitCode::FAILURE;
@@ -44,6 +52,10 @@ fn main() -> ExitCode {
         }
     });
     runtime.shutdown_background();
+    ended(outcome)
+}
+
+fn ended(outcome: Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -51,6 +63,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn images(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory)?;
+    let archives = evenkeel_cluster::images::workloads()?;
+    for (archive, name) in archives.iter().zip(["demo-server.tar", "demo-client.tar"]) {
+        let copy = directory.join(name);
+        fs::copy(archive, &copy).with_context(|| format!("write {}", copy.display()))?;
+        println!("{}", copy.display());
+    }
+    Ok(())
 }
 
 async fn demo(keep: bool) -> Result<()> {
