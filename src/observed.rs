@@ -13,11 +13,15 @@ use crate::balance::Published;
 use crate::names;
 
 mod amount;
+pub mod cluster_dns;
 mod dials;
+mod optional;
 mod workload;
 
 pub use amount::Amount;
+pub use cluster_dns::ClusterDns;
 pub use dials::redialled;
+pub use optional::Optional;
 pub use workload::{Kind, Progress, REVISION, Serves, Update, Workload, labels};
 
 /// Everything that is known of one backend at one moment.
@@ -66,10 +70,10 @@ pub struct Observed {
     pub published: Option<Published>,
     /// Whether the namespace is being deleted: nothing may be created in it and nothing needs to be restored.
     pub namespace_terminating: bool,
-    /// What scales the workloads; none: not known.
-    pub autoscalers: Option<Vec<Autoscaler>>,
-    /// They may be read, and could not be this time: what was said of them stands.
-    pub autoscalers_missed: bool,
+    /// What scales the workloads.
+    pub autoscalers: Optional<Vec<Autoscaler>>,
+    /// How old answers of the cluster's DNS may be.
+    pub cluster_dns: Optional<ClusterDns>,
     /// Labels and annotations of the namespace; none: not known.
     pub namespace_metadata: Option<Arc<ObjectMeta>>,
     /// Who dials the headless Service, as far as that is seen: the operator does not look.
@@ -239,7 +243,8 @@ impl Observed {
     /// What scales a workload, if that is known.
     pub fn autoscaler(&self, workload: &Workload) -> Option<&Autoscaler> {
         self.autoscalers
-            .iter()
+            .known()
+            .into_iter()
             .flatten()
             .find(|scaler| scaler.scales(workload))
     }

@@ -38,6 +38,9 @@ pub struct Run {
     /// Whether HorizontalPodAutoscalers are read, which needs the right to list them: without it findings about autoscaling are not checked.
     #[arg(long, env = "EVENKEEL_READ_AUTOSCALERS", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     read_autoscalers: bool,
+    /// Whether the ConfigMaps coredns and node-local-dns in kube-system are read, which needs the right to get them: without it the finding about old DNS answers is not checked.
+    #[arg(long, env = "EVENKEEL_READ_CLUSTER_DNS", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    read_cluster_dns: bool,
     /// The Prometheus server that backends with `source: Prometheus` are judged by, as http://host:9090; none: they are told so.
     #[arg(long, env = "EVENKEEL_PROMETHEUS_URL")]
     prometheus_url: Option<String>,
@@ -143,6 +146,7 @@ impl Run {
                 max_concurrent_rollouts: self.max_concurrent_rollouts.into(),
                 rollout_deadline: self.rollout_deadline,
                 read_autoscalers: self.read_autoscalers,
+                read_cluster_dns: self.read_cluster_dns,
                 prometheus: url.map(|url| PrometheusSettings {
                     url,
                     token_file,

@@ -2,6 +2,7 @@
 
 use kube::ResourceExt;
 
+use crate::connection_age::timing::DNS_TTL;
 use crate::observed::Observed;
 
 use super::{Seen, said_before, services, snippet};
@@ -45,6 +46,23 @@ pub(super) fn answer_is_impossible(observed: &Observed) -> Option<Seen> {
         let head = snippet::head("GrpcBackend", &observed.name());
         seen.write(&format!("{head}spec:\n  selector: {selector}   # and a label that half of the pods have; the others in a second GrpcBackend"))
     })
+}
+
+/// GB044: what is promised to clients that look up is too little.
+pub(super) fn answers_are_old(observed: &Observed) -> Option<Seen> {
+    let dns = observed.cluster_dns.known()?;
+    let counted = DNS_TTL.as_secs();
+    if !is_looked_up(observed) || dns.seconds <= counted {
+        return None;
+    }
+    let (old, settings) = (dns.seconds, dns.settings.join(" and "));
+    let message = format!(
+        "answers of this cluster's DNS may be {old} s old ({settings} in its Corefile), where status.discovery counts with {counted} s: clients that look up find new pods up to {} s later than it says. Set ttl to {counted} or less, and no serve_stale for the cluster's own names; or let clients watch endpoints (spec.endpointWatch)",
+        old - counted
+    );
+    Some(Seen::in_backend(observed, "spec", message).write(&format!(
+        "# in the Corefile of ConfigMap kube-system/coredns\nkubernetes cluster.local in-addr.arpa ip6.arpa {{\n    ttl {counted}\n}}"
+    )))
 }
 
 /// GB046: a resolver takes each address for a pod.
@@ -91,15 +109,19 @@ fn too_many(
 
 /// The most pods that one answer has to hold, where clients are to look them up.
 fn pods(observed: &Observed) -> Option<usize> {
-    let is_there = if observed.guessed {
-        observed.headless.is_some()
-    } else {
-        crate::services::names(&observed.backend).headless.is_some()
-    };
-    if !is_there {
+    if !is_looked_up(observed) {
         return None;
     }
     usize::try_from(observed.most_pods()).ok()
+}
+
+/// Whether there is a name that gives the pods' addresses.
+fn is_looked_up(observed: &Observed) -> bool {
+    if observed.guessed {
+        observed.headless.is_some()
+    } else {
+        crate::services::names(&observed.backend).headless.is_some()
+    }
 }
 
 /// IPv4 addresses that fit: what is left after the header, the question and its type, by 16 bytes each.

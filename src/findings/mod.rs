@@ -127,6 +127,8 @@ pub enum Need {
     Connections,
     /// HorizontalPodAutoscalers.
     Autoscalers,
+    /// How the cluster's DNS servers are configured.
+    ClusterDns,
     /// Workloads that dial the backend: they may be anywhere, and are no business of the operator's.
     Callers,
 }
@@ -138,7 +140,17 @@ impl Need {
             Self::Pods => "running pods",
             Self::Metrics | Self::Connections => "the pods' metrics",
             Self::Autoscalers => "HorizontalPodAutoscalers",
+            Self::ClusterDns => "the cluster's DNS configuration",
             Self::Callers => "the clients' workloads",
+        }
+    }
+
+    /// Whether it is not known for once, so that what was said holds.
+    fn is_missed(self, observed: &Observed) -> bool {
+        match self {
+            Self::Autoscalers => observed.autoscalers.is_missed(),
+            Self::ClusterDns => observed.cluster_dns.is_missed(),
+            Self::Pods | Self::Metrics | Self::Connections | Self::Callers => false,
         }
     }
 
@@ -148,7 +160,8 @@ impl Need {
             Self::Pods => observed.observer != Observer::Visitor || !observed.pods.is_empty(),
             Self::Metrics => is_sampled(observed),
             Self::Connections => is_sampled(observed) && counts_connections(observed, id),
-            Self::Autoscalers => observed.autoscalers.is_some(),
+            Self::Autoscalers => observed.autoscalers.known().is_some(),
+            Self::ClusterDns => observed.cluster_dns.known().is_some(),
             Self::Callers => observed.observer != Observer::Operator,
         }
     }
@@ -201,7 +214,7 @@ pub fn ask(observed: &Observed) -> Answers {
     let (held, unchecked): (Vec<&Rule>, Vec<&Rule>) = unchecked
         .into_iter()
         .filter(|rule| !is_others(rule))
-        .partition(|rule| observed.autoscalers_missed && rule.needs == [Need::Autoscalers]);
+        .partition(|rule| rule.needs.iter().any(|need| need.is_missed(observed)));
     let held = held.into_iter().filter_map(|rule| {
         let said = said_before(observed, rule.id)?;
         Some((rule, vec![Seen::in_backend(observed, "spec", said)]))

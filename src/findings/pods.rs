@@ -31,7 +31,7 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
     let (workload, None) = (serving.next()?, serving.next()) else {
         return None;
     };
-    if observed.autoscalers_missed {
+    if observed.autoscalers.is_missed() {
         let said = said_before(observed, "GB033");
         return said.map(|said| Seen::in_workload(workload, "spec.replicas", said));
     }
@@ -49,12 +49,12 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
         ),
     };
     // One that has not set any yet.
-    let unless = match observed.autoscalers {
+    let unless = match observed.autoscalers.known() {
         None if workload.kind != Kind::DaemonSet => ", unless an autoscaler sets them",
         _ => "",
     };
     // Where they may not be read, what one has set shows that there is one: else it would be said whenever the load is low.
-    let scales = match observed.autoscalers {
+    let scales = match observed.autoscalers.known() {
         None => workload.is_scaled(),
         Some(_) => observed.autoscaler(workload).is_some_and(|own| own.max > 1),
     };

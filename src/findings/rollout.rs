@@ -100,7 +100,7 @@ pub(super) fn termination_is_short(observed: &Observed) -> Vec<Seen> {
 pub(super) fn rollout_is_fast(observed: &Observed) -> Vec<Seen> {
     let said = said_before(observed, "GB032");
     let mut workloads = servers(observed).map(|(workload, _)| workload);
-    if observed.autoscalers_missed && workloads.any(Workload::is_scaled) {
+    if observed.autoscalers.is_missed() && workloads.any(Workload::is_scaled) {
         let seen = said.map(|said| Seen::in_backend(observed, "spec", said));
         return seen.into_iter().collect();
     }
@@ -110,7 +110,7 @@ pub(super) fn rollout_is_fast(observed: &Observed) -> Vec<Seen> {
         if let Some(scaler) = observed.autoscaler(workload) {
             return outruns(scaler.min, &format!("all {} pods", scaler.min));
         }
-        if observed.autoscalers.is_some() || !workload.is_scaled() {
+        if observed.autoscalers.known().is_some() || !workload.is_scaled() {
             return outruns(now, &format!("all {now} pods"));
         }
         // How few it may set is not known: what was said stands as long as it would be so of the fewest.

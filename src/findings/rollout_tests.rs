@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::tests::{age, deployment, observed};
 use super::*;
-use crate::observed::{Amount, Autoscaler, Update};
+use crate::observed::{Amount, Autoscaler, Optional, Update};
 
 /// What GB032 says, and what it has to be copied.
 fn told(observed: &Observed) -> Option<(String, String)> {
@@ -60,7 +60,7 @@ fn as_many_pods_count_as_an_autoscaler_sets_at_least() {
         (2, Some(" all 2 pods ")),
         (10, Some(" all 10 pods ")),
     ] {
-        world.autoscalers = Some(vec![Autoscaler {
+        world.autoscalers = Optional::Known(vec![Autoscaler {
             kind: "HorizontalPodAutoscaler",
             name: "a".into(),
             target_kind: "Deployment".into(),
@@ -120,9 +120,9 @@ fn what_is_said_of_a_rollout_does_not_follow_the_load() {
             step(&mut world, replicas, true);
         }
         // A moment in which they cannot be read, for an operator that may.
-        world.autoscalers_missed = true;
+        world.autoscalers = Optional::Missed;
         step(&mut world, 15, true);
-        world.autoscalers_missed = false;
+        world.autoscalers = Optional::Unknown;
         // Mended, it goes at once.
         world.workloads[0].min_ready_seconds = 60;
         world.workloads[0].update = Update::Rolling;

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::tests::{age, deployment, ids, observed};
 use super::*;
+use crate::observed::Optional;
 
 /// A healthy backend with its two Services, and changes to them.
 pub(super) fn world(cluster_ip: &Value, headless: &Value) -> Observed {
@@ -63,7 +64,7 @@ fn a_guess_with_one_service_wants_the_twin() {
     world.workloads[0].kind = crate::observed::Kind::Deployment;
     world.workloads[0].replicas = 1;
     assert_eq!(ids(&world), ["GB033"], "one pod leaves nothing to balance");
-    world.autoscalers = Some(vec![scaler(1, 2)]);
+    world.autoscalers = Optional::Known(vec![scaler(1, 2)]);
     assert_eq!(ids(&world), ["GB001", "GB021", "GB071"]);
 }
 
@@ -238,7 +239,7 @@ fn how_many_pods_an_answer_holds() {
         world.workloads[0].replicas = pods;
         assert_eq!(ids(&world), found, "{pods}");
         world.workloads[0].replicas = 3;
-        world.autoscalers = Some(vec![scaler(3, pods)]);
+        world.autoscalers = Optional::Known(vec![scaler(3, pods)]);
         assert_eq!(ids(&world), found, "{pods} by an autoscaler");
     }
 }
@@ -280,7 +281,7 @@ fn one_pod_of_an_autoscaler_is_not_all() {
     world.workloads[0].replicas = 1;
     assert_eq!(ids(&world), ["GB033"]);
     for (max, found) in [(1, vec!["GB033"]), (2, vec![])] {
-        world.autoscalers = Some(vec![scaler(1, max)]);
+        world.autoscalers = Optional::Known(vec![scaler(1, max)]);
         assert_eq!(ids(&world), found, "{max}");
     }
 }
@@ -306,13 +307,14 @@ fn an_autoscaler_without_an_age() {
         (Some(vec![scaler(3, 3)]), vec!["GB021"]),
         (Some(vec![scaler(3, 4)]), vec!["GB021", "GB071"]),
     ] {
-        world.autoscalers = scalers;
+        world.autoscalers = scalers.into();
         assert_eq!(ids(&world), found);
     }
-    assert!(ask(&world).unchecked.is_empty());
-    world.autoscalers = None;
-    let unchecked: Vec<_> = ask(&world).unchecked.iter().map(|rule| rule.id).collect();
-    assert_eq!(unchecked, ["GB071"]);
+    let unchecked =
+        |world: &Observed| -> Vec<_> { ask(world).unchecked.iter().map(|rule| rule.id).collect() };
+    assert_eq!(unchecked(&world), ["GB044"]);
+    world.autoscalers = Optional::Unknown;
+    assert_eq!(unchecked(&world), ["GB044", "GB071"]);
 }
 
 #[test]

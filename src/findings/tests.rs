@@ -3,6 +3,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::observed::{ClusterDns, Optional};
 
 pub(super) fn observed(spec: &Value, deployment: &Value) -> Observed {
     let mut whole = json!({"selector": {"app": "a"}, "ports": [{"port": 80}]});
@@ -140,7 +141,8 @@ fn what_is_not_counted_is_not_checked() {
     const COUNTED: [&str; 3] = ["GB023", "GB034", "GB043"];
     use Turnover::{AtAge, Measuring, Unknown};
     let mut world = observed(&age("5m"), &deployment(2, true));
-    world.autoscalers = Some(Vec::new());
+    world.autoscalers = Optional::Known(Vec::new());
+    world.cluster_dns = Optional::Known(ClusterDns::default());
     let unchecked =
         |world: &Observed| -> Vec<_> { ask(world).unchecked.iter().map(|rule| rule.id).collect() };
     let asked = Some(0);
@@ -317,29 +319,59 @@ fn worst_first_and_without_what_is_ignored() {
 
 /// An API server that is busy for a moment takes nothing back and says nothing new.
 #[test]
-fn what_was_said_of_autoscalers_stands_while_they_cannot_be_read() {
+fn what_was_said_stands_while_what_it_needs_cannot_be_read() {
     let mut world = observed(&json!({}), &deployment(1, true));
-    world.autoscalers_missed = true;
+    world.autoscalers = Optional::Missed;
+    world.cluster_dns = Optional::Missed;
     assert_eq!(ids(&world), ["GB021"]);
     assert!(ask(&world).unchecked.is_empty());
     let said =
         |id: &str| json!({"id": id, "severity": "Info", "message": format!("{id} was said")});
-    let status = json!({"findings": [said("GB033"), said("GB071")]});
+    let status = json!({"findings": [said("GB033"), said("GB044"), said("GB071")]});
     world.backend.status = Some(serde_json::from_value(status).unwrap());
-    assert_eq!(ids(&world), ["GB021", "GB071", "GB033"]);
-    assert_eq!(ask(&world).told()[1].message, "GB071 was said");
+    assert_eq!(ids(&world), ["GB021", "GB044", "GB071", "GB033"]);
+    assert_eq!(ask(&world).told()[1].message, "GB044 was said");
+}
+
+/// By the TTL that promises count with, and only where names are looked up.
+#[test]
+fn dns_answers_that_are_older_than_promised() {
+    for (seconds, twin, found) in [
+        (5, true, false),
+        (30, true, false),
+        (31, true, true),
+        (3630, true, true),
+        (31, false, false),
+    ] {
+        let services = if twin {
+            json!({})
+        } else {
+            json!({"services": {"headless": {"policy": "None"}}})
+        };
+        let mut world = observed(&services, &deployment(2, true));
+        world.cluster_dns = Optional::Known(ClusterDns {
+            seconds,
+            settings: vec![format!("ttl {seconds}")],
+        });
+        let said = all(&world).into_iter().find(|own| own.id == "GB044");
+        assert_eq!(said.is_some(), found, "{seconds} {twin}");
+        if let Some(said) = said {
+            let late = format!("up to {} s later", seconds - 30);
+            assert!(said.message.contains(&late), "{}", said.message);
+        }
+    }
 }
 
 #[test]
 fn one_pod_may_be_what_an_autoscaler_sets() {
     let mut world = observed(&age("5m"), &deployment(1, true));
-    world.autoscalers = None;
+    world.autoscalers = Optional::Unknown;
     assert!(
         all(&world)[0]
             .message
             .ends_with(", unless an autoscaler sets them")
     );
-    world.autoscalers = Some(Vec::new());
+    world.autoscalers = Optional::Known(Vec::new());
     assert!(
         all(&world)[0]
             .message
@@ -356,7 +388,7 @@ fn what_an_autoscaler_has_set_is_not_one_pod_for_good() {
         deployment["metadata"]["managedFields"] = json!([{"manager": manager, "operation": "Update", "apiVersion": "apps/v1",
             "subresource": subresource, "fieldsType": "FieldsV1", "fieldsV1": fields}]);
         let mut world = observed(&age("5m"), &deployment);
-        world.autoscalers = None;
+        world.autoscalers = Optional::Unknown;
         world
     };
     for (manager, subresource, field, found) in [
@@ -384,7 +416,7 @@ fn what_an_autoscaler_has_set_is_not_one_pod_for_good() {
         let mut world = set_by(manager, subresource, field);
         assert_eq!(ids(&world), found, "{manager} {subresource:?} {field}");
         // Who may read them need not guess: the one that set it is gone.
-        world.autoscalers = Some(Vec::new());
+        world.autoscalers = Optional::Known(Vec::new());
         assert_eq!(ids(&world), ["GB033"], "{manager} {subresource:?} {field}");
     }
 }

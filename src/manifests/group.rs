@@ -15,7 +15,9 @@ use super::sets::Sets;
 use crate::api::GrpcBackend;
 use crate::findings::Place;
 use crate::names;
-use crate::observed::{Autoscaler, Caller, Observed, Watching, Workload, selects};
+use crate::observed::{
+    Autoscaler, Caller, ClusterDns, Observed, Optional, Watching, Workload, cluster_dns, selects,
+};
 use crate::services;
 
 /// What all backends may hold, by the weight of the objects: an object that many of them select is there for each. It is far above
@@ -243,8 +245,8 @@ fn surroundings(
     })?;
     let read: BTreeSet<&str> = workloads.iter().flat_map(Workload::config_maps).collect();
     let configs = kept(&objects.configs, &namespace, sources, room, |own| {
-        read.contains(own.as_str())
-            .then(|| ("ConfigMap", own.clone()))
+        read.contains(own.name.as_str())
+            .then(|| ("ConfigMap", own.name.clone()))
     })?;
     let jobs = kept(&objects.jobs, &namespace, sources, room, |own| {
         selects(selector, &own.labels).then(|| (own.kind, own.name.clone()))
@@ -293,9 +295,11 @@ fn surroundings(
         pods,
         autoscalers: objects
             .knows("HorizontalPodAutoscaler")
-            .then_some(autoscalers),
+            .then_some(autoscalers)
+            .into(),
         jobs,
-        age_config: configs.into_iter().next(),
+        age_config: configs.into_iter().next().map(|own| own.name),
+        cluster_dns: dns(objects, room)?,
         observer: objects.observer,
         ..Observed::default()
     })
@@ -311,6 +315,19 @@ fn skips_workloads(objects: &Objects) -> bool {
         "incomplete object",
     ];
     KINDS.iter().any(|kind| objects.skipped.contains_key(*kind))
+}
+
+/// How the cluster's DNS servers are configured, if that is there.
+fn dns(objects: &Objects, room: &mut Room) -> Option<Optional<ClusterDns>> {
+    let all = objects.configs.iter();
+    let mut corefiles = Vec::new();
+    for own in all.filter(|own| own.namespace == cluster_dns::NAMESPACE) {
+        if let Some(corefile) = &own.object.corefile {
+            room.take(own.source.node.weight).then_some(())?;
+            corefiles.push(corefile.clone());
+        }
+    }
+    Some(cluster_dns::read(&corefiles).into())
 }
 
 /// Labels and annotations of a namespace, if it is there.

@@ -100,7 +100,7 @@ pub fn items<'a>(objects: &'a Objects) -> Vec<Item<'a>> {
         );
     }
     for own in &objects.configs {
-        let identity = ("ConfigMap", own.namespace.as_str(), own.object.clone());
+        let identity = ("ConfigMap", own.namespace.as_str(), own.object.name.clone());
         add(Some(identity), &own.source);
     }
     for own in &objects.jobs {

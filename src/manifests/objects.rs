@@ -17,7 +17,7 @@ use super::sets::Repeated;
 use super::yaml::hint;
 use crate::api::GrpcBackend;
 use crate::findings::has_an_age;
-use crate::observed::{Autoscaler, Job, Observer, Workload};
+use crate::observed::{Autoscaler, Job, Observer, Workload, cluster_dns};
 
 /// Objects that are kept; of more than these nothing could be said in a time that anybody waits.
 const MOST: usize = 20_000;
@@ -65,6 +65,15 @@ pub struct Unlisted {
     pub why: String,
 }
 
+/// What matters of a ConfigMap.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its name.
+    pub name: String,
+    /// How a DNS server of the cluster is configured.
+    pub corefile: Option<String>,
+}
+
 /// Everything that was read.
 #[derive(Debug)]
 pub struct Objects {
@@ -84,8 +93,8 @@ pub struct Objects {
     pub namespaces: Vec<Placed<Arc<ObjectMeta>>>,
     /// What scales workloads.
     pub autoscalers: Vec<Placed<Autoscaler>>,
-    /// The names of ConfigMaps that have a connection's age in them.
-    pub configs: Vec<Placed<String>>,
+    /// ConfigMaps that have a connection's age in them, and those of the cluster's DNS servers.
+    pub configs: Vec<Placed<Config>>,
     /// Jobs and CronJobs.
     pub jobs: Vec<Placed<Job>>,
     /// Objects of other kinds, counted.
@@ -269,7 +278,7 @@ impl Objects {
             }
             ("batch", "Job") => self.job("Job", source, namespace),
             ("batch", "CronJob") => self.job("CronJob", source, namespace),
-            ("", "ConfigMap") if has_an_age_in(&source.node) => self.config(source, namespace),
+            ("", "ConfigMap") if self.config(&source, namespace) => {}
             _ => *self.skipped.entry(kind.into()).or_default() += 1,
         }
         Ok(())
@@ -292,18 +301,30 @@ impl Objects {
         Ok(())
     }
 
-    fn config(&mut self, source: Source, namespace: &str) {
+    /// Keeps a ConfigMap if something in it matters.
+    fn config(&mut self, source: &Source, namespace: &str) -> bool {
         let of = |field: &str| {
             let metadata = source.node.get("metadata")?;
             metadata.get(field)?.text().map(str::to_owned)
         };
         let name = of("name").unwrap_or_default();
         let namespace = of("namespace").unwrap_or_else(|| namespace.into());
+        let is_dns = namespace == cluster_dns::NAMESPACE
+            && cluster_dns::CONFIG_MAPS.contains(&name.as_str());
+        let corefile = || {
+            let data = source.node.get("data")?;
+            data.get(cluster_dns::KEY)?.text().map(str::to_owned)
+        };
+        let corefile = is_dns.then(corefile).flatten();
+        if corefile.is_none() && !has_an_age_in(&source.node) {
+            return false;
+        }
         self.configs.push(Placed {
-            object: name,
+            object: Config { name, corefile },
             namespace,
-            source,
+            source: source.clone(),
         });
+        true
     }
 
     fn job(&mut self, kind: &'static str, source: Source, namespace: &str) {

@@ -31,6 +31,8 @@ pub struct Settings {
     pub rollout_deadline: Duration,
     /// Whether HorizontalPodAutoscalers are read, for findings.
     pub read_autoscalers: bool,
+    /// Likewise the configuration of the cluster's DNS servers.
+    pub read_cluster_dns: bool,
     /// The server that backends with `source: Prometheus` are judged by.
     pub prometheus: Option<PrometheusSettings>,
 }

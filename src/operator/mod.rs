@@ -3,7 +3,6 @@
 //! [`reconcile`] is the whole product on one screen; the other files are its steps and what drives it.
 
 mod apply;
-mod autoscalers;
 mod budget;
 mod client;
 mod context;
@@ -15,6 +14,7 @@ mod http;
 pub(crate) mod kept;
 mod leader;
 mod observe;
+mod optional;
 mod readable;
 mod reconcile;
 mod run;

@@ -10,10 +10,9 @@ use kube::runtime::reflector::store::WriterDropped;
 use kube::{Api, Client, ResourceExt as _};
 
 use super::Namespaced;
-use super::autoscalers::autoscalers;
 use super::context::Scope;
 use super::error::Error;
-use super::servers;
+use super::{optional, servers};
 use crate::api::{GrpcBackend, ServiceNames};
 use crate::names;
 use crate::observed::{Kind, Observed, Observer, Peers, Unreadable, selects};
@@ -60,7 +59,8 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
             servers::read(scope, backend, refused),
             get::<GrpcBackend>(client, &namespace, &name),
             namespace_terminating(client, backend),
-            async { Ok::<_, Error>(autoscalers(scope, &namespace).await) },
+            async { Ok::<_, Error>(optional::autoscalers(scope, &namespace).await) },
+            async { Ok::<_, Error>(optional::dns(scope).await) },
         )
     });
     let (
@@ -76,6 +76,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         live,
         namespace_terminating,
         autoscalers,
+        cluster_dns,
     ) = tokio::time::timeout(READ_TIMEOUT, read)
         .await
         .map_err(|_| Error::timeout("reading what exists", READ_TIMEOUT))??;
@@ -106,8 +107,8 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         siblings: siblings(scope, backend),
         namespace_terminating,
         published: None,
-        autoscalers: autoscalers.all,
-        autoscalers_missed: autoscalers.missed,
+        autoscalers,
+        cluster_dns,
         observer: Observer::Operator,
         guessed: false,
         named_namespace: live.metadata.namespace.clone(),

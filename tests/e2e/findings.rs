@@ -19,6 +19,7 @@ tests![
     shared what_runs_is_checked(120),
     shared findings_are_told_as_they_come_and_go(180),
     shared autoscalers_are_read_where_that_is_allowed(120),
+    alone old_dns_answers_are_found_where_that_may_be_read(240),
 ];
 
 /// For one look at a namespace.
@@ -144,7 +145,7 @@ async fn findings_are_told_as_they_come_and_go(world: Arc<World>) -> Result<()> 
     );
     ensure!(status.ignored_findings.is_none(), "nothing is ignored");
     ensure!(
-        status.unchecked_findings == ["GB071"],
+        status.unchecked_findings == ["GB044", "GB071"],
         "{:?} are not checked",
         status.unchecked_findings
     );
@@ -232,14 +233,8 @@ async fn event(bed: &Bed, reason: &str, kind: &str) -> Result<()> {
 /// With the chart's optional right, and what the operator says when the right is taken away again.
 async fn autoscalers_are_read_where_that_is_allowed(world: Arc<World>) -> Result<()> {
     let mut bed = Bed::without_operator(&world, "scaled").await?;
-    let rules =
-        std::fs::read_to_string(root().join("charts/evenkeel/files/rbac/autoscalers.yaml"))?;
-    let rules: Value = serde_yaml_ng::from_str(&rules)?;
+    let granted = bed.grant_list("autoscalers", bed.name()).await?;
     bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "autoscalers"}, "rules": rules},
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "autoscalers"},
-         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "autoscalers"},
-         "subjects": [{"kind": "ServiceAccount", "name": bed.name(), "namespace": OPERATORS}]},
         {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "echo"}, "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "echo"}, "minReplicas": 1, "maxReplicas": 4,
             "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}]}},
@@ -251,7 +246,7 @@ async fn autoscalers_are_read_where_that_is_allowed(world: Arc<World>) -> Result
     let seen = becomes(&bed, "GB071 is found", |ids| ids.contains(&"GB071")).await?;
     let status = seen.status.unwrap_or_default();
     ensure!(
-        status.unchecked_findings.is_empty(),
+        status.unchecked_findings == ["GB044"],
         "{:?}",
         status.unchecked_findings
     );
@@ -262,15 +257,66 @@ async fn autoscalers_are_read_where_that_is_allowed(world: Arc<World>) -> Result
         status.findings
     );
 
-    bed.kubectl(&["delete", "rolebinding", "autoscalers"])
-        .await?;
+    bed.kubectl(&["delete", "rolebinding", &granted]).await?;
     bed.another_pass("echo").await?;
     let seen = becomes(&bed, "GB071 is not checked", |ids| !ids.contains(&"GB071")).await?;
     let status = seen.status.unwrap_or_default();
+    ensure!(
+        status.unchecked_findings == ["GB044", "GB071"],
+        "{:?}",
+        status.unchecked_findings
+    );
+    Ok(())
+}
+
+/// Likewise how the cluster's DNS servers are configured, which is one thing for all.
+async fn old_dns_answers_are_found_where_that_may_be_read(world: Arc<World>) -> Result<()> {
+    world.prepare().await?;
+    let mut bed = Bed::without_operator(&world, "dns").await?;
+    let granted = bed.grant_list("cluster-dns", "kube-system").await?;
+    kept_for(&bed, 120).await?;
+    bed.start_operator(&["--read-cluster-dns"]).await?;
+    bed.echo(1).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    let seen = becomes(&bed, "GB044 is found", |ids| ids.contains(&"GB044")).await?;
+    let status = seen.status.unwrap_or_default();
+    let said = status.findings.iter().find(|own| own.id == "GB044");
+    let said = said.map(|own| own.message.as_str()).unwrap_or_default();
+    ensure!(said.contains("120 s old (ttl 120"), "{said}");
     ensure!(
         status.unchecked_findings == ["GB071"],
         "{:?}",
         status.unchecked_findings
     );
+    let visited = check(&bed, &Identity::Admin, &[]).await?;
+    ensure!(visited.contains("GB044"), "{visited}");
+
+    kept_for(&bed, 30).await?;
+    bed.another_pass("echo").await?;
+    becomes(&bed, "GB044 is gone", |ids| !ids.contains(&"GB044")).await?;
+
+    kept_for(&bed, 120).await?;
+    bed.another_pass("echo").await?;
+    becomes(&bed, "GB044 is found", |ids| ids.contains(&"GB044")).await?;
+    let delete = ["-n", "kube-system", "delete", "rolebinding", &granted];
+    world.cluster.kubectl(&delete).await?;
+    bed.another_pass("echo").await?;
+    let seen = becomes(&bed, "GB044 is not checked", |ids| !ids.contains(&"GB044")).await?;
+    let status = seen.status.unwrap_or_default();
+    ensure!(
+        status.unchecked_findings == ["GB044", "GB071"],
+        "{:?}",
+        status.unchecked_findings
+    );
     Ok(())
+}
+
+/// How long answers of the cluster's DNS are kept, by what clusters have it from.
+async fn kept_for(bed: &Bed, seconds: u32) -> Result<()> {
+    let corefile = format!(
+        ".:53 {{\n    kubernetes cluster.local {{\n        ttl {seconds}\n    }}\n    cache 30\n}}\n"
+    );
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "coredns", "namespace": "kube-system"},
+        "data": {"Corefile": corefile}});
+    bed.world.cluster.apply(&config.to_string()).await.map(drop)
 }

@@ -44,11 +44,20 @@ async fn so_they_are_with_all_that_can_be_granted(world: Arc<World>) -> Result<(
     let mut bed = Bed::without_operator(&world, "rbac").await?;
     let lists = ["operator", "autoscalers"];
     bed.grant_everywhere(&lists, &["leader-election"]).await?;
+    bed.grant_list("cluster-dns", "kube-system").await?;
     let lease = format!("--lease-namespace={OPERATORS}");
-    let further = ["--leader-election", &lease, "--read-autoscalers"];
+    let further = [
+        "--leader-election",
+        &lease,
+        "--read-autoscalers",
+        "--read-cluster-dns",
+    ];
     bed.operator = Some(start_operator(&world, bed.name(), &[], &further).await?);
     everything(&bed).await?;
-    used_is_granted(&bed, &[&lists[..], &["leader-election"]].concat())
+    used_is_granted(
+        &bed,
+        &[&lists[..], &["leader-election", "cluster-dns"]].concat(),
+    )
 }
 
 /// Makes the operator do everything that it ever does.

@@ -45,6 +45,15 @@ impl Bed {
             .await
     }
 
+    /// The rules of a list in one namespace: gives the name of its Role and RoleBinding.
+    pub async fn grant_list(&self, list: &str, namespace: &str) -> Result<String> {
+        let role = format!("{list}-{}", self.name());
+        let names = ["Role", &role, &role];
+        self.bind(self.name(), names, Some(namespace), &[list])
+            .await?;
+        Ok(role)
+    }
+
     /// `names`: the kind of the role, its name, and that of the binding.
     async fn bind(
         &self,

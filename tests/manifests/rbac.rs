@@ -101,6 +101,7 @@ fn chart_and_kustomize_have_the_same_rules() {
     let optional = ".Values.findings.readAutoscalers }}\n{{ ";
     assert_eq!(templates.matches(optional).count(), 2, "{templates}");
     assert_eq!(templates.matches("files/rbac/autoscalers.yaml").count(), 2);
+    assert_eq!(templates.matches("files/rbac/cluster-dns.yaml").count(), 1);
     assert!(
         !templates.contains("apiGroups:"),
         "a rule stands in a template, not in {RULES}"

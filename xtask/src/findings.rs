@@ -190,9 +190,9 @@ const TAIL: &str = "\n## What is no rule\n\n\
       to end.\n\
     * What only the nodes show: load balancing of sockets in place of a mesh's, and the use of processors, by which an autoscaler may overlook\n  \
       one hot pod among idle ones; the condition `Balanced` does not.\n\
-    * What would take rights that the operator does not ask for: the cluster's DNS configuration (how long answers last is taken to be 30 s),\n  \
-      NetworkPolicies and the clients' workloads (GB080), which `evenkeel check` reads. HorizontalPodAutoscalers are read with the chart's\n  \
-      `findings.readAutoscalers`; without it `status.uncheckedFindings` names what is not checked.\n\
+    * What would take rights that the operator does not ask for: NetworkPolicies, and the clients' workloads (GB080), which `evenkeel check`\n  \
+      reads. HorizontalPodAutoscalers are read with the chart's `findings.readAutoscalers`, and how long DNS answers are kept with its\n  \
+      `findings.readClusterDNS`; without them `status.uncheckedFindings` names what is not checked.\n\
     * What the labels of a namespace ask of a mesh: it may not be installed. To the operator a mesh shows in the proxies of running pods, and\n  \
       only `evenkeel check` goes by what is asked for.\n\
     * What a server's metrics do not say: where they count no connections, or `spec.balance.mode` is `Disabled`, what is decided by them\n  \

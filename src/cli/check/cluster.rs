@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::cli::connect::why;
 use crate::manifests::{Node, Objects, Unlisted};
+use crate::observed::cluster_dns;
 
 /// For one page of a list.
 const LISTED_IN: Duration = Duration::from_secs(20);
@@ -81,7 +82,36 @@ pub async fn all(client: &Client, namespace: Option<&str>) -> anyhow::Result<Obj
     for item in &items {
         objects.add(&file, Node::of(item), "");
     }
+    let (items, unlisted) = dns(client).await?;
+    objects.unlisted.extend(unlisted);
+    for item in &items {
+        objects.add(&file, Node::of(item), "");
+    }
     Ok(objects)
+}
+
+/// How the cluster's DNS servers are configured, as far as that may be read.
+async fn dns(client: &Client) -> anyhow::Result<(Vec<Value>, Option<Unlisted>)> {
+    let kind = GroupVersionKind::gvk("", "v1", "ConfigMap");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "configmaps");
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), cluster_dns::NAMESPACE, &resource);
+    let mut items = Vec::new();
+    for name in cluster_dns::CONFIG_MAPS {
+        let place = format!("ConfigMap {name} in namespace {}", cluster_dns::NAMESPACE);
+        let answer = timeout(LISTED_IN, api.get_opt(name))
+            .await
+            .map_err(|_| anyhow!("the API server does not answer"))?;
+        match answer {
+            Ok(own) => items.extend(own.and_then(|own| slim(own, &resource))),
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                let why = format!("you may not get {place}");
+                return Ok((items, Some(unlisted(&resource, why))));
+            }
+            Err(error) => return Err(anyhow!("{place} cannot be read: {}", why(&error))),
+        }
+    }
+    Ok((items, None))
 }
 
 /// The namespaces that are looked at: who may not list all of them may often get their own.

@@ -339,7 +339,7 @@ fn annotations_say_what_was_not_looked_at() {
         "::error file=a.yaml,line=7::too many",
         "::warning file=a.yaml,line=3::a.yaml:3: Service shop/a stands again in b.yaml:1, which is the one that counts",
         "::warning::Pod not listed, so not looked at: you may not list pods",
-        "::notice::not checked, for want of the pods' metrics: GB023, GB025, GB034, GB043",
+        "::notice::not checked, for want of the cluster's DNS configuration: GB044; for want of the pods' metrics: GB023, GB025, GB034, GB043",
     ] {
         assert!(lines.lines().any(|own| own == line), "{line}\n{lines}");
     }

@@ -1,0 +1,75 @@
+//! What is read for findings alone, where whoever installed the operator lets it look.
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+
+use super::context::Scope;
+use crate::observed::{Autoscaler, ClusterDns, Optional, cluster_dns};
+
+/// More than any namespace has that a person looks after.
+const LIMIT: u32 = 500;
+
+/// It decides nothing that is written but findings, so that no failure to read it ends a pass.
+fn unread<T>(error: &kube::Error, what: &str) -> Optional<T> {
+    if matches!(error, kube::Error::Api(status) if matches!(status.code, 403 | 404)) {
+        return Optional::Unknown;
+    }
+    tracing::warn!(%error, what, "could not read what findings need: what is found of it stays as it was");
+    Optional::Missed
+}
+
+/// The autoscalers of a namespace, read live.
+pub async fn autoscalers(scope: &Scope, namespace: &str) -> Optional<Vec<Autoscaler>> {
+    if !scope.shared.settings.read_autoscalers {
+        return Optional::Unknown;
+    }
+    let api = Api::<HorizontalPodAutoscaler>::namespaced(scope.shared.client.clone(), namespace);
+    match api.list(&ListParams::default().limit(LIMIT)).await {
+        Ok(list)
+            if list
+                .metadata
+                .continue_
+                .as_ref()
+                .is_some_and(|token| !token.is_empty()) =>
+        {
+            Optional::Unknown
+        }
+        Ok(list) => Optional::Known(list.items.iter().filter_map(plain).collect()),
+        Err(error) => unread(&error, "HorizontalPodAutoscalers"),
+    }
+}
+
+/// How the cluster's DNS servers are configured, read live.
+pub async fn dns(scope: &Scope) -> Optional<ClusterDns> {
+    if !scope.shared.settings.read_cluster_dns {
+        return Optional::Unknown;
+    }
+    let client = scope.shared.client.clone();
+    let api = Api::<ConfigMap>::namespaced(client, cluster_dns::NAMESPACE);
+    let mut corefiles = Vec::new();
+    for name in cluster_dns::CONFIG_MAPS {
+        match api.get_opt(name).await {
+            Ok(config) => corefiles.extend(config.and_then(corefile)),
+            Err(error) => return unread(&error, "the cluster's DNS configuration"),
+        }
+    }
+    cluster_dns::read(&corefiles).into()
+}
+
+fn corefile(config: ConfigMap) -> Option<String> {
+    config.data?.remove(cluster_dns::KEY)
+}
+
+fn plain(scaler: &HorizontalPodAutoscaler) -> Option<Autoscaler> {
+    let spec = scaler.spec.as_ref()?;
+    Some(Autoscaler {
+        kind: "HorizontalPodAutoscaler",
+        name: scaler.name_any(),
+        target_kind: spec.scale_target_ref.kind.clone(),
+        target_name: spec.scale_target_ref.name.clone(),
+        min: spec.min_replicas.unwrap_or(1),
+        max: spec.max_replicas,
+    })
+}
