@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Client, Event, Mode};
+use crate::plan::{Client, Event, Mode, name};
 use crate::versions::Today;
 
 /// Where the files are, in the repository.
@@ -80,7 +80,7 @@ pub struct Seen {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_over_mean: Option<f64>,
     /// It had no connection to any of the pods that went.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untouched: bool,
     /// Open connections a pod, at the end.
     pub connections_per_pod: f64,
@@ -91,11 +91,6 @@ pub struct Seen {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
 fn is_none(count: &u64) -> bool {
     *count == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
-fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 impl Cell {
@@ -139,8 +134,7 @@ impl Seen {
 
 /// Where the cell of a mode and an event is kept.
 pub fn path(root: &Path, mode: &Mode, event: &Event) -> PathBuf {
-    root.join(CELLS)
-        .join(format!("{}.{}.json", mode.id, event.id))
+    root.join(CELLS).join(name(mode, event) + ".json")
 }
 
 /// The cell as far as it was measured; `None` where nothing was.

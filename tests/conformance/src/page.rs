@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::cell::{self, Cell};
 use crate::figures::{Figures, median};
-use crate::plan::{CLIENTS, Client, EVENTS, Event, MODES, Mode};
+use crate::plan::{CLIENTS, Client, EVENTS, Event, MODES, Mode, cells};
 use crate::versions::Today;
 use crate::{earlier, promises, recipe};
 
@@ -52,14 +52,9 @@ pub fn page(root: &Path) -> Result<String> {
 
 fn render(root: &Path, today: &Today) -> Result<String> {
     let mut all = Vec::new();
-    for event in &EVENTS {
-        for mode in MODES
-            .iter()
-            .filter(|mode| !mode.recipe || event.in_recipe())
-        {
-            let cell = cell::read(root, mode, event)?;
-            all.push(Measured { mode, event, cell });
-        }
+    for (mode, event) in cells() {
+        let cell = cell::read(root, mode, event)?;
+        all.push(Measured { mode, event, cell });
     }
     let mut text = format!(
         "{HEAD}{}{}{ADVICE}\n",

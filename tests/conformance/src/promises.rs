@@ -160,7 +160,7 @@ fn row(all: &[Measured], mode: &Mode, client: Client) -> Option<String> {
 }
 
 /// From Ready to the first reply, in all scale-ups from so many pods; for ever is infinite.
-fn took(all: &[Measured], mode: &Mode, client: Client, pods: u32) -> Vec<f64> {
+pub(crate) fn took(all: &[Measured], mode: &Mode, client: Client, pods: u32) -> Vec<f64> {
     let cells = all.iter().filter(|measured| {
         measured.mode == mode && scales_up(measured.event) && measured.event.pods == pods
     });
@@ -180,14 +180,10 @@ mod tests {
 
     use super::*;
     use crate::cell;
-    use crate::plan::{EVENTS, cells};
+    use crate::plan::{EVENTS, cells, name};
 
     fn root() -> std::path::PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-    }
-
-    fn name(mode: &Mode, event: &Event) -> String {
-        format!("{}.{}", mode.id, event.id)
     }
 
     #[test]
