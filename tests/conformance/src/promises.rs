@@ -223,7 +223,9 @@ mod tests {
             .collect();
         for entry in std::fs::read_dir(root().join(cell::CELLS)).unwrap() {
             let file = entry.unwrap().file_name().into_string().unwrap();
-            assert!(known.contains(&file), "{file}");
+            // One that was being written when somebody interrupted is nothing, and not in the repository.
+            let half = Path::new(&file).extension() == Some("half".as_ref());
+            assert!(half || known.contains(&file), "{file}");
         }
     }
 
