@@ -113,8 +113,8 @@ fn circumstances(all: &[Measured]) -> String {
     )
 }
 
-const EARLIER: &str = "\\* The figures below are wholly or in part of earlier runs, not yet made again: of an earlier state of a client in\n\
-    [examples](../examples/README.md), of another version, or of some of the clients alone. Runs of 2026-11-21\n\
+const EARLIER: &str = "\\* The figures below are wholly or in part of earlier runs, not yet made again: of an earlier state of a client or a proxy in\n\
+    [examples](../examples/README.md) or of the server, of another version, or of some of the clients alone. Runs of 2026-11-21\n\
     were kept by hand: not where calls ran into their deadline because the machine was busy.\n\n";
 
 /// How many of the runs of each cell there are, of all clients as they are today.

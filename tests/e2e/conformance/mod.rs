@@ -228,9 +228,8 @@ async fn cell_of(
         begun = Instant::now();
         // The DNS server's own count is that of all who run.
         run.dns_per_minute = run.dns_per_minute.filter(|_| alone);
-        (run.versions, run.sources) = (versions(today, mode)?, today.sources.clone());
-        run.sources
-            .retain(|client, _| run.clients.contains_key(client));
+        run.versions = versions(today, mode)?;
+        run.sources = today.sources_of(mode, &run);
         println!("  {}:", name(mode, event));
         for (client, seen) in &run.clients {
             println!("    {client}: {}", serde_json::to_string(seen)?);
