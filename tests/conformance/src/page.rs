@@ -35,8 +35,9 @@ const COLUMNS: &str = "* *first reply*: from Ready (an informer's clock) to the 
     * *max/mean*: requests of the busiest pod in the last six seconds, the worst run; 1.00 is even. Through a proxy this and the fair share\n\
     \x20 are those of all clients together, whose calls it deals out.\n\
     * *connections*: open ones a pod, counted at the servers' sockets: the client's, or those of the proxies. *DNS*: queries a minute, counted at\n\
-    \x20 the node by the client's address, with those of the proxies. CoreDNS' own count is that of all who ask, where\n\
-    \x20 nothing else ran beside them.\n\n";
+    \x20 the node by the client's address, with those of the proxies. CoreDNS' own count is that of all who ask, so\n\
+    \x20 only cells have it beside which no other was measured: those of an endpoint watch and of the API server's outage always, others\n\
+    \x20 only where they were measured one by one, and those of the DNS server's outage never, since it then counts anew.\n\n";
 
 /// What has been measured of a mode and an event.
 pub(crate) struct Measured {
