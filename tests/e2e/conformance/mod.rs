@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use evenkeel_cluster::examples::ALL;
 use evenkeel_cluster::proxies::NGINX;
-use evenkeel_conformance::plan::Client;
+use evenkeel_conformance::options::Options;
+use evenkeel_conformance::plan::{Client, name};
+use evenkeel_conformance::tally::{Ended, Tally};
 use evenkeel_conformance::versions::Today;
 use evenkeel_conformance::{Event, Mode, Run, Via, cell, cells, promises};
 use futures::{StreamExt as _, stream};
@@ -64,31 +66,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The value of an argument.
-fn argument(name: &str) -> Option<String> {
-    std::env::args()
-        .skip_while(|argument| argument != name)
-        .nth(1)
-}
-
-/// `pattern` is parts of names, separated by commas: a cell that has one of them is chosen, in the order of the parts.
-fn missing(today: &Today, pattern: &str) -> Result<Vec<Missing>> {
+/// What these cells lack.
+fn missing(today: &Today, chosen: &[(&'static Mode, &'static Event)]) -> Result<Vec<Missing>> {
     let mut missing = Vec::new();
-    for part in pattern.split(',') {
-        for (mode, event) in cells() {
-            let known = |cell: &Missing| cell.mode == mode && cell.event == event;
-            if !name(mode, event).contains(part) || missing.iter().any(known) {
-                continue;
-            }
-            let cell = cell::read(root(), mode, event)?.unwrap_or_default();
-            let lacks = |client: &Client| cell.runs_of(today, mode, event, client.id) < event.runs;
-            missing.push(Missing {
-                mode,
-                event,
-                runs: event.runs.saturating_sub(cell.done(today, mode, event)),
-                clients: mode.clients().filter(lacks).collect(),
-            });
-        }
+    for (mode, event) in chosen {
+        let cell = cell::read(root(), mode, event)?.unwrap_or_default();
+        let lacks = |client: &Client| cell.runs_of(today, mode, event, client.id) < event.runs;
+        missing.push(Missing {
+            mode,
+            event,
+            runs: event.runs.saturating_sub(cell.done(today, mode, event)),
+            clients: mode.clients().filter(lacks).collect(),
+        });
     }
     missing.retain(|cell| cell.runs > 0);
     Ok(missing)
@@ -110,42 +99,39 @@ fn together(cells: Vec<Missing>) -> Vec<Vec<Missing>> {
     groups
 }
 
-fn name(mode: &Mode, event: &Event) -> String {
-    format!("{}.{}", mode.id, event.id)
-}
-
 /// Tells how many cells failed, or lack something still.
 async fn measure() -> Result<usize> {
-    let pattern = argument("--cells").unwrap_or_default();
-    let jobs: usize = argument("--jobs").map_or(Ok(1), |jobs| jobs.parse())?;
+    let options = Options::of(std::env::args().skip(1))?;
+    let jobs = options.jobs;
     let today = Today::read(root())?;
-    let chosen = missing(&today, &pattern)?;
-    if chosen.is_empty() {
+    let missing = || missing(&today, &options.cells);
+    let lacking = missing()?;
+    if lacking.is_empty() {
         println!("nothing is missing");
         return Ok(0);
     }
-    println!("{}", left(&chosen, jobs)?);
+    println!("{}", left(&lacking, jobs)?);
     tokio::task::spawn_blocking(|| ALL.iter().try_for_each(|example| example.build().map(drop)))
         .await??;
     let world = start().await?;
-    let mut broken = 0;
+    let mut tally = Tally::default();
     for _ in 0..PASSES {
-        let (alone, beside): (Vec<Missing>, Vec<Missing>) = missing(&today, &pattern)?
+        let (alone, beside): (Vec<Missing>, Vec<Missing>) = missing()?
             .into_iter()
             .partition(|cell| jobs == 1 || wants_the_machine(cell));
         let mut running = stream::iter(together(beside))
             .map(|cells| group(&world, &today, cells, false))
             .buffer_unordered(jobs);
         while let Some(ended) = running.next().await {
-            broken += ended;
-            println!("{}", left(&missing(&today, &pattern)?, jobs)?);
+            tally.take(ended)?;
+            println!("{}", left(&missing()?, jobs)?);
         }
         for cells in together(alone) {
-            broken += group(&world, &today, cells, true).await;
-            println!("{}", left(&missing(&today, &pattern)?, jobs)?);
+            tally.take(group(&world, &today, cells, true).await)?;
+            println!("{}", left(&missing()?, jobs)?);
         }
     }
-    let lacking = missing(&today, &pattern)?;
+    let lacking = missing()?;
     for cell in &lacking {
         let clients: Vec<&str> = cell.clients.iter().map(|client| client.id).collect();
         println!(
@@ -154,7 +140,8 @@ async fn measure() -> Result<usize> {
             clients.join(", ")
         );
     }
-    Ok(broken + lacking.len())
+    let lacking = lacking.iter().map(|cell| name(cell.mode, cell.event));
+    Ok(tally.failed(lacking))
 }
 
 /// What hits all that runs, what may not lose a call, and what takes tenths of a second.
@@ -162,29 +149,42 @@ fn wants_the_machine(cell: &Missing) -> bool {
     cell.event.disturbs() || cell.mode.recipe || cell.mode.via == Via::Watch
 }
 
-/// Measures cells of one mode; tells in how many a promise was broken.
-async fn group(world: &Arc<World>, today: &Today, cells: Vec<Missing>, alone: bool) -> usize {
+/// Measures cells of one mode.
+async fn group(world: &Arc<World>, today: &Today, cells: Vec<Missing>, alone: bool) -> Ended {
     let mut clients: Vec<Client> = cells[0].mode.clients().collect();
     clients.retain(|client| cells.iter().any(|cell| cell.clients.contains(client)));
-    let mut broken = 0;
+    let mut ended = Ended::default();
     let mut stage = None;
     for cell in &cells {
         let name = name(cell.mode, cell.event);
-        match cell_of(world, today, cell, &clients, &mut stage, alone).await {
+        let outcome = cell_of(world, today, cell, &clients, &mut stage, alone).await;
+        ended.in_error = outcome.is_err();
+        match outcome {
             Ok(none) if none.is_empty() => println!("cell {name} ... ok"),
             Ok(what) => {
-                println!("cell {name} ... FAILED: {}", what.join("; "));
-                broken += 1;
+                failed(world, &name, &what.join("; "));
+                ended.broken.push(name);
             }
             // It is still missing.
             Err(error) => {
-                println!("cell {name} ... FAILED: {error:#}");
-                println!("    logs: {}", world.cluster.logs_dir().display());
-                stage = None;
+                failed(world, &name, &format!("{error:#}"));
+                // What could not be set up would be set up in the same way for the next one.
+                if stage.take().is_none() {
+                    break;
+                }
             }
         }
     }
-    broken
+    ended
+}
+
+/// Tells why, and where to look.
+fn failed(world: &World, name: &str, why: &str) {
+    println!("cell {name} ... FAILED: {why}");
+    println!("    logs: {}", world.cluster.logs_dir().display());
+    if let Err(error) = world.cluster.keep_logs() {
+        println!("    which will not be kept for long: {error:#}");
+    }
 }
 
 async fn start() -> Result<Arc<World>> {
