@@ -10,13 +10,14 @@ mod stage;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use evenkeel_cluster::examples::ALL;
-use evenkeel_cluster::proxies::NGINX;
+use evenkeel_cluster::examples::{ALL, Example};
+use evenkeel_cluster::proxies::{ENVOY, NGINX, Proxy};
 use evenkeel_conformance::options::Options;
 use evenkeel_conformance::plan::{Client, name};
 use evenkeel_conformance::tally::{Ended, Tally};
@@ -111,9 +112,8 @@ async fn measure() -> Result<usize> {
         return Ok(0);
     }
     println!("{}", left(&lacking, jobs)?);
-    tokio::task::spawn_blocking(|| ALL.iter().try_for_each(|example| example.build().map(drop)))
-        .await??;
-    let world = start().await?;
+    let archives = tokio::task::spawn_blocking(images).await??;
+    let world = start(&archives).await?;
     let mut tally = Tally::default();
     for _ in 0..PASSES {
         let (alone, beside): (Vec<Missing>, Vec<Missing>) = missing()?
@@ -187,11 +187,19 @@ fn failed(world: &World, name: &str, why: &str) {
     }
 }
 
-async fn start() -> Result<Arc<World>> {
+/// Builds those of all clients and proxies.
+fn images() -> Result<Vec<PathBuf>> {
+    let clients = ALL.iter().map(Example::build);
+    clients
+        .chain([ENVOY, NGINX].iter().map(Proxy::build))
+        .collect()
+}
+
+/// A cluster that has these images, so that none is unpacked while something is measured.
+async fn start(archives: &[PathBuf]) -> Result<Arc<World>> {
     let world = World::start("conformance", true).await?;
-    for example in ALL {
-        let archive = tokio::task::spawn_blocking(move || example.build()).await??;
-        world.cluster.import_image(&archive).await?;
+    for archive in archives {
+        world.cluster.import_image(archive).await?;
     }
     Ok(Arc::new(world))
 }

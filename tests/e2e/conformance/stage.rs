@@ -358,11 +358,11 @@ async fn target(bed: &Bed, mode: &Mode) -> Result<String> {
     told.context("no target of this kind")
 }
 
-/// The example's, two of them.
+/// The example's, two of them; its image is there.
 async fn proxy(bed: &Bed, name: &str) -> Result<String> {
     let kind = proxies::ALL.into_iter().find(|kind| kind.name() == name);
     let kind = kind.with_context(|| format!("no proxy {name}"))?;
-    let target = proxies::apply(bed, kind, proxies::HEADLESS, 2).await?;
+    let target = proxies::place(bed, kind, proxies::HEADLESS, 2).await?;
     // Only Go knows passthrough.
     Ok(target.replace("passthrough:///", "dns:///"))
 }
