@@ -292,6 +292,7 @@ fn left(missing: &[Missing], jobs: usize) -> Result<String> {
     Ok(format!(
         "[{} cells with {runs} runs are left, about {:.0} min]",
         missing.len(),
-        (seconds / 60.0 / count(jobs)).ceil()
+        // The sum of nothing is below zero, if by its sign alone.
+        (seconds / 60.0 / count(jobs)).ceil().abs()
     ))
 }
