@@ -20,16 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::telemetry::Metrics;
 
-/// Of one connection, on either port.
-const PATIENCE: Patience = Patience {
+const PROBES: Limits = Limits {
+    places: 64,
     head: Duration::from_secs(5),
     life: Duration::from_secs(30),
 };
-/// Connections that are open at once. The oldest makes way for the next: waiting for a place would leave probes outside for as long as
-/// somebody likes.
-const PROBES: usize = 64;
-/// The same where each may hold a page of its own, which is a megabyte with some hundred backends.
-const READERS: usize = 8;
+/// Each may hold a page of its own, which is a megabyte with some hundred backends.
+const READERS: Limits = Limits {
+    places: 8,
+    ..PROBES
+};
 /// For answers under way at the end.
 const DRAIN: Duration = Duration::from_secs(2);
 /// What is read of a head, which is a few lines.
@@ -37,9 +37,12 @@ const BUFFER: usize = 16 << 10;
 /// After a connection could not be taken, for want of memory or of file descriptors.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// For how long somebody is listened to.
+/// What a port has for those who ask.
 #[derive(Clone, Copy)]
-struct Patience {
+struct Limits {
+    /// Connections that are open at once. The oldest makes way for the next: waiting for a place would leave probes outside for as long
+    /// as somebody likes.
+    places: usize,
     /// For the head of a request.
     head: Duration,
     /// For a connection, which is for one request: as much as the slowest scrape.
@@ -113,23 +116,17 @@ async fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
 async fn serve(
     address: SocketAddr,
     routes: Router,
-    places: usize,
+    limits: Limits,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let listener = listener(address).await.map_err(|error| {
         anyhow::anyhow!("cannot listen on {address}: {error}; choose another address")
     })?;
-    answer(listener, routes, places, PATIENCE, stop).await;
+    answer(listener, routes, limits, stop).await;
     Ok(())
 }
 
-async fn answer(
-    listener: TcpListener,
-    routes: Router,
-    places: usize,
-    patience: Patience,
-    stop: CancellationToken,
-) {
+async fn answer(listener: TcpListener, routes: Router, limits: Limits, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     let mut open = VecDeque::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
@@ -139,13 +136,13 @@ async fn answer(
         };
         while connections.try_join_next().is_some() {}
         open.retain(|connection: &AbortHandle| !connection.is_finished());
-        if open.len() >= places
+        if open.len() >= limits.places
             && let Some(oldest) = open.pop_front()
         {
             oldest.abort();
         }
-        let connection = connection(stream, routes.clone(), patience.head);
-        open.push_back(connections.spawn(tokio::time::timeout(patience.life, connection)));
+        let connection = connection(stream, routes.clone(), limits.head);
+        open.push_back(connections.spawn(tokio::time::timeout(limits.life, connection)));
         // What has come with it is answered before many more are taken, which might have it make way.
         tokio::task::yield_now().await;
     }
@@ -178,13 +175,13 @@ mod tests {
     use super::*;
 
     /// A port that answers, and who answers it.
-    async fn port(patience: Patience, stop: &CancellationToken) -> (SocketAddr, JoinHandle<()>) {
+    async fn port(limits: Limits, stop: &CancellationToken) -> (SocketAddr, JoinHandle<()>) {
         let listener = listener((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = Router::new().route("/healthz", get(|| async { "ok\n" }));
         (
             address,
-            tokio::spawn(answer(listener, routes, PROBES, patience, stop.clone())),
+            tokio::spawn(answer(listener, routes, limits, stop.clone())),
         )
     }
 
@@ -205,13 +202,14 @@ mod tests {
 
     /// Long before what is endless.
     async fn soon<T>(task: impl Future<Output = T>) -> T {
-        tokio::time::timeout(PATIENCE.life, task).await.unwrap()
+        tokio::time::timeout(PROBES.life, task).await.unwrap()
     }
 
     /// Nothing ends by itself.
-    const ENDLESS: Patience = Patience {
+    const ENDLESS: Limits = Limits {
         head: Duration::from_hours(1),
         life: Duration::from_hours(1),
+        ..PROBES
     };
     const HALF: &str = "GET /healthz HTTP/1.1\r\nhost:";
 
@@ -219,7 +217,7 @@ mod tests {
     async fn whoever_says_nothing_keeps_nobody_out() {
         let (address, _) = port(ENDLESS, &CancellationToken::new()).await;
         let mut silent = Vec::new();
-        for _ in 0..4 * PROBES {
+        for _ in 0..4 * PROBES.places {
             silent.push(said(address, HALF).await);
         }
         let asked = said(address, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -234,10 +232,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn half_a_request_has_its_time() {
-        let (address, _) = port(PATIENCE, &CancellationToken::new()).await;
+        let (address, _) = port(PROBES, &CancellationToken::new()).await;
         let begun = Instant::now();
         rest(said(address, HALF).await).await;
-        assert!((PATIENCE.head..PATIENCE.life).contains(&begun.elapsed()));
+        assert!((PROBES.head..PROBES.life).contains(&begun.elapsed()));
     }
 
     #[tokio::test]

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{Balanced, ConnectionAgeApplied, ServicesReady};
-use evenkeel::connection_age::timing;
 use evenkeel::operator::ACCEPT;
 use evenkeel_cluster::examples::{ALL, Example};
 use evenkeel_cluster::load::get_accepting;
 use evenkeel_cluster::until;
+use evenkeel_conformance::{CLIENTS, MODES, Mode};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -33,9 +33,8 @@ tests![
 
 /// Two windows of warming up, and a few of evidence.
 const JUDGED: Duration = Duration::from_secs(150);
-/// So long answers of DNS live here.
-const DNS_TTL: Duration = Duration::from_secs(5);
-const MAX_AGE: Duration = Duration::from_secs(30);
+/// The way that clients go here: a headless Service, and an age.
+const WAY: Mode = MODES[0];
 /// A machine that stands still for two seconds is no fault of theirs.
 const PATIENT: [&str; 1] = ["--deadline=10s"];
 const AGE: Duration = Duration::from_secs(10);
@@ -90,11 +89,9 @@ async fn clients_find_new_pods_and_survive_a_rollout(world: Arc<World>) -> Resul
     echo["spec"]["minReadySeconds"] = 20.into();
     echo["spec"]["strategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
     bed.deploy(&echo).await?;
-    bed.apply_age(&manifests::backend_with_age(
-        "echo",
-        &format!("{}s", MAX_AGE.as_secs()),
-    ))
-    .await?;
+    let age = WAY.age.context("no age")?;
+    bed.apply_age(&manifests::backend_with_age("echo", &format!("{age}s")))
+        .await?;
     left(&bed, 2).await?;
     let target = target(&bed, "echo").await?;
     let started = ALL.map(|example| Client::example(&bed, example, &target, "default", &PATIENT));
@@ -161,13 +158,9 @@ async fn clients_find_new_pods_and_survive_a_rollout(world: Arc<World>) -> Resul
 
 /// Every pod's first reply, within what is promised to this kind of client.
 async fn found(client: &Client, pods: &[Pod], event: &str) -> Result<()> {
-    let kind = match client.name() {
-        "client-java" => "DNSJava",
-        "client-rust" => "DNSPolling",
-        _ => "DNS",
-    };
-    let kind = timing::CLIENTS.iter().find(|known| known.name == kind);
-    let promise = kind.and_then(|kind| kind.within_with(Some(MAX_AGE), DNS_TTL));
+    let id = client.name().trim_start_matches("client-");
+    let known = CLIENTS.into_iter().find(|known| known.id == id);
+    let promise = known.and_then(|known| WAY.promise(known));
     let promise = promise.context("nothing is promised")?;
     // Kubernetes keeps the time of Ready in whole seconds.
     let promise = promise + Duration::from_secs(1);

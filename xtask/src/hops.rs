@@ -1,5 +1,6 @@
 //! The page docs/hops.md: what proxies cost, and what becomes of calls through them, from the figures beside it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -174,9 +175,13 @@ fn about(figures: &Value) -> String {
 
 fn lost(figures: &Value) -> Result<String> {
     let runs = figures["runs"].as_object().context("no runs")?;
+    let rows = || runs.values().filter_map(Value::as_object).flatten();
+    // A proxy may have been measured again, and the others not.
+    let abouts: BTreeSet<String> = rows().map(|(_, row)| about(&row["about"])).collect();
+    let abouts: Vec<String> = abouts.into_iter().collect();
     let mut text = format!(
         "{}. Each row is one run of one proxy, so that 0 means: none in that run. At most {} calls a second: the number of\ncalls tells where it was less.\n",
-        about(figures),
+        abouts.join(";\n"),
         figures["rate"]
     );
     let heads = [
@@ -198,13 +203,12 @@ fn lost(figures: &Value) -> Result<String> {
         );
         for (way, _) in WAYS {
             let Some(row) = rows.get(way) else { continue };
-            let _ = write!(
-                text,
-                "| {} | {} | {} |",
-                name(way, figures).unwrap_or_default(),
-                found(row),
-                row["calls"]
-            );
+            let name = name(way, &row["about"]).unwrap_or_default();
+            let date = match abouts.len() {
+                1 => String::new(),
+                _ => format!(" ({})", row["about"]["date"].as_str().unwrap_or("?")),
+            };
+            let _ = write!(text, "| {name}{date} | {} | {} |", found(row), row["calls"]);
             for event in EVENTS {
                 let _ = write!(text, " {} |", row["failed"][event]);
             }
@@ -259,10 +263,25 @@ mod tests {
     fn what_never_found_a_pod_says_so() {
         let events =
             json!({"scale-up": 0, "scale-down": 1, "rolling update": 2, "update of the proxy": 3});
-        let naive = json!({"found": [], "calls": 7, "failed": events});
-        let figures = json!({"runs": {"patient": {"nginx-naive": naive}}, "versions": {"nginx-naive": "1.22.1"}});
+        let about = json!({"date": "2026-11-21", "versions": {"nginx-naive": "1.22.1"}});
+        let naive = json!({"about": about, "found": [], "calls": 7, "failed": events});
+        let mut figures = json!({"runs": {"patient": {"nginx-naive": naive}}});
         let text = lost(&figures).unwrap();
         let row = "the name looked up at the start | never | 7 | 0 | 1 | 2 | 3 |\n";
         assert!(text.ends_with(row), "{text}");
+
+        // Another was measured on another day: that changes nothing of this one.
+        let runs = &mut figures["runs"]["patient"];
+        runs["envoy"] = runs["nginx-naive"].clone();
+        runs["envoy"]["about"] = json!({"date": "2026-11-24", "versions": {"envoy": "1.2.3"}});
+        let text = lost(&figures).unwrap();
+        let row = "nginx 1.22.1, the name looked up at the start (2026-11-21) | never | 7 | 0 | 1 | 2 | 3 |\n";
+        assert!(text.ends_with(row), "{text}");
+        assert!(
+            text.contains("Envoy 1.2.3, [the example](../examples/proxies/envoy) (2026-11-24)"),
+            "{text}"
+        );
+        let days = ["2026-11-21", "2026-11-24"].map(|day| format!("Measured on {day}: "));
+        assert!(days.iter().all(|day| text.contains(day)), "{text}");
     }
 }

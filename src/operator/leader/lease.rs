@@ -114,12 +114,6 @@ pub async fn acquire(
     })
 }
 
-fn ticks(period: Duration) -> tokio::time::Interval {
-    let mut ticks = tokio::time::interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
 #[derive(Clone)]
 struct Holder {
     api: Api<Lease>,
@@ -205,7 +199,8 @@ impl Holder {
     /// As a rule that takes one request: the Lease as the last write left it is written over, and nobody has touched it if that is
     /// taken. It is read only where that is not known.
     async fn renew(&self, term: &Term, taken: Lease) {
-        let mut ticks = ticks(RETRY);
+        let mut ticks = tokio::time::interval(RETRY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ours = Some(taken);
         loop {
             ticks.tick().await;
@@ -269,7 +264,6 @@ impl Holder {
             field_manager: Some(names::MANAGER.into()),
             ..PostParams::default()
         };
-        let fresh = before.is_none();
         let mut lease = before.unwrap_or_else(|| Lease {
             metadata: ObjectMeta {
                 name: Some(self.settings.name.clone()),
@@ -286,7 +280,7 @@ impl Holder {
         spec.lease_duration_seconds = i32::try_from(DURATION.as_secs()).ok();
         spec.renew_time = Some(now);
         let written = async {
-            if fresh {
+            if lease.metadata.resource_version.is_none() {
                 self.api.create(&params, &lease).await
             } else {
                 self.api.replace(&self.settings.name, &params, &lease).await

@@ -49,9 +49,8 @@ impl Server {
         let known = state.lease.as_ref();
         let known = known.and_then(|lease| lease.metadata.resource_version.clone());
         let code = match parts.method {
-            Method::GET if known.is_none() => StatusCode::NOT_FOUND,
+            Method::GET | Method::PUT if known.is_none() => StatusCode::NOT_FOUND,
             Method::GET => StatusCode::OK,
-            Method::PUT if known.is_none() => StatusCode::NOT_FOUND,
             _ => {
                 let lease: Lease = serde_json::from_slice(&body)?;
                 if lease.metadata.resource_version == known {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Client, Event, Mode};
+use crate::plan::{Client, Event, Mode, name};
 use crate::versions::Today;
 
 /// Where the files are, in the repository.
@@ -44,7 +44,7 @@ pub struct Run {
     pub dns_per_minute: Option<f64>,
     /// Of the libraries, of the cluster, and of the proxy.
     pub versions: BTreeMap<String, String>,
-    /// What each client was built from, as [`crate::versions::sources`] has it; none of clients before that was kept.
+    /// What each client, the server and the proxy were made from, as [`Today`] has it; none of those before that was kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, String>,
     /// By client.
@@ -80,7 +80,7 @@ pub struct Seen {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_over_mean: Option<f64>,
     /// It had no connection to any of the pods that went.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untouched: bool,
     /// Open connections a pod, at the end.
     pub connections_per_pod: f64,
@@ -91,11 +91,6 @@ pub struct Seen {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
 fn is_none(count: &u64) -> bool {
     *count == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
-fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 impl Cell {
@@ -139,8 +134,7 @@ impl Seen {
 
 /// Where the cell of a mode and an event is kept.
 pub fn path(root: &Path, mode: &Mode, event: &Event) -> PathBuf {
-    root.join(CELLS)
-        .join(format!("{}.{}.json", mode.id, event.id))
+    root.join(CELLS).join(name(mode, event) + ".json")
 }
 
 /// The cell as far as it was measured; `None` where nothing was.
@@ -194,7 +188,7 @@ mod tests {
         let word = |key: &str| (key.to_owned(), "1".to_owned());
         Today {
             versions: BTreeMap::from(["Kubernetes", "CoreDNS", "grpc-go"].map(word)),
-            sources: BTreeMap::from([GO, JAVA].map(word)),
+            sources: BTreeMap::from([GO, JAVA, "server", "envoy"].map(word)),
         }
     }
 
@@ -222,6 +216,14 @@ mod tests {
             1
         );
         assert_eq!(
+            count(|run| drop(run.sources.insert("server".into(), "2".into()))),
+            0
+        );
+        assert_eq!(
+            count(|run| drop(run.sources.insert("envoy".into(), "2".into()))),
+            1
+        );
+        assert_eq!(
             count(|run| drop(run.versions.insert("CoreDNS".into(), "2".into()))),
             0
         );
@@ -233,12 +235,32 @@ mod tests {
     }
 
     #[test]
+    fn the_configuration_of_a_proxy_is_part_of_what_goes_through_it() {
+        let today = today();
+        let holds = |mode: &str, change: fn(&mut Run)| {
+            let mode = MODES.iter().find(|known| known.id == mode).unwrap();
+            let mut run = run(&today, &[GO]);
+            run.sources = today.sources_of(mode, &run);
+            change(&mut run);
+            today.holds(mode, &EVENTS[0], &run, GO)
+        };
+        let another = |run: &mut Run| drop(run.sources.insert("envoy".into(), "2".into()));
+        assert!(holds("envoy", |_| ()) && !holds("envoy", another));
+        assert!(!holds("envoy", |run| drop(run.sources.remove("envoy"))));
+        assert!(holds("headless", another));
+    }
+
+    #[test]
     fn a_cell_is_done_when_each_client_has_its_runs() {
         let today = today();
         let (mode, event) = (&MODES[0], &EVENTS[0]);
         let all: Vec<&str> = mode.clients().map(|client| client.id).collect();
         let mut today = Today {
-            sources: all.iter().map(|id| ((*id).into(), "1".into())).collect(),
+            sources: all
+                .iter()
+                .chain(&["server"])
+                .map(|id| ((*id).into(), "1".into()))
+                .collect(),
             ..today
         };
         let mut cell = Cell::default();

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use crate::figures::{median, seconds};
 use crate::page::Measured;
+use crate::plan::{CLIENTS, MODES};
+use crate::promises::took;
 
 const HEAD: &str = "## Beside an earlier measurement\n\n\
     The ways were measured once before, with another harness: grpc-go 1.85.0 and kuberesolver 6.0.1 alone, one client at 50\n\
@@ -95,17 +97,8 @@ pub(crate) fn section(all: &[Measured]) -> String {
 
 /// Median, least and most of grpc-go.
 fn today(all: &[Measured], mode: &str) -> Option<String> {
-    let cell = all
-        .iter()
-        .find(|measured| measured.mode.id == mode && measured.event.id == "scale-up-2-4")
-        .and_then(|measured| measured.cell.as_ref());
-    let mut times: Vec<f64> = cell
-        .into_iter()
-        .flat_map(|cell| &cell.runs)
-        .filter_map(|run| run.clients.get("go"))
-        .flat_map(|seen| &seen.first_reply)
-        .map(|took| took.unwrap_or(f64::INFINITY))
-        .collect();
+    let mode = MODES.iter().find(|known| known.id == mode)?;
+    let mut times = took(all, mode, CLIENTS[0], 2);
     times.sort_by(f64::total_cmp);
     let [least, most] = [*times.first()?, *times.last()?].map(seconds);
     let middle = seconds(median(times)?);

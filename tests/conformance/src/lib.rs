@@ -2,16 +2,18 @@
 //!
 //! `plan` is the matrix of modes and events, `measure` makes figures of what was watched, `cell` keeps them as JSON, and
 //! `page` (with `figures`, `promises`, `recipe` and `earlier`) makes docs/clients.md of them. `promises` also says
-//! which were broken. The cluster, its clients and its faults are in tests/e2e/conformance.
+//! which were broken, `options` what is to be measured, and `tally` when to stop. The cluster, its clients and its faults are in tests/e2e/conformance.
 
 pub mod cell;
 mod earlier;
 mod figures;
 pub mod measure;
+pub mod options;
 pub mod page;
 pub mod plan;
 pub mod promises;
 pub mod recipe;
+pub mod tally;
 pub mod versions;
 
 pub use cell::{Cell, Run, Seen};

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::cell::{self, Cell};
 use crate::figures::{Figures, median};
-use crate::plan::{CLIENTS, Client, EVENTS, Event, MODES, Mode};
+use crate::plan::{CLIENTS, Client, EVENTS, Event, MODES, Mode, cells};
 use crate::versions::Today;
 use crate::{earlier, promises, recipe};
 
@@ -35,8 +35,9 @@ const COLUMNS: &str = "* *first reply*: from Ready (an informer's clock) to the 
     * *max/mean*: requests of the busiest pod in the last six seconds, the worst run; 1.00 is even. Through a proxy this and the fair share\n\
     \x20 are those of all clients together, whose calls it deals out.\n\
     * *connections*: open ones a pod, counted at the servers' sockets: the client's, or those of the proxies. *DNS*: queries a minute, counted at\n\
-    \x20 the node by the client's address, with those of the proxies. CoreDNS' own count is that of all who ask, where\n\
-    \x20 nothing else ran beside them.\n\n";
+    \x20 the node by the client's address, with those of the proxies. CoreDNS' own count is that of all who ask, so\n\
+    \x20 only cells have it beside which no other was measured: those of an endpoint watch and of the API server's outage always, others\n\
+    \x20 only where they were measured one by one, and those of the DNS server's outage never, since it then counts anew.\n\n";
 
 /// What has been measured of a mode and an event.
 pub(crate) struct Measured {
@@ -52,14 +53,9 @@ pub fn page(root: &Path) -> Result<String> {
 
 fn render(root: &Path, today: &Today) -> Result<String> {
     let mut all = Vec::new();
-    for event in &EVENTS {
-        for mode in MODES
-            .iter()
-            .filter(|mode| !mode.recipe || event.in_recipe())
-        {
-            let cell = cell::read(root, mode, event)?;
-            all.push(Measured { mode, event, cell });
-        }
+    for (mode, event) in cells() {
+        let cell = cell::read(root, mode, event)?;
+        all.push(Measured { mode, event, cell });
     }
     let mut text = format!(
         "{HEAD}{}{}{ADVICE}\n",
@@ -118,8 +114,8 @@ fn circumstances(all: &[Measured]) -> String {
     )
 }
 
-const EARLIER: &str = "\\* The figures below are wholly or in part of earlier runs, not yet made again: of an earlier state of a client in\n\
-    [examples](../examples/README.md), of another version, or of some of the clients alone. Runs of 2026-11-21\n\
+const EARLIER: &str = "\\* The figures below are wholly or in part of earlier runs, not yet made again: of an earlier state of a client or a proxy in\n\
+    [examples](../examples/README.md) or of the server, of another version, or of some of the clients alone. Runs of 2026-11-21\n\
     were kept by hand: not where calls ran into their deadline because the machine was busy.\n\n";
 
 /// How many of the runs of each cell there are, of all clients as they are today.

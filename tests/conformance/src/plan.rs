@@ -312,6 +312,11 @@ pub fn cells() -> impl Iterator<Item = (&'static Mode, &'static Event)> {
     pairs.filter(|(mode, event)| !mode.recipe || event.in_recipe())
 }
 
+/// Of a cell.
+pub fn name(mode: &Mode, event: &Event) -> String {
+    format!("{}.{}", mode.id, event.id)
+}
+
 impl Event {
     /// Whether it hits everything that runs on the cluster.
     pub fn disturbs(&self) -> bool {

@@ -63,6 +63,23 @@ const PINS: [(&str, &str, &str, &str); 9] = [
     ),
 ];
 const ENVOY: &str = "Envoy";
+/// What is measured besides the clients, and the files and directories that it is made from.
+const PARTS: [(&str, &[&str]); 3] = [
+    (
+        SERVER,
+        &[
+            "tests/cluster/workloads/go.mod",
+            "tests/cluster/workloads/go.sum",
+            "tests/cluster/workloads/cmd/server",
+            "tests/cluster/workloads/internal/frames",
+            "tests/cluster/workloads/internal/server",
+            "tests/cluster/workloads/proto",
+        ],
+    ),
+    ("envoy", &["examples/proxies/envoy"]),
+    ("nginx", &["examples/proxies/nginx"]),
+];
+const SERVER: &str = "server";
 /// What a language's own tools leave beside the sources.
 const LEFTOVERS: [&str; 3] = ["__pycache__", "node_modules", "target"];
 
@@ -71,20 +88,21 @@ const LEFTOVERS: [&str; 3] = ["__pycache__", "node_modules", "target"];
 pub struct Today {
     /// By name.
     pub versions: BTreeMap<String, String>,
-    /// By client.
+    /// What each client, the server and each proxy are made from, as a number.
     pub sources: BTreeMap<String, String>,
 }
 
 impl Today {
     /// From the files of the repository.
     pub fn read(root: &Path) -> Result<Self> {
-        let of = |id: &str| Ok((id.to_owned(), sources(&root.join("examples").join(id))?));
+        let of = |name: &str, paths: &[&str]| Ok((name.to_owned(), sources(root, paths)?));
+        let clients = CLIENTS
+            .iter()
+            .map(|client| of(client.id, &[&format!("examples/{}", client.id)]));
+        let parts = PARTS.iter().map(|(name, paths)| of(name, paths));
         Ok(Self {
             versions: read(root)?,
-            sources: CLIENTS
-                .iter()
-                .map(|client| of(client.id))
-                .collect::<Result<_>>()?,
+            sources: clients.chain(parts).collect::<Result<_>>()?,
         })
     }
 
@@ -101,30 +119,55 @@ impl Today {
         names.into_iter().filter_map(known).collect()
     }
 
+    /// What the clients of a run of this mode, and all between them, are made from.
+    pub fn sources_of(&self, mode: &Mode, run: &Run) -> BTreeMap<String, String> {
+        let mut sources = self.sources.clone();
+        sources.retain(|name, _| {
+            run.clients.contains_key(name) || parts(mode).any(|part| part == name)
+        });
+        sources
+    }
+
     /// Whether what a client saw in a run stands for today: at the rate of today, with the client as it is built today, which
-    /// includes its library, and on the same Kubernetes. Debian's nginx has no pin, so that it is what it was.
+    /// includes its library, with the server and the proxy's configuration of today, and on the same Kubernetes. Debian's nginx
+    /// has no pin, so that it is what it was.
     pub fn holds(&self, mode: &Mode, event: &Event, run: &Run, client: &str) -> bool {
         let platform = ["Kubernetes", "CoreDNS", ENVOY];
         let same = |name: &str| {
             let of_another_way = name == ENVOY && mode.via != Via::Proxy("envoy");
             of_another_way || run.versions.get(name) == self.versions.get(name)
         };
-        let source = self.sources.get(client);
+        let same_source = |name: &str| {
+            let source = self.sources.get(name);
+            source.is_some() && run.sources.get(name) == source
+        };
         run.clients.contains_key(client)
-            && source.is_some_and(|source| run.sources.get(client) == Some(source))
+            && same_source(client)
+            && parts(mode).all(same_source)
             && (run.rate - mode.rate(event)).abs() < 1e-9
             && platform.into_iter().all(same)
     }
 }
 
-/// What a client is built from, as a number: all files of its directory but those that people read.
-fn sources(directory: &Path) -> Result<String> {
+/// What is measured besides the clients.
+fn parts(mode: &Mode) -> impl Iterator<Item = &'static str> {
+    let proxy = match mode.via {
+        Via::Proxy(name) => Some(name),
+        _ => None,
+    };
+    std::iter::once(SERVER).chain(proxy)
+}
+
+/// What something is made from, as a number: all these files, and those below these directories, but what people read and tests.
+fn sources(root: &Path, paths: &[&str]) -> Result<String> {
     let mut files = Vec::new();
-    list(directory, &mut files)?;
+    for path in paths {
+        list(&root.join(path), &mut files)?;
+    }
     files.sort();
     let mut hash = Sha256::new();
     for path in files {
-        let name = path.strip_prefix(directory)?.display().to_string();
+        let name = path.strip_prefix(root)?.display().to_string();
         let content = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
         for part in [name.as_bytes(), &content[..]] {
             hash.update(part.len().to_le_bytes());
@@ -138,18 +181,16 @@ fn sources(directory: &Path) -> Result<String> {
         .fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
 }
 
-fn list(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let entries =
-        fs::read_dir(directory).with_context(|| format!("read {}", directory.display()))?;
-    for entry in entries {
-        let entry = entry?;
-        let (path, name) = (entry.path(), entry.file_name());
-        if entry.file_type()?.is_dir() {
-            if LEFTOVERS.iter().all(|left| name != *left) {
-                list(&path, files)?;
-            }
-        } else if path.extension().is_none_or(|extension| extension != "md") {
-            files.push(path);
+fn list(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if !path.is_dir() {
+        if !name.ends_with(".md") && !name.ends_with("_test.go") {
+            files.push(path.to_owned());
+        }
+    } else if !LEFTOVERS.contains(&&*name) {
+        let entries = fs::read_dir(path).with_context(|| format!("read {}", path.display()))?;
+        for entry in entries {
+            list(&entry?.path(), files)?;
         }
     }
     Ok(())
@@ -194,17 +235,19 @@ mod tests {
     #[test]
     fn what_a_client_is_built_from_is_known_again() {
         let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("go.mod"), "a").unwrap();
         let write = |name: &str, text: &str| {
             let path = directory.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
-            sources(directory.path()).unwrap()
+            sources(directory.path(), &["go.mod", "src"]).unwrap()
         };
         let first = write("src/client.py", "a");
         assert_eq!(first.len(), 12);
         for same in [
-            "README.md",
-            "target/debug/client",
+            "src/README.md",
+            "src/client_test.go",
+            "src/target/debug/client",
             "src/__pycache__/client.pyc",
         ] {
             assert_eq!(write(same, "b"), first, "{same}");
@@ -212,6 +255,39 @@ mod tests {
         assert_ne!(write("src/report.py", "a"), first);
         fs::remove_file(directory.path().join("src/report.py")).unwrap();
         assert_ne!(write("src/client.py", "b"), first);
+        write("src/client.py", "a");
+        assert_ne!(write("go.mod", "b"), first);
+        assert_eq!(write("go.mod", "a"), first);
+        assert!(sources(directory.path(), &["gone"]).is_err());
+    }
+
+    #[test]
+    fn all_that_the_server_imports_is_part_of_it() {
+        let (_, paths) = PARTS.iter().find(|(name, _)| *name == SERVER).unwrap();
+        let mut files = Vec::new();
+        for path in *paths {
+            list(&root().join(path), &mut files).unwrap();
+        }
+        let mut imports = 0;
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for (_, rest) in text
+                .match_indices("\"evenkeel.dev/")
+                .map(|(at, found)| text.split_at(at + found.len()))
+            {
+                let package = rest.split('"').next().unwrap();
+                let known = paths.iter().any(|path| package.starts_with(path));
+                assert!(known, "{}: {package}", file.display());
+                imports += 1;
+            }
+        }
+        assert!(imports > 2);
+    }
+
+    #[test]
+    fn what_tools_leave_is_no_part_of_the_images_either() {
+        let images = include_str!("../../cluster/src/examples.rs");
+        assert!(images.contains(&format!("LEFTOVERS: [&str; 3] = {LEFTOVERS:?};")));
     }
 
     #[test]

@@ -10,14 +10,17 @@ mod stage;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use evenkeel_cluster::examples::ALL;
-use evenkeel_cluster::proxies::NGINX;
-use evenkeel_conformance::plan::Client;
+use evenkeel_cluster::examples::{ALL, Example};
+use evenkeel_cluster::proxies::{ENVOY, NGINX, Proxy};
+use evenkeel_conformance::options::Options;
+use evenkeel_conformance::plan::{Client, name};
+use evenkeel_conformance::tally::{Ended, Tally};
 use evenkeel_conformance::versions::Today;
 use evenkeel_conformance::{Event, Mode, Run, Via, cell, cells, promises};
 use futures::{StreamExt as _, stream};
@@ -64,31 +67,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The value of an argument.
-fn argument(name: &str) -> Option<String> {
-    std::env::args()
-        .skip_while(|argument| argument != name)
-        .nth(1)
-}
-
-/// `pattern` is parts of names, separated by commas: a cell that has one of them is chosen, in the order of the parts.
-fn missing(today: &Today, pattern: &str) -> Result<Vec<Missing>> {
+/// What these cells lack.
+fn missing(today: &Today, chosen: &[(&'static Mode, &'static Event)]) -> Result<Vec<Missing>> {
     let mut missing = Vec::new();
-    for part in pattern.split(',') {
-        for (mode, event) in cells() {
-            let known = |cell: &Missing| cell.mode == mode && cell.event == event;
-            if !name(mode, event).contains(part) || missing.iter().any(known) {
-                continue;
-            }
-            let cell = cell::read(root(), mode, event)?.unwrap_or_default();
-            let lacks = |client: &Client| cell.runs_of(today, mode, event, client.id) < event.runs;
-            missing.push(Missing {
-                mode,
-                event,
-                runs: event.runs.saturating_sub(cell.done(today, mode, event)),
-                clients: mode.clients().filter(lacks).collect(),
-            });
-        }
+    for (mode, event) in chosen {
+        let cell = cell::read(root(), mode, event)?.unwrap_or_default();
+        let lacks = |client: &Client| cell.runs_of(today, mode, event, client.id) < event.runs;
+        missing.push(Missing {
+            mode,
+            event,
+            runs: event.runs.saturating_sub(cell.done(today, mode, event)),
+            clients: mode.clients().filter(lacks).collect(),
+        });
     }
     missing.retain(|cell| cell.runs > 0);
     Ok(missing)
@@ -110,42 +100,38 @@ fn together(cells: Vec<Missing>) -> Vec<Vec<Missing>> {
     groups
 }
 
-fn name(mode: &Mode, event: &Event) -> String {
-    format!("{}.{}", mode.id, event.id)
-}
-
 /// Tells how many cells failed, or lack something still.
 async fn measure() -> Result<usize> {
-    let pattern = argument("--cells").unwrap_or_default();
-    let jobs: usize = argument("--jobs").map_or(Ok(1), |jobs| jobs.parse())?;
+    let options = Options::of(std::env::args().skip(1))?;
+    let jobs = options.jobs;
     let today = Today::read(root())?;
-    let chosen = missing(&today, &pattern)?;
-    if chosen.is_empty() {
+    let missing = || missing(&today, &options.cells);
+    let lacking = missing()?;
+    if lacking.is_empty() {
         println!("nothing is missing");
         return Ok(0);
     }
-    println!("{}", left(&chosen, jobs)?);
-    tokio::task::spawn_blocking(|| ALL.iter().try_for_each(|example| example.build().map(drop)))
-        .await??;
-    let world = start().await?;
-    let mut broken = 0;
+    println!("{}", left(&lacking, jobs)?);
+    let archives = tokio::task::spawn_blocking(images).await??;
+    let world = start(&archives).await?;
+    let mut tally = Tally::default();
     for _ in 0..PASSES {
-        let (alone, beside): (Vec<Missing>, Vec<Missing>) = missing(&today, &pattern)?
+        let (alone, beside): (Vec<Missing>, Vec<Missing>) = missing()?
             .into_iter()
             .partition(|cell| jobs == 1 || wants_the_machine(cell));
         let mut running = stream::iter(together(beside))
             .map(|cells| group(&world, &today, cells, false))
             .buffer_unordered(jobs);
         while let Some(ended) = running.next().await {
-            broken += ended;
-            println!("{}", left(&missing(&today, &pattern)?, jobs)?);
+            tally.take(ended)?;
+            println!("{}", left(&missing()?, jobs)?);
         }
         for cells in together(alone) {
-            broken += group(&world, &today, cells, true).await;
-            println!("{}", left(&missing(&today, &pattern)?, jobs)?);
+            tally.take(group(&world, &today, cells, true).await)?;
+            println!("{}", left(&missing()?, jobs)?);
         }
     }
-    let lacking = missing(&today, &pattern)?;
+    let lacking = missing()?;
     for cell in &lacking {
         let clients: Vec<&str> = cell.clients.iter().map(|client| client.id).collect();
         println!(
@@ -154,7 +140,8 @@ async fn measure() -> Result<usize> {
             clients.join(", ")
         );
     }
-    Ok(broken + lacking.len())
+    let lacking = lacking.iter().map(|cell| name(cell.mode, cell.event));
+    Ok(tally.failed(lacking))
 }
 
 /// What hits all that runs, what may not lose a call, and what takes tenths of a second.
@@ -162,36 +149,57 @@ fn wants_the_machine(cell: &Missing) -> bool {
     cell.event.disturbs() || cell.mode.recipe || cell.mode.via == Via::Watch
 }
 
-/// Measures cells of one mode; tells in how many a promise was broken.
-async fn group(world: &Arc<World>, today: &Today, cells: Vec<Missing>, alone: bool) -> usize {
+/// Measures cells of one mode.
+async fn group(world: &Arc<World>, today: &Today, cells: Vec<Missing>, alone: bool) -> Ended {
     let mut clients: Vec<Client> = cells[0].mode.clients().collect();
     clients.retain(|client| cells.iter().any(|cell| cell.clients.contains(client)));
-    let mut broken = 0;
+    let mut ended = Ended::default();
     let mut stage = None;
     for cell in &cells {
         let name = name(cell.mode, cell.event);
-        match cell_of(world, today, cell, &clients, &mut stage, alone).await {
+        let outcome = cell_of(world, today, cell, &clients, &mut stage, alone).await;
+        ended.in_error = outcome.is_err();
+        match outcome {
             Ok(none) if none.is_empty() => println!("cell {name} ... ok"),
             Ok(what) => {
-                println!("cell {name} ... FAILED: {}", what.join("; "));
-                broken += 1;
+                failed(world, &name, &what.join("; "));
+                ended.broken.push(name);
             }
             // It is still missing.
             Err(error) => {
-                println!("cell {name} ... FAILED: {error:#}");
-                println!("    logs: {}", world.cluster.logs_dir().display());
-                stage = None;
+                failed(world, &name, &format!("{error:#}"));
+                // What could not be set up would be set up in the same way for the next one.
+                if stage.take().is_none() {
+                    break;
+                }
             }
         }
     }
-    broken
+    ended
 }
 
-async fn start() -> Result<Arc<World>> {
+/// Tells why, and where to look.
+fn failed(world: &World, name: &str, why: &str) {
+    println!("cell {name} ... FAILED: {why}");
+    println!("    logs: {}", world.cluster.logs_dir().display());
+    if let Err(error) = world.cluster.keep_logs() {
+        println!("    which will not be kept for long: {error:#}");
+    }
+}
+
+/// Builds those of all clients and proxies.
+fn images() -> Result<Vec<PathBuf>> {
+    let clients = ALL.iter().map(Example::build);
+    clients
+        .chain([ENVOY, NGINX].iter().map(Proxy::build))
+        .collect()
+}
+
+/// A cluster that has these images, so that none is unpacked while something is measured.
+async fn start(archives: &[PathBuf]) -> Result<Arc<World>> {
     let world = World::start("conformance", true).await?;
-    for example in ALL {
-        let archive = tokio::task::spawn_blocking(move || example.build()).await??;
-        world.cluster.import_image(&archive).await?;
+    for archive in archives {
+        world.cluster.import_image(archive).await?;
     }
     Ok(Arc::new(world))
 }
@@ -228,9 +236,8 @@ async fn cell_of(
         begun = Instant::now();
         // The DNS server's own count is that of all who run.
         run.dns_per_minute = run.dns_per_minute.filter(|_| alone);
-        (run.versions, run.sources) = (versions(today, mode)?, today.sources.clone());
-        run.sources
-            .retain(|client, _| run.clients.contains_key(client));
+        run.versions = versions(today, mode)?;
+        run.sources = today.sources_of(mode, &run);
         println!("  {}:", name(mode, event));
         for (client, seen) in &run.clients {
             println!("    {client}: {}", serde_json::to_string(seen)?);
@@ -285,6 +292,7 @@ fn left(missing: &[Missing], jobs: usize) -> Result<String> {
     Ok(format!(
         "[{} cells with {runs} runs are left, about {:.0} min]",
         missing.len(),
-        (seconds / 60.0 / count(jobs)).ceil()
+        // The sum of nothing is below zero, if by its sign alone.
+        (seconds / 60.0 / count(jobs)).ceil().abs()
     ))
 }

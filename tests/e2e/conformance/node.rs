@@ -1,11 +1,12 @@
-//! What the node counts: packets to the DNS server by client, and open connections by pod.
+//! What the node counts: packets to the DNS server by client, and open connections by pod. Each is asked again until it answers: a
+//! moment's failure is no reason to give up servers and clients that took minutes to set up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use evenkeel_cluster::Cluster;
+use evenkeel_cluster::{Cluster, until};
 use serde_json::Value;
 
 use crate::bed::SOON;
@@ -35,13 +36,20 @@ impl Dns {
         // Before kube-proxy rewrites the destination; the source is the same throughout.
         let chain = "{ type filter hook prerouting priority -300; }";
         let words = format!("add table ip {table}; add chain ip {table} out {chain}; {rules}");
-        nft(cluster, &words).await?;
+        until("packets are being counted", SOON, async || {
+            nft(cluster, &words).await.map(Some)
+        })
+        .await?;
         Ok(Self { table })
     }
 
     /// So far, in the order of the clients.
     pub async fn so_far(&self, cluster: &Cluster) -> Result<Vec<u64>> {
-        let printed = nft(cluster, &format!("list chain ip {} out", self.table)).await?;
+        let words = format!("list chain ip {} out", self.table);
+        let printed = until("the packets are counted", SOON, async || {
+            nft(cluster, &words).await.map(Some)
+        })
+        .await?;
         let listed: Value = serde_json::from_str(&printed)?;
         let parts = listed["nftables"].as_array().context("no list")?.iter();
         Ok(parts
@@ -69,9 +77,13 @@ async fn nft(cluster: &Cluster, words: &str) -> Result<String> {
 
 /// Queries since CoreDNS started, by its own count.
 pub async fn queries(cluster: &Cluster) -> Result<f64> {
-    let address = cluster.forward(COREDNS.into()).await?;
-    let (status, page) = get(address, "/metrics").await?;
-    ensure!(status == 200, "CoreDNS says {status}");
+    let page = until("CoreDNS tells its count", SOON, async || {
+        let address = cluster.forward(COREDNS.into()).await?;
+        let (status, page) = get(address, "/metrics").await?;
+        ensure!(status == 200, "it says {status}");
+        Ok(Some(page))
+    })
+    .await?;
     Ok(page
         .lines()
         .filter(|line| line.starts_with("coredns_dns_requests_total{"))
@@ -83,7 +95,10 @@ pub async fn queries(cluster: &Cluster) -> Result<f64> {
 pub async fn connections(cluster: &Cluster) -> Result<BTreeMap<Ipv4Addr, u64>> {
     let mut command = Command::new("sh");
     command.args(["-c", SOCKETS]);
-    let text = cluster.run_in_net(&command, SOON).await?;
+    let text = until("the connections are counted", SOON, async || {
+        cluster.run_in_net(&command, SOON).await.map(Some)
+    })
+    .await?;
     // Each is shown by every process of the pod.
     let pairs: BTreeSet<_> = text.lines().filter_map(connection).collect();
     let mut counted = BTreeMap::new();

@@ -113,9 +113,7 @@ impl Stage {
 
     /// Waits until those that find all pods have found them: what comes then is not of what was before.
     async fn all_found(&self, event: &Event) -> Result<()> {
-        for actor in &self.clients {
-            actor.load.reset().await?;
-        }
+        self.count_anew().await?;
         for actor in &self.clients {
             let Some(limit) = self.mode.promise(actor.client) else {
                 continue;
@@ -130,11 +128,25 @@ impl Stage {
         Ok(())
     }
 
+    /// What the clients have counted is of what was before.
+    async fn count_anew(&self) -> Result<()> {
+        for actor in &self.clients {
+            until("a client counts anew", SOON, async || {
+                actor.load.reset().await.map(Some)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// The pod that most clients call.
     async fn busiest(&self) -> Result<String> {
         let mut replies = Vec::new();
         for actor in &self.clients {
-            replies.push(actor.load.totals().await?.counts.replies);
+            let totals = until("a client tells its sums", SOON, async || {
+                actor.load.totals().await.map(Some)
+            });
+            replies.push(totals.await?.counts.replies);
         }
         busiest(&replies).context("no pod has replied")
     }
@@ -156,9 +168,7 @@ impl Stage {
         addresses.extend(&self.proxies);
         let dns = Dns::count(cluster, self.bed.name(), &addresses).await?;
         let queries = node::queries(cluster).await?;
-        for actor in &self.clients {
-            actor.load.reset().await?;
-        }
+        self.count_anew().await?;
         let sums: Vec<Sums> = self
             .clients
             .iter()
@@ -189,24 +199,15 @@ impl Stage {
         let length = since(begun, Timestamp::now());
         // Each count is of the time until it was read, which takes seconds on a busy machine.
         let a_minute = |count: f64| hundredths(count * 60.0 / since(begun, Timestamp::now()));
-        let packets = until("the packets are counted", SOON, async || {
-            dns.so_far(cluster).await.map(Some)
-        })
-        .await?;
+        let packets = dns.so_far(cluster).await?;
         let packets: Vec<f64> = packets
             .into_iter()
             .map(|sum| a_minute(count(sum)))
             .collect();
-        let asked = until("CoreDNS tells its count", SOON, async || {
-            node::queries(cluster).await.map(Some)
-        })
-        .await?;
+        let asked = node::queries(cluster).await?;
         // A server that died counts from the beginning, and of what it had counted nobody knows.
         let asked = (event.action != Action::DnsDown).then(|| a_minute(asked - queries));
-        let open = until("the connections are counted", SOON, async || {
-            node::connections(cluster).await.map(Some)
-        })
-        .await?;
+        let open = node::connections(cluster).await?;
         let serving = until("the servers are listed", SOON, async || {
             self.bed.pods("app=echo").await.map(Some)
         })
@@ -357,11 +358,11 @@ async fn target(bed: &Bed, mode: &Mode) -> Result<String> {
     told.context("no target of this kind")
 }
 
-/// The example's, two of them.
+/// The example's, two of them; its image is there.
 async fn proxy(bed: &Bed, name: &str) -> Result<String> {
     let kind = proxies::ALL.into_iter().find(|kind| kind.name() == name);
     let kind = kind.with_context(|| format!("no proxy {name}"))?;
-    let target = proxies::apply(bed, kind, proxies::HEADLESS, 2).await?;
+    let target = proxies::place(bed, kind, proxies::HEADLESS, 2).await?;
     // Only Go knows passthrough.
     Ok(target.replace("passthrough:///", "dns:///"))
 }

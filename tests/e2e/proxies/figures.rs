@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::Kind;
 use crate::world::root;
 
 const FIGURES: &str = "docs/hops";
@@ -20,12 +21,12 @@ pub struct About {
 }
 
 impl About {
-    /// As things are.
-    pub fn now() -> Result<Self> {
+    /// As things are, where these are measured.
+    pub fn now(kinds: &[Kind]) -> Result<Self> {
         Ok(Self {
             date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
             machine: machine()?,
-            versions: versions()?,
+            versions: versions(kinds)?,
         })
     }
 }
@@ -49,7 +50,7 @@ pub fn write(file: &str, figures: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
-fn versions() -> Result<BTreeMap<&'static str, String>> {
+fn versions(kinds: &[Kind]) -> Result<BTreeMap<&'static str, String>> {
     let module = fs::read_to_string(root().join("tests/cluster/workloads/go.mod"))?;
     let line = module
         .lines()
@@ -60,7 +61,7 @@ fn versions() -> Result<BTreeMap<&'static str, String>> {
         ("kubernetes", kubernetes.trim_start_matches('v').to_owned()),
         ("grpc-go", grpc.trim_start_matches('v').to_owned()),
     ]);
-    for kind in super::ALL {
+    for kind in kinds {
         versions.insert(kind.name(), kind.proxy().version()?);
     }
     Ok(versions)

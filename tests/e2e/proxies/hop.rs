@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 
 use super::figures::{About, write};
-use super::{HEADLESS, Kind, apply, headless};
+use super::{ALL, HEADLESS, Kind, apply, headless};
 use crate::bed::Bed;
 use crate::manifests::{self, PORT};
 use crate::tests;
@@ -66,7 +66,7 @@ async fn costs(world: Arc<World>) -> Result<()> {
     let bed = Bed::without_operator(&world, "hop").await?;
     let ways = ways(&bed).await?;
     let mut figures = Figures {
-        about: About::now()?,
+        about: About::now(&ALL)?,
         rate: RATE,
         seconds: SPAN.as_secs(),
         loads: Vec::new(),

@@ -100,6 +100,11 @@ pub async fn apply(bed: &Bed, kind: Kind, headless: &str, replicas: u32) -> Resu
     let proxy = kind.proxy();
     let archive = tokio::task::spawn_blocking(move || proxy.build()).await??;
     bed.world.cluster.import_image(&archive).await?;
+    place(bed, kind, headless, replicas).await
+}
+
+/// The same where the cluster has its image.
+pub async fn place(bed: &Bed, kind: Kind, headless: &str, replicas: u32) -> Result<String> {
     for object in objects(kind, bed.name(), headless, replicas)? {
         bed.apply(&object).await?;
     }
