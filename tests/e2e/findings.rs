@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::bed::{Bed, SOON};
 use crate::manifests;
 use crate::tests;
-use crate::world::{OPERATORS, World, operator_binary, root};
+use crate::world::{World, operator_binary};
 
 tests![
     shared what_runs_is_checked(120),
