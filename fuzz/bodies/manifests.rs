@@ -18,6 +18,7 @@ pub fn bear(bytes: &[u8]) -> bool {
     let told = read(bytes, &limits, |node| {
         assert!(node.weight <= limits.weight && node.height <= limits.depth);
         objects.add(&file, node, "default");
+        Ok(())
     });
     for backend in backends(&objects) {
         let found = ask(&backend.observed).found;

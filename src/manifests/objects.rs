@@ -202,7 +202,7 @@ impl Objects {
             )
         } else {
             Err(format!(
-                "is one of more than {MOST} objects: check a part of them at a time"
+                "there are more than {MOST} objects, and those from here on are left out: check a part of them at a time"
             ))
         };
         let twice = (self.len() > known).then(|| written.written_twice());
@@ -401,12 +401,11 @@ where
 }
 
 fn has_an_age_in(config: &Node) -> bool {
-    let data = config.get("data").map(|own| own.value());
-    let entries = data.as_ref().and_then(Value::as_object);
-    entries.into_iter().flatten().any(|(key, text)| {
-        let text = text.as_str().unwrap_or_default();
-        has_an_age(key) || has_an_age(text)
-    })
+    let Some(Content::Map(entries)) = config.get("data").map(|data| &data.content) else {
+        return false;
+    };
+    let mut entries = entries.iter();
+    entries.any(|(key, _, text)| has_an_age(key) || text.text().is_some_and(has_an_age))
 }
 
 /// What is said more of an object that has the texts of a template.

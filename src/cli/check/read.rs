@@ -17,6 +17,7 @@ pub fn all(names: &[String], namespace: &str, limits: &Limits) -> Objects {
         limits,
         namespace,
         left: limits.all_bytes,
+        room: limits.all_weight,
         files: 0,
     };
     for name in names {
@@ -51,6 +52,8 @@ struct Reader<'a> {
     namespace: &'a str,
     /// Bytes that may still be read.
     left: usize,
+    /// How much more all documents may weigh.
+    room: usize,
     files: usize,
 }
 
@@ -115,6 +118,10 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, name: &str, from: impl Read) {
+        // Of the first that finds no room it was said.
+        if self.room == 0 {
+            return;
+        }
         let most = self.limits.file_bytes.min(self.left);
         let mut bytes = Vec::new();
         // One more than may be: so it is known that there is more, and no more is read.
@@ -130,8 +137,17 @@ impl Reader<'_> {
         self.left -= bytes.len().min(self.left);
         let file: Rc<str> = name.into();
         let (objects, namespace) = (&mut self.objects, self.namespace);
+        let (room, most) = (&mut self.room, self.limits.all_weight >> 20);
         let told = read(&bytes, self.limits, |node| {
+            let left = room.checked_sub(node.weight);
+            *room = left.unwrap_or(0);
+            if left.is_none() {
+                return Err(format!(
+                    "is not read from here on: all files together have more than {most} MiB with their aliases written out, check a part of them at a time"
+                ));
+            }
             objects.add(&file, node, namespace);
+            Ok(())
         });
         // Of a file that is larger than what is read of it nobody knows.
         let may_be = self.objects.named.contains(name) || bytes.len() > most;

@@ -77,6 +77,40 @@ fn what_is_no_manifest_is_no_fault_in_a_directory() {
     fs::remove_dir_all(root).unwrap();
 }
 
+/// Each document is small as it is written and within its own bound, and all of them are one file of a few kilobytes.
+#[test]
+fn many_small_documents_of_aliases_are_bounded_together() {
+    let words = ["word"; 1_000].join(", ");
+    let document = |kind: &str, times: usize| {
+        let others = ", *c".repeat(times);
+        format!(
+            "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: a}}\nspec:\n  containers: [&c {{args: [{words}]}}{others}]\n"
+        )
+    };
+    for kind in ["Deployment", "Other"] {
+        // 7 MB each, written out.
+        let text = vec![document(kind, 100); 20].join("---\n");
+        assert!(text.len() < 1 << 18);
+        let root = directory("heavy", &[("a.yaml", &text), ("b.yaml", &text)]);
+        let limits = Limits {
+            all_weight: 32 << 20,
+            ..Limits::default()
+        };
+        let objects = read::all(&[root.display().to_string()], "default", &limits);
+        fs::remove_dir_all(root).unwrap();
+        let beyond = |own: &&manifests::Fault| own.message.contains("more than 32 MiB");
+        let found: Vec<_> = objects.faults.iter().filter(beyond).collect();
+        assert_eq!(found.len(), 1, "{:?}", objects.faults);
+        assert!(
+            found[0].file.ends_with("a.yaml") && found[0].line == 25,
+            "{found:?}"
+        );
+        let taken = objects.workloads.len() + objects.faults.len() - 1;
+        let skipped: usize = objects.skipped.values().sum();
+        assert_eq!(taken + skipped, 4, "{:?}", objects.faults);
+    }
+}
+
 #[test]
 fn what_kustomize_puts_together_has_a_hint() {
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";

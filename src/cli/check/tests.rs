@@ -284,6 +284,7 @@ fn what_runs_is_named_by_object_and_field() {
     manifests::read(&written, &Limits::default(), |node| {
         let value = node.value();
         objects.add(&"".into(), manifests::Node::of(&value), "");
+        Ok(())
     })
     .unwrap();
     let report = Report::new(&objects, &manifests::backends(&objects));
