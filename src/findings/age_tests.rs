@@ -39,7 +39,7 @@ fn an_age_that_a_server_has_by_itself() {
         (
             "quay.io/thanos/thanos:v0.30.1",
             json!(["--grpc-server-max-connection-age=5m"]),
-            vec!["GB021"],
+            vec![],
         ),
         ("docker.io/grafana/loki:3.1.0", json!([]), vec!["GB021"]),
     ] {
@@ -54,6 +54,61 @@ fn an_age_that_a_server_has_by_itself() {
             "{image} {args}"
         );
     }
+}
+
+/// What the owner sets himself counts, whether or not a GrpcBackend is written; none at all is for ever.
+#[test]
+fn an_age_that_the_containers_speak_of() {
+    for (args, env, found) in [
+        (json!(["--max-connection-age=5m"]), json!([]), vec![]),
+        (json!(["--max-connection-age", "5m"]), json!([]), vec![]),
+        (json!(["--max-connection-age=0s"]), json!([]), vec!["GB021"]),
+        (
+            json!(["--max-connection-age", "0"]),
+            json!([]),
+            vec!["GB021"],
+        ),
+        (
+            json!([]),
+            json!([{"name": "GRPC_MAX_CONNECTION_AGE", "value": "300"}]),
+            vec![],
+        ),
+        (
+            json!([]),
+            json!([{"name": "GRPC_MAX_CONNECTION_AGE", "value": "0"}]),
+            vec!["GB021"],
+        ),
+        (
+            json!([]),
+            json!([{"name": "JAVA_OPTS", "value": "-Dserver.maxConnectionAge=5m"}]),
+            vec![],
+        ),
+        // Of something else.
+        (
+            json!([]),
+            json!([{"name": "DB_MAX_CONNECTION_AGE", "value": "300"}]),
+            vec!["GB021"],
+        ),
+        (
+            json!([]),
+            json!([{"name": "CONN_MAX_AGE", "value": "300"}]),
+            vec!["GB021"],
+        ),
+        (
+            json!([]),
+            json!([{"name": "SERVER_COOKIE_MAX_AGE", "value": "300"}]),
+            vec!["GB021"],
+        ),
+    ] {
+        let mut own = deployment(3, true);
+        let container = &mut own["spec"]["template"]["spec"]["containers"][0];
+        container["args"] = args.clone();
+        container["env"] = env.clone();
+        assert_eq!(ids(&observed(&json!({}), &own)), found, "{args} {env}");
+    }
+    let mut world = observed(&json!({}), &deployment(3, true));
+    world.age_config = Some("a".into());
+    assert!(ids(&world).is_empty());
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(super) fn answer_needs_tcp(observed: &Observed) -> Option<Seen> {
             "up to {pods} pods, of which a datagram as Go asks for it (1232 bytes) holds {most}: each look-up is made again over TCP, and each client keeps {pods} connections. See that NetworkPolicies allow TCP 53; far above a hundred pods consider subsetting or xDS"
         )
     })
-    .map(|seen| seen.write("# of the clients\nkind: NetworkPolicy\nspec:\n  egress: [{ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]}]"))
+    .map(|seen| seen.write("# one more entry of spec.egress in each NetworkPolicy of the clients that lists any\n# - ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]"))
 }
 
 /// GB042: no answer holds them all.

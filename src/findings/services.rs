@@ -65,9 +65,9 @@ pub(super) fn wants_balance(observed: &Observed) -> bool {
         workload.kind == Kind::StatefulSet && observed.peers == Peers::Possible
             || mesh::balances(observed, workload)
     };
-    observed.most_pods() != 1
-        && !is_of_each_node(observed)
-        && !observed.serving_workloads().any(otherwise)
+    let mut servers = observed.serving_workloads().peekable();
+    let is_otherwise = servers.peek().is_some() && servers.all(otherwise);
+    observed.most_pods() != 1 && !is_of_each_node(observed) && !is_otherwise
 }
 
 /// GB003: a headless Service translates no ports.
@@ -284,9 +284,18 @@ pub(super) fn protocol_unsaid(observed: &Observed) -> Vec<Seen> {
         let mut told = otherwise.iter();
         told.any(|own| own.place.name == place.0 && own.place.path == place.1)
     };
+    // Who has the GrpcBackend leave it out means that, as for TLS.
+    let is_left_out = |port: &ServicePort| {
+        let to = target(observed, port);
+        let mut own = observed.backend.spec.ports.iter();
+        own.any(|own| Some(own.target()) == to && own.app_protocol().is_none())
+    };
     let unsaid = both(observed).flat_map(|service| {
         let unsaid = serving_ports(observed, service).filter(|(index, port)| {
-            let is_silent = port.app_protocol.is_none() && !says_grpc(port.name.as_deref());
+            let is_silent = match port.app_protocol.as_deref() {
+                Some(protocol) => protocol.eq_ignore_ascii_case("http"),
+                None => !says_grpc(port.name.as_deref()) && !is_left_out(port),
+            };
             is_silent && !is_told(service, *index)
         });
         let unsaid: Vec<_> = unsaid.collect();
@@ -300,13 +309,15 @@ fn unsaid_of(service: &Service, index: usize, port: &ServicePort) -> Seen {
     const REMEDY: &str =
         "Name it grpc, or add appProtocol: kubernetes.io/h2c (Gateway API) or grpc (Istio)";
     let (name, number) = (service.name_any(), port.port);
-    let says_http2 = port
-        .name
-        .as_deref()
-        .is_some_and(|own| own.starts_with("http2"));
-    let message = if says_http2 {
+    let said = port.app_protocol.as_ref().or(port.name.as_ref());
+    let says = |word: &str| said.is_some_and(|own| own.split('-').next() == Some(word));
+    let message = if says("http2") {
         format!(
             "port {number} of Service {name} says HTTP/2 and not gRPC: meshes balance its requests, gateways and dashboards do not know gRPC by it. {REMEDY}"
+        )
+    } else if says("http") {
+        format!(
+            "port {number} of Service {name} says HTTP/1.1 and not gRPC: meshes and gateways may speak that to the servers, and gRPC needs HTTP/2. {REMEDY}"
         )
     } else {
         format!(
