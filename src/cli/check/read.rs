@@ -7,6 +7,8 @@ use std::rc::Rc;
 
 use crate::manifests::{Fault, Limits, OTHER, Objects, read};
 
+/// What is not followed.
+const LINK: &str = "link to a directory";
 /// Directories within each other.
 const DEPTH: usize = 32;
 
@@ -58,7 +60,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Every manifest below a directory, by name. Links are not followed, so that none leads in a circle.
+    /// Every manifest below a directory, by name. Links to directories are not followed, so that none leads in a circle.
     fn directory(&mut self, path: &Path, depth: usize) {
         if depth > DEPTH {
             return self.fault(path, 0, &format!("has directories more than {DEPTH} deep"));
@@ -70,17 +72,27 @@ impl Reader<'_> {
         };
         let mut entries: Vec<_> = entries
             .into_iter()
-            .filter_map(|entry| Some((entry.path(), entry.file_type().ok()?)))
+            .filter_map(|entry| {
+                let (path, kind) = (entry.path(), entry.file_type().ok()?);
+                // What leads nowhere is a file that cannot be read.
+                let whole = fs::metadata(&path).map_or(kind, |own| own.file_type());
+                Some((path, whole, kind.is_symlink()))
+            })
             .collect();
-        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
-        if entries.iter().any(|(path, _)| is_kustomization(path)) {
+        entries.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        if entries.iter().any(|(path, ..)| is_kustomization(path)) {
             let path = path.display().to_string();
             self.objects.kustomized.insert(path);
         }
-        for (path, kind) in entries {
+        for (path, kind, is_link) in entries {
             if kind.is_dir() && !is_hidden(&path) {
-                self.directory(&path, depth + 1);
-            } else if kind.is_file() && is_manifest(&path) {
+                if is_link {
+                    let skipped = &mut self.objects.skipped;
+                    *skipped.entry(LINK.into()).or_default() += 1;
+                } else {
+                    self.directory(&path, depth + 1);
+                }
+            } else if (kind.is_file() || kind.is_symlink()) && is_manifest(&path) {
                 self.file(&path);
             }
         }
