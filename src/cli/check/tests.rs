@@ -3,6 +3,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::Parser as _;
+
 use super::*;
 use crate::findings::CATALOGUE;
 
@@ -179,12 +181,28 @@ fn an_exit_status_for_each_threshold() {
         ("GB033", FailOn::Warning, false),
         ("GB033", FailOn::Info, true),
     ] {
-        let report = report(&corpus().join(format!("rules/{rule}.yaml")));
-        let failed = report
-            .findings()
-            .any(|found| fail_on.fails(found.rule.severity));
-        assert_eq!(failed, fails, "{rule}");
+        let mut report = report(&corpus().join(format!("rules/{rule}.yaml")));
+        let word = fail_on.to_possible_value().unwrap();
+        let asked = Asked::parse_from(["check", "--fail-on", word.get_name(), "-"]).check;
+        assert_eq!(
+            asked.status(&report),
+            ExitCode::from(u8::from(fails)),
+            "{rule}"
+        );
+        // What cannot be read is worse.
+        report.faults.push(report::Unread {
+            file: "a.yaml".into(),
+            line: 1,
+            message: "is not YAML".into(),
+        });
+        assert_eq!(asked.status(&report), ExitCode::from(2), "{rule}");
     }
+}
+
+#[derive(clap::Parser)]
+struct Asked {
+    #[command(flatten)]
+    check: Check,
 }
 
 #[test]
