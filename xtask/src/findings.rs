@@ -166,6 +166,7 @@ fn objects(text: &str) -> Option<Objects> {
     let file: Rc<str> = "example".into();
     read(text.as_bytes(), &Limits::default(), |node| {
         objects.add(&file, node, "default");
+        Ok(())
     })
     .ok()?;
     Some(objects)
@@ -184,18 +185,50 @@ const HEAD: &str = "# Findings\n\n\
     say](others.md) of the same manifests is a table.\n\n";
 
 const TAIL: &str = "\n## What is no rule\n\n\
-    * What only the clients show: how many there are, what they dial, which library and image they have (search domains, service configs by\n  \
-      TXT, SRV, fan-out of watches, streams per connection).\n\
-    * What only the servers' programs show: whether they spread the age (those in Rust do not), how long a stream may live, how long they take\n  \
-      to end.\n\
-    * What only the nodes show: load balancing of sockets in place of a mesh's, and the use of processors, by which an autoscaler may overlook\n  \
-      one hot pod among idle ones; the condition `Balanced` does not.\n\
+    These are told of elsewhere, or cannot be told from what may be read; the numbers are of the catalogue that this one began with, and are given\n\
+    to no other rule.\n\n\
+    * GB002, a clusterIP that cannot be changed: the operator makes a second Service beside it, and changes none of yours.\n\
+    * GB020 and GB061, pods that idle, also where there are just too few connections for all of them: it is measured, and is the verdict in the\n  \
+      condition `Balanced`.\n\
+    * GB026, a grace so long that streams never move: metrics do not say how long a stream has been open. That there is no grace at all is GB025.\n\
+    * GB027, servers that do not spread the age (those in Rust): only the program shows it; `evenkeel presets` says it of those that it knows.\n\
+    * GB044, GB045, GB047, GB053 and GB062, search domains, service configs by TXT, SRV, the fan-out of watches and streams per connection: only\n  \
+      the clients show them, as how many they are, what they dial, and which library and image they have.\n\
+    * GB051, rights of watching clients: those of `spec.endpointWatch` the operator makes itself, and other Roles it may not read.\n\
+    * GB060, too many connections: as GB043.\n\
+    * GB070, an autoscaler that overlooks one hot pod among idle ones: the use of processors is the nodes' to show; the condition `Balanced` does\n  \
+      not overlook it.\n\
+    * GB081, load balancing of sockets in place of a mesh's: only the nodes show it.\n\
+    * GB091, that setting the age replaces the pods once: it is said where it is asked for.\n\n\
+    Nor are these, which have no number:\n\n\
+    * How long a stream may live in the servers' programs, and how long they take to end.\n\
     * What would take rights that the operator does not ask for: the cluster's DNS configuration (how long answers last is taken to be 30 s),\n  \
       NetworkPolicies and the clients' workloads (GB080), which `evenkeel check` reads. HorizontalPodAutoscalers are read with the chart's\n  \
       `findings.readAutoscalers`; without it `status.uncheckedFindings` names what is not checked.\n\
     * What the labels of a namespace ask of a mesh: it may not be installed. To the operator a mesh shows in the proxies of running pods, and\n  \
       only `evenkeel check` goes by what is asked for.\n\
     * What a server's metrics do not say: where they count no connections, or `spec.balance.mode` is `Disabled`, what is decided by them\n  \
-      stands in `status.uncheckedFindings` too.\n\
-    * That pods idle or one is hot: it is measured, and is the verdict in the condition `Balanced`.\n\
-    * That the age replaces the pods once: it is said where it is asked for.\n";
+      stands in `status.uncheckedFindings` too.\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands under "What is no rule" is none, and what somebody may look for there is there.
+    #[test]
+    fn what_is_no_rule_is_none() {
+        let lines = TAIL.lines().filter_map(|line| line.strip_prefix("* "));
+        let ids = lines.flat_map(|line| {
+            let words = line.split([' ', ',']).filter(|word| !word.is_empty());
+            words.take_while(|word| *word == "and" || word.starts_with("GB"))
+        });
+        let ids: Vec<&str> = ids.filter(|word| *word != "and").collect();
+        for id in ["GB002", "GB026", "GB051", "GB061"] {
+            assert!(ids.contains(&id), "{id}: {ids:?}");
+        }
+        assert!(
+            CATALOGUE.iter().all(|rule| !ids.contains(&rule.id)),
+            "{ids:?}"
+        );
+    }
+}
