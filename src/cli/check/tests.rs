@@ -64,6 +64,36 @@ fn the_corpus_is_told_what_it_expects() {
     assert!(sets >= 60, "only {sets} sets");
 }
 
+/// Whose manifests they follow, of which version, and why each finding is none too many.
+#[test]
+fn what_is_told_of_others_is_argued() {
+    let mut sets = 0;
+    for entry in fs::read_dir(corpus()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.starts_with("adopt-") {
+            continue;
+        }
+        sets += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        let (comments, _) = text.split_once("# expect: ").unwrap();
+        let has_version = comments.lines().any(|line| {
+            let mut words = line.split([' ', ',', ':', ')']);
+            let is_version = |word: &str| {
+                let number = word.trim_start_matches('v');
+                number.starts_with(|c: char| c.is_ascii_digit())
+                    && (number != word || number.contains('.'))
+            };
+            words.any(is_version)
+        });
+        assert!(has_version, "{name}: {comments}");
+        for id in ids(&path) {
+            assert!(comments.contains(&id), "{name}: {id}: {comments}");
+        }
+    }
+    assert!(sets >= 20, "only {sets}");
+}
+
 /// The example shows the fault and little else; mended, it has no fault at all.
 #[test]
 fn every_rule_has_an_example() {
