@@ -30,7 +30,7 @@ pub(super) fn answer_needs_tcp(observed: &Observed) -> Option<Seen> {
             "up to {pods} pods, of which a datagram as Go asks for it (1232 bytes) holds {most}: each look-up is made again over TCP, and each client keeps {pods} connections. See that NetworkPolicies allow TCP 53; far above a hundred pods consider subsetting or xDS"
         )
     })
-    .map(|seen| seen.write("# one more entry of spec.egress in each NetworkPolicy of the clients that lists any\n# - ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]"))
+    .map(|seen| seen.write("# one more entry of egress in each NetworkPolicy of the clients that lists any\n# - ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]"))
 }
 
 /// GB042: no answer holds them all.
@@ -41,9 +41,9 @@ pub(super) fn answer_is_impossible(observed: &Observed) -> Option<Seen> {
         )
     })
     .map(|seen| {
+        let name = snippet::word(&observed.name());
         let selector = snippet::map(&observed.backend.spec.selector);
-        let head = snippet::head("GrpcBackend", &observed.name());
-        seen.write(&format!("{head}spec:\n  selector: {selector}   # and a label that half of the pods have; the others in a second GrpcBackend"))
+        seen.write(&format!("# in place of GrpcBackend {name} two of them, each with one more label in its selector\n# {selector}"))
     })
 }
 

@@ -39,14 +39,11 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
     let pod = observed.pods.iter().find(is_its);
     let pod = pod.map_or_else(String::new, |pod| format!(" ({})", pod.name_any()));
     let (remedy, fields) = match workload.kind {
-        Kind::DaemonSet => (
-            "Have it run on 2 nodes or more",
-            snippet::pods("nodeSelector: {}   # of 2 nodes or more"),
-        ),
-        Kind::Deployment | Kind::StatefulSet => (
-            "Set its replicas to 2 or more",
-            snippet::spec("replicas: 2"),
-        ),
+        Kind::DaemonSet => ("Have it run on 2 nodes or more", None),
+        Kind::Deployment | Kind::StatefulSet => {
+            let fields = snippet::spec("replicas: 2");
+            ("Set its replicas to 2 or more", Some(fields))
+        }
     };
     // One that has not set any yet.
     let unless = match observed.autoscalers {
@@ -59,8 +56,11 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
         Some(_) => observed.autoscaler(workload).is_some_and(|own| own.max > 1),
     };
     (workload.replicas == 1 && !scales).then(|| {
-        Seen::in_workload(workload, "spec.replicas", format!("{workload} has one pod{pod}, and no other serves: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. {remedy}{unless}"))
-            .instead(&fields)
+        let seen = Seen::in_workload(workload, "spec.replicas", format!("{workload} has one pod{pod}, and no other serves: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. {remedy}{unless}"));
+        match fields {
+            Some(fields) => seen.instead(&fields),
+            None => seen.write(&format!("# in spec.template.spec of {workload}: a nodeSelector of labels that 2 nodes or more have")),
+        }
     })
 }
 
@@ -111,4 +111,4 @@ pub(super) fn owned_by_job(observed: &Observed) -> Option<Seen> {
 }
 
 /// What is in a Job cannot be changed, and a CronJob may have made it.
-const OTHER_LABELS: &str = "# other labels in spec.template of the Job's manifest, which cannot be changed in place: delete the Job and apply it anew;\n# of a CronJob in spec.jobTemplate.spec.template";
+const OTHER_LABELS: &str = "# other labels in the pods' template of the Job's manifest: in place it cannot be changed, so delete the Job and apply it anew;\n# of a CronJob in that of its jobTemplate";

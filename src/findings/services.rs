@@ -82,8 +82,15 @@ pub(super) fn headless_port_differs(observed: &Observed) -> Vec<Seen> {
     let differ = all.filter_map(|(service, (index, port))| {
         let name = service.name_any();
         let target = target(observed, port)?;
-        (target != port.port && serves(observed, target)).then(|| {
-            let number = port.port;
+        let number = port.port;
+        if let Some((workload, other)) = named_otherwise(observed, port) {
+            let message = format!(
+                "headless Service {name} has port {number} for a name that stands for {other} in the pods of {workload}: nothing translates on that way, clients get the pods' addresses and connect to {number}, where those do not listen. Have all pods listen on one port"
+            );
+            let seen = Seen::in_service(&name, &format!("spec.ports[{index}].targetPort"), message);
+            return Some(seen.write(&format!("# in {workload}: a server that listens on {number}, as those of the others")));
+        }
+        (target != number && serves(observed, target)).then(|| {
             let message = format!(
                 "headless Service {name} has port {number} for the pods' port {target}: nothing translates on that way, clients get the pods' addresses and connect to {number}, where nobody listens. Set its port to {target}, and have clients dial that"
             );
@@ -97,6 +104,22 @@ pub(super) fn headless_port_differs(observed: &Observed) -> Vec<Seen> {
         })
     });
     differ.collect()
+}
+
+/// A workload in which a port's name stands for another number than that of the port, and of the others. Where a GrpcBackend gives a number,
+/// that is what is compared.
+fn named_otherwise<'a>(observed: &'a Observed, port: &ServicePort) -> Option<(&'a Workload, i32)> {
+    let Some(IntOrString::String(name)) = &port.target_port else {
+        return None;
+    };
+    let numbers = || {
+        let workloads = observed.serving_workloads();
+        workloads.filter_map(|own| Some((own, named(own, name)?)))
+    };
+    let fits = |(_, number): &(&Workload, i32)| *number == port.port;
+    let is_mixed =
+        observed.guessed && serves(observed, port.port) && numbers().any(|own| fits(&own));
+    numbers().find(|own| is_mixed && !fits(own))
 }
 
 /// All ports of a Service, some of them mended: who patches a list writes the whole of it. Two of the same number would be refused.
@@ -187,13 +210,14 @@ fn selects_nothing(observed: &Observed) -> Option<Seen> {
     };
     let nearest = observed.unselected.iter().rev().max_by_key(shared)?;
     let theirs = labels(&nearest.template)?;
+    let mended = snippet::labels(selector, theirs);
     let (selector, theirs) = (snippet::map(selector), snippet::map(theirs));
     let message = format!(
         "spec.selector {selector} is carried by the pods of no workload of namespace {} that is here; those of {nearest} have {theirs}: both Services would lead nowhere. Mend the selector, or check the servers' manifests together with this one",
         observed.namespace()
     );
     let seen = Seen::in_backend(observed, "spec.selector", message);
-    Some(seen.instead(&format!("spec:\n  selector: {theirs}   # or a part of it")))
+    Some(seen.instead(&format!("spec:\n  selector: {mended}   # or a part of it")))
 }
 
 /// Where nothing carries the selector: the labels of the workload of the same name, and it. Any other may be meant or not.
@@ -219,14 +243,17 @@ pub(super) fn selectors_differ(observed: &Observed) -> Vec<Seen> {
         (Some(twin), true) => format!("its twin {}", twin.name_any()),
         _ => "spec.selector".into(),
     };
-    let wanted = snippet::map(wanted);
     let seen = |service: &Service| {
         let name = service.name_any();
+        let spec = service.spec.as_ref();
+        let own = spec.and_then(|spec| spec.selector.clone());
+        let mended = snippet::labels(&own.unwrap_or_default(), wanted);
+        let wanted = snippet::map(wanted);
         let message = format!(
             "Service {name} selects other pods than {than}: clients of the one reach pods that those of the other do not. Give both the same selector: {wanted}"
         );
         Seen::in_service(&name, "spec.selector", message)
-            .instead(&format!("spec:\n  selector: {wanted}"))
+            .instead(&format!("spec:\n  selector: {mended}"))
     };
     others.map(seen).collect()
 }

@@ -1,3 +1,4 @@
+use crate::observed::Workload;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
@@ -134,6 +135,37 @@ fn the_port_of_a_headless_service() {
         ids(&world(&translated, &json!({}))).is_empty(),
         "a virtual address translates"
     );
+}
+
+/// A name may stand for another number in each workload, and clients of a headless Service dial one.
+#[test]
+fn a_port_by_a_name_of_two_numbers() {
+    for (other, is_guessed, found) in [
+        (80, true, vec![]),
+        (81, true, vec!["GB003"]),
+        // The number of a written backend is compared with each workload's.
+        (81, false, vec!["GB009"]),
+    ] {
+        let ports = json!({"ports": [{"name": "grpc", "port": 80, "targetPort": "grpc"}]});
+        let mut world = world(&json!({}), &ports);
+        let workload = |number: i32| -> Workload {
+            let mut own = deployment(3, true);
+            let port = json!([{"name": "grpc", "containerPort": number}]);
+            let container = &mut own["spec"]["template"]["spec"]["containers"][0];
+            container["readinessProbe"] = json!({"tcpSocket": {"port": number}});
+            container["ports"] = port;
+            let own: k8s_openapi::api::apps::v1::Deployment = serde_json::from_value(own).unwrap();
+            own.into()
+        };
+        world.workloads = vec![workload(80), workload(other)];
+        world.guessed = is_guessed;
+        if is_guessed {
+            world.backend.spec.connection_age = None;
+        }
+        let mut told = ids(&world);
+        told.retain(|id| ["GB003", "GB009"].contains(&id.as_str()));
+        assert_eq!(told, found, "{other} {is_guessed}");
+    }
 }
 
 /// A patch of a list replaces all of it.

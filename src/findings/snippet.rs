@@ -85,6 +85,14 @@ pub(super) fn map(labels: &BTreeMap<String, String>) -> String {
     format!("{{{}}}", pairs.join(", "))
 }
 
+/// Labels in place of others, on one line. What is patched is merged, and a label that is to go stays unless it is null.
+pub(super) fn labels(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> String {
+    let gone = old.keys().filter(|key| !new.contains_key(*key));
+    let gone = gone.map(|key| (key.clone(), Value::Null));
+    let kept = new.iter().map(|(key, value)| (key.clone(), json!(value)));
+    flow(&Value::Object(kept.chain(gone).collect()))
+}
+
 /// Any value, on one line.
 pub(super) fn flow(value: &Value) -> String {
     match value {

@@ -180,6 +180,9 @@ const HEAD: &str = "# Findings\n\n\
     and not the same each time, each of them is looked at by itself, together with what stands above and beside it only once; files that are\n\
     named one by one with `-f` go together. Within a file, and among those, the last one of a name counts, as for `kubectl apply`, and that is\n\
     said. What kustomize lays over a base is best rendered: `kubectl kustomize DIR | evenkeel check -f -`.\n\n\
+    What is to be written instead is a whole object where it begins with `apiVersion`, for `kubectl apply`. Else it is fields of the object that\n\
+    it names: for your manifest, or as a file for `kubectl patch --patch-file`, with `--type merge` for a GrpcBackend or a Service. Where only\n\
+    you can fill it in, it is a comment. That an API server takes each is tested.\n\n\
     *Error*: requests fail or pods idle because of it. *Warning*: they will, in a situation that is sure to come, or are likely to by what can be\n\
     seen. *Info*: worth knowing. [What some of them cost](../harms.md) was measured; [what other tools\n\
     say](others.md) of the same manifests is a table.\n\n";

@@ -78,7 +78,7 @@ fn what_is_told_of_others_is_argued() {
         let text = fs::read_to_string(&path).unwrap();
         let (comments, _) = text.split_once("# expect: ").unwrap();
         let has_version = comments.lines().any(|line| {
-            let mut words = line.split([' ', ',', ':', ')']);
+            let mut words = line.split([' ', ',', ':', '(', ')']);
             let is_version = |word: &str| {
                 let number = word.trim_start_matches('v');
                 number.starts_with(|c: char| c.is_ascii_digit())
