@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use evenkeel::findings::ask;
+use evenkeel::manifests::{Limits, Objects, backends, read};
+
 #[test]
 fn the_table_of_coexistence_names_tests_that_exist() {
     let tests = tests_in(&root().join("tests/e2e"), "");
@@ -45,6 +48,62 @@ fn every_attack_names_its_tests() {
     let attacks = tests.iter().filter(|test| test.starts_with("attack::"));
     let missing: Vec<_> = attacks.filter(|test| !named.contains(*test)).collect();
     assert!(missing.is_empty(), "SECURITY.md does not name {missing:#?}");
+}
+
+/// The figures are measured now and then; what was measured, and what is said of it, are the files and the rules of today.
+#[test]
+fn what_is_said_of_harms_is_said_today() {
+    let page = fs::read_to_string(root().join("docs/harms.md")).unwrap();
+    let scenes = fs::read_to_string(root().join("tests/e2e/harms/scenes.rs")).unwrap();
+    let mut scenes_told = 0;
+    for section in page.split("\n## ").skip(1) {
+        let id = &section[..5];
+        let manifests = |ending: &str| {
+            let path = root().join(format!("tests/e2e/harms/{id}{ending}"));
+            fs::read_to_string(path).unwrap()
+        };
+        let (found, mended) = (manifests(".yaml"), manifests(".mended.yaml"));
+        let (line, message) = said(id, &found).unwrap();
+        let mut lines = section.lines().filter(|line| !line.is_empty()).skip(1);
+        let of = lines.next().unwrap();
+        assert!(
+            of.ends_with(&format!("says in line {line}:")),
+            "{of}: {line}"
+        );
+        assert_eq!(lines.next().unwrap(), format!("> {message}"), "{id}");
+        let (done, _) = lines.next().unwrap().split_once(" **").unwrap();
+        assert!(
+            scenes.contains(&format!("done: \"{done}\"")),
+            "{id}: {done}"
+        );
+        let whole = |text: &str, line: &str| text.lines().any(|own| own == line);
+        let (_, changes) = section.split_once("```diff\n").unwrap();
+        for change in changes.split("```").next().unwrap().lines() {
+            let (text, line) = match change.strip_prefix('-') {
+                Some(line) => (&found, line),
+                None => (&mended, change.strip_prefix('+').unwrap()),
+            };
+            assert!(whole(text, line), "{id}: {change}");
+        }
+        scenes_told += 1;
+    }
+    assert_eq!(scenes_told, scenes.matches("        done: \"").count());
+}
+
+/// The line and the sentence of a finding.
+fn said(id: &str, text: &str) -> Option<(usize, String)> {
+    let mut objects = Objects::default();
+    let take = |node| {
+        objects.add(&"file".into(), node, "default");
+        Ok(())
+    };
+    read(text.as_bytes(), &Limits::default(), take).unwrap();
+    backends(&objects).iter().find_map(|backend| {
+        let found = ask(&backend.observed).found;
+        let (_, seen) = found.into_iter().find(|(rule, _)| rule.id == id)?;
+        let seen = seen.into_iter().next()?;
+        Some((backend.locate(&seen.place).1, seen.message))
+    })
 }
 
 /// What stands in backquotes on a page and looks like a test's name.

@@ -7,10 +7,25 @@ use crate::balance::{Turnover, bearable_age};
 use crate::observed::{Observed, Workload};
 use crate::presets::{self, Server};
 
-use super::{Seen, said_before, services, snippet};
+use super::{Seen, mesh, said_before, services, snippet};
 
 /// An age as most servers bear it, by the knob that most examples have: a comment, since nobody here knows what the program reads.
 pub(super) const USUAL: &str = "# with the knob of your server (evenkeel presets lists known ones), such as\n# connectionAge: {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE, grace: MAX_CONNECTION_AGE_GRACE}}}";
+/// The same where a GrpcBackend is written or begun. What is to be added to one that is written are comments alone: as fields they would
+/// be an empty spec.
+pub(super) fn usual(observed: &Observed) -> String {
+    if observed.guessed {
+        return snippet::backend(observed, USUAL);
+    }
+    in_comments(observed, USUAL)
+}
+
+/// What only the owner can write into the spec.
+fn in_comments(observed: &Observed, lines: &str) -> String {
+    let name = snippet::word(&observed.name());
+    format!("# in spec of GrpcBackend {name}\n{lines}")
+}
+
 /// The longest age that is worth having.
 const LONG: Duration = Duration::from_mins(15);
 /// What most clients wait between two look-ups.
@@ -47,7 +62,7 @@ pub fn ends_by_itself(observed: &Observed) -> Option<&'static Server> {
 
 /// GB021: without an age, clients that found their pods once never look again.
 pub(super) fn absent(observed: &Observed) -> Option<Seen> {
-    if is_settled(observed) || by_itself(observed).is_some() {
+    if is_settled(observed) || is_set(observed) || is_meshed(observed) {
         return None;
     }
     if observed.guessed {
@@ -56,7 +71,19 @@ pub(super) fn absent(observed: &Observed) -> Option<Seen> {
     let seen = Seen::in_backend(observed, "spec", "spec.connectionAge is not set: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
          Set spec.connectionAge with the knob of your server, such as {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE}}} or, for a well-known one, knob: {preset: Thanos}, or let clients watch endpoints (spec.endpointWatch). If your server has an age by itself, or takes it from a file only, put GB021 into spec.ignoreFindings with that as the reason"
             .into());
-    Some(seen.instead(&snippet::spec(USUAL)))
+    Some(seen.write(&usual(observed)))
+}
+
+/// Whether the servers have an age, by themselves or by what is written into their containers or a ConfigMap that these read.
+fn is_set(observed: &Observed) -> bool {
+    let mut servers = observed.serving_workloads();
+    by_itself(observed).is_some() || observed.age_config.is_some() || servers.any(sets)
+}
+
+/// Whether a mesh balances requests, so that no client has to look for pods.
+fn is_meshed(observed: &Observed) -> bool {
+    let mut servers = observed.serving_workloads().peekable();
+    servers.peek().is_some() && servers.all(|own| mesh::balances(observed, own))
 }
 
 /// Whether the resource says how clients find pods.
@@ -68,29 +95,55 @@ fn is_settled(observed: &Observed) -> bool {
 /// Without a GrpcBackend: whether anything in the containers, or in a ConfigMap that they have, speaks of an age. What a program sets by itself cannot be seen.
 fn absent_from_guess(observed: &Observed) -> Option<Seen> {
     let server = observed.serving_workloads().next()?;
-    let is_set = observed.age_config.is_some() || observed.serving_workloads().any(speaks);
-    (services::wants_balance(observed) && !is_set).then(|| {
+    services::wants_balance(observed).then(|| {
         let message = format!(
             "no variable or flag of {server} speaks of a maximum connection age: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
              Write a GrpcBackend with spec.connectionAge and the knob of your server (evenkeel check --fix begins one, evenkeel presets lists known servers), unless the program sets an age by itself or a proxy balances"
         );
         Seen::in_workload(server, "spec.template.spec.containers", message)
-            .write(&snippet::backend(observed, USUAL))
+            .write(&usual(observed))
     })
 }
 
 /// Whether anything in the containers is called after a connection's age.
-fn speaks(workload: &Workload) -> bool {
-    let text = serde_json::to_string(workload.containers()).unwrap_or_default();
-    text.split(['"', ' ', '=', ',', ';']).any(speaks_of_an_age)
+pub fn speaks(workload: &Workload) -> bool {
+    words(workload).any(|(name, _)| speaks_of_an_age(&name))
 }
 
-/// Whether a name is that of a connection's age. Caches and cookies have a maximum age too.
+/// The same, and it is not zero, which is for ever.
+fn sets(workload: &Workload) -> bool {
+    let is_zero = |value: &str| {
+        let number = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        number.parse() == Ok(0.0)
+    };
+    words(workload).any(|(name, value)| speaks_of_an_age(&name) && !is_zero(&value))
+}
+
+/// The words of the containers, each with the next one, which is the value of a flag or of a variable.
+fn words(workload: &Workload) -> impl Iterator<Item = (String, String)> {
+    let text = serde_json::to_string(workload.containers()).unwrap_or_default();
+    let is_word = |word: &&str| !matches!(*word, "" | ":" | "value");
+    let words = text.split(['"', ' ', '=', ',', ';']).filter(is_word);
+    let words: Vec<String> = words.map(str::to_owned).collect();
+    let next = words.clone().into_iter().skip(1).chain([String::new()]);
+    words.into_iter().zip(next)
+}
+
+/// Whether a name is that of a connection's age. Caches and cookies have a maximum age too, and so have connections to a database.
 fn speaks_of_an_age(name: &str) -> bool {
-    let name = name.to_lowercase().replace(['-', '_', '.'], "");
+    const OTHERS: [&str; 12] = [
+        "db", "database", "sql", "mysql", "pg", "postgres", "mongo", "redis", "cache", "cookie",
+        "session", "cors",
+    ];
+    let name = name.to_lowercase();
+    let mut parts = name.split(['-', '_', '.']);
+    let is_other = parts.any(|part| OTHERS.contains(&part));
+    let name = name.replace(['-', '_', '.'], "");
     let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
-    has(&["connectionage", "connage"])
-        || has(&["maxage"]) && has(&["grpc", "conn", "keepalive", "server"])
+    let speaks = has(&["connectionage", "connage"])
+        || has(&["maxage"]) && has(&["grpc", "conn", "keepalive", "server"]);
+    // CONN_MAX_AGE is Django's, of its database.
+    speaks && !is_other && name != "connmaxage"
 }
 
 /// Whether a text, such as a file of configuration, has a connection's age outside of its comments.
@@ -187,7 +240,12 @@ fn long_by_itself(observed: &Observed) -> Option<Seen> {
         Seen::in_workload(workload, "spec.template.spec.containers", message)
             .write(&snippet::backend(observed, &fields))
     } else {
-        Seen::in_backend(observed, "spec", message).instead(&snippet::spec(&fields))
+        let seen = Seen::in_backend(observed, "spec", message);
+        if server.knob.is_some() {
+            seen.instead(&snippet::spec(&fields))
+        } else {
+            seen.write(&in_comments(observed, &fields))
+        }
     })
 }
 
@@ -232,8 +290,9 @@ pub(super) fn known_to_lose_calls(observed: &Observed) -> Option<Seen> {
             server.name, server.what
         ),
     );
-    Some(seen.instead(&snippet::spec(
-        "ignoreFindings: [{id: GB035, reason: runs a release without that fault}]",
+    Some(seen.write(&in_comments(
+        observed,
+        "# with a release without that fault, one more entry of ignoreFindings:\n# {id: GB035, reason: runs a release without that fault}",
     )))
 }
 
@@ -259,8 +318,9 @@ pub(super) fn outlived(observed: &Observed) -> Option<Seen> {
          Check the name and spec.connectionAge.knob's format against the server's documentation; where it serves streams, set spec.connectionAge.grace"
         ),
     );
-    Some(seen.instead(&snippet::spec(
-        "connectionAge:\n  grace: 30s\n  knob: {env: {maxAge: NAME_OF_YOUR_SERVER, format: Seconds}}",
+    Some(seen.write(&in_comments(
+        observed,
+        "# with the name and the format of your server, and of the grace if it serves streams, in connectionAge such as\n# {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE, grace: MAX_CONNECTION_AGE_GRACE, format: Seconds}}}",
     )))
 }
 

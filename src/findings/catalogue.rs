@@ -217,20 +217,20 @@ pub const CATALOGUE: &[Rule] = &[
         check: One(scale::crowded),
     },
     Rule {
-        id: "GB044",
-        severity: Severity::Warning,
-        title: "DNS answers are older than is counted on",
-        why: "Clients look a name up when a connection ends, and are told what was true when the answer was made. status.discovery counts with answers that are kept for 30 s, the most that clusters come with; a longer ttl or a cache that serves what has expired delays every new pod by as much, and has clients dial pods that are gone.",
-        needs: &[Need::ClusterDns],
-        check: One(dns::answers_are_old),
-    },
-    Rule {
         id: "GB046",
         severity: Severity::Warning,
         title: "a headless Service has addresses of two families",
         why: "A resolver treats each address as an endpoint of its own (gRFC A61 says so of DNS): each pod counts twice, and clients keep two connections to it.",
         needs: &[],
         check: One(dns::two_families),
+    },
+    Rule {
+        id: "GB048",
+        severity: Severity::Warning,
+        title: "DNS answers are older than is counted on",
+        why: "Clients look a name up when a connection ends, and are told what was true when the answer was made. status.discovery counts with answers that are kept for 30 s, the most that clusters come with; a longer ttl or a cache that serves what has expired delays every new pod by as much, and has clients dial pods that are gone.",
+        needs: &[Need::ClusterDns],
+        check: One(dns::answers_are_old),
     },
     Rule {
         id: "GB050",

@@ -31,7 +31,7 @@ pub(super) fn answer_needs_tcp(observed: &Observed) -> Option<Seen> {
             "up to {pods} pods, of which a datagram as Go asks for it (1232 bytes) holds {most}: each look-up is made again over TCP, and each client keeps {pods} connections. See that NetworkPolicies allow TCP 53; far above a hundred pods consider subsetting or xDS"
         )
     })
-    .map(|seen| seen.write("# of the clients\nkind: NetworkPolicy\nspec:\n  egress: [{ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]}]"))
+    .map(|seen| seen.write("# one more entry of egress in each NetworkPolicy of the clients that lists any\n# - ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]"))
 }
 
 /// GB042: no answer holds them all.
@@ -42,13 +42,26 @@ pub(super) fn answer_is_impossible(observed: &Observed) -> Option<Seen> {
         )
     })
     .map(|seen| {
+        let name = snippet::word(&observed.name());
         let selector = snippet::map(&observed.backend.spec.selector);
-        let head = snippet::head("GrpcBackend", &observed.name());
-        seen.write(&format!("{head}spec:\n  selector: {selector}   # and a label that half of the pods have; the others in a second GrpcBackend"))
+        seen.write(&format!("# in place of GrpcBackend {name} two of them, each with one more label in its selector\n# {selector}"))
     })
 }
 
-/// GB044: what is promised to clients that look up is too little.
+/// GB046: a resolver takes each address for a pod.
+pub(super) fn two_families(observed: &Observed) -> Option<Seen> {
+    let service = observed.headless.as_ref()?;
+    is_dual(service).then(|| {
+        let name = service.name_any();
+        let message = format!(
+            "headless Service {name} has addresses of two families: resolvers take each pod's two for two pods, and clients keep two connections to each. Set ipFamilyPolicy: SingleStack"
+        );
+        Seen::in_service(&name, "spec.ipFamilyPolicy", message)
+            .instead("spec:\n  ipFamilyPolicy: SingleStack")
+    })
+}
+
+/// GB048: what is promised to clients that look up is too little.
 pub(super) fn answers_are_old(observed: &Observed) -> Option<Seen> {
     let dns = observed.cluster_dns.known()?;
     let counted = DNS_TTL.as_secs();
@@ -63,19 +76,6 @@ pub(super) fn answers_are_old(observed: &Observed) -> Option<Seen> {
     Some(Seen::in_backend(observed, "spec", message).write(&format!(
         "# in the Corefile of ConfigMap kube-system/coredns\nkubernetes cluster.local in-addr.arpa ip6.arpa {{\n    ttl {counted}\n}}"
     )))
-}
-
-/// GB046: a resolver takes each address for a pod.
-pub(super) fn two_families(observed: &Observed) -> Option<Seen> {
-    let service = observed.headless.as_ref()?;
-    is_dual(service).then(|| {
-        let name = service.name_any();
-        let message = format!(
-            "headless Service {name} has addresses of two families: resolvers take each pod's two for two pods, and clients keep two connections to each. Set ipFamilyPolicy: SingleStack"
-        );
-        Seen::in_service(&name, "spec.ipFamilyPolicy", message)
-            .instead("spec:\n  ipFamilyPolicy: SingleStack")
-    })
 }
 
 /// Whether it may have addresses of both families.

@@ -20,7 +20,7 @@ mod services;
 mod snippet;
 mod watch;
 
-pub use age::{ends_by_itself, has_an_age, mended};
+pub use age::{ends_by_itself, has_an_age, mended, speaks};
 pub use catalogue::CATALOGUE;
 pub use mend::mend;
 pub use ports::asks_by_grpc;

@@ -39,14 +39,11 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
     let pod = observed.pods.iter().find(is_its);
     let pod = pod.map_or_else(String::new, |pod| format!(" ({})", pod.name_any()));
     let (remedy, fields) = match workload.kind {
-        Kind::DaemonSet => (
-            "Have it run on 2 nodes or more",
-            snippet::pods("nodeSelector: {}   # of 2 nodes or more"),
-        ),
-        Kind::Deployment | Kind::StatefulSet => (
-            "Set its replicas to 2 or more",
-            snippet::spec("replicas: 2"),
-        ),
+        Kind::DaemonSet => ("Have it run on 2 nodes or more", None),
+        Kind::Deployment | Kind::StatefulSet => {
+            let fields = snippet::spec("replicas: 2");
+            ("Set its replicas to 2 or more", Some(fields))
+        }
     };
     // One that has not set any yet.
     let unless = match observed.autoscalers.known() {
@@ -59,49 +56,59 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
         Some(_) => observed.autoscaler(workload).is_some_and(|own| own.max > 1),
     };
     (workload.replicas == 1 && !scales).then(|| {
-        Seen::in_workload(workload, "spec.replicas", format!("{workload} has one pod{pod}, and no other serves: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. {remedy}{unless}"))
-            .instead(&fields)
+        let seen = Seen::in_workload(workload, "spec.replicas", format!("{workload} has one pod{pod}, and no other serves: nothing can be balanced, and each rollout or eviction is an outage for clients with a connection. {remedy}{unless}"));
+        match fields {
+            Some(fields) => seen.instead(&fields),
+            None => seen.write(&format!("# in spec.template.spec of {workload}: a nodeSelector of labels that 2 nodes or more have")),
+        }
     })
 }
 
 /// GB054: pods of a Job carry the selector's labels.
 pub(super) fn owned_by_job(observed: &Observed) -> Option<Seen> {
     // What has ended is no endpoint any more.
-    let has_ended = |pod: &&Pod| {
+    let has_ended = |pod: &Pod| {
         let phase = pod.status.as_ref().and_then(|own| own.phase.as_deref());
         matches!(phase, Some("Succeeded" | "Failed"))
     };
-    let mut running = observed.pods.iter().filter(|own| !has_ended(own));
-    let of_a_job = running.find_map(|pod| {
+    let mut of_jobs = observed.pods.iter().filter_map(|pod| {
         let mut owners = pod.owner_references().iter();
         Some((pod, owners.find(|owner| owner.kind == "Job")?))
     });
+    let of_a_job = of_jobs.clone().find(|(pod, _)| !has_ended(pod));
+    if of_a_job.is_none() && observed.jobs.is_empty() {
+        // While pods are left of the last run, the next one is to come: what was said of it stands.
+        let (pod, _) = of_jobs.next()?;
+        let said = said_before(observed, "GB054")?;
+        let path = "metadata.labels".into();
+        return Some(Seen::at("Pod", &pod.name_any(), path, said).write(OTHER_LABELS));
+    }
     let (kind, name) = match (observed.jobs.first(), of_a_job) {
         (Some(job), _) => (job.kind, &job.name),
         (None, pod) => ("Job", &pod?.1.name),
     };
-    let (key, _) = observed.backend.spec.selector.first_key_value()?;
-    let label = format!("{}: {}", snippet::word(key), snippet::word(name));
-    let template = format!("template:\n  metadata: {{labels: {{{label}}}}}");
-    let (path, fields) = match kind {
-        "CronJob" => (
-            "spec.jobTemplate.spec.template.metadata.labels",
-            format!(
-                "jobTemplate:\n  {}",
-                snippet::spec(&template).trim_end().replace('\n', "\n  ")
-            ),
-        ),
-        _ => ("spec.template.metadata.labels", template),
-    };
     let message = format!(
         "the pods of {kind} {name} carry the labels of spec.selector: while they run they are endpoints of the Services, but are left out of the balance. Give them other labels"
     );
+    let path = match kind {
+        "CronJob" => "spec.jobTemplate.spec.template.metadata.labels",
+        _ => "spec.template.metadata.labels",
+    };
     let seen = match of_a_job {
         Some((pod, _)) if observed.jobs.is_empty() => {
             Seen::at("Pod", &pod.name_any(), "metadata.labels".into(), message)
         }
         _ => Seen::at(kind, name, path.into(), message),
     };
-    let head = snippet::head(kind, name);
-    Some(seen.write(&format!("{head}{}", snippet::spec(&fields))))
+    if kind != "CronJob" {
+        return Some(seen.write(OTHER_LABELS));
+    }
+    let (key, _) = observed.backend.spec.selector.first_key_value()?;
+    let label = format!("{}: {}", snippet::word(key), snippet::word(name));
+    let template = format!("template:\n  metadata: {{labels: {{{label}}}}}");
+    let template = snippet::spec(&template).trim_end().replace('\n', "\n  ");
+    Some(seen.instead(&snippet::spec(&format!("jobTemplate:\n  {template}"))))
 }
+
+/// What is in a Job cannot be changed, and a CronJob may have made it.
+const OTHER_LABELS: &str = "# other labels in the pods' template of the Job's manifest: in place it cannot be changed, so delete the Job and apply it anew;\n# of a CronJob in that of its jobTemplate";

@@ -24,11 +24,8 @@ pub(super) fn mend(world: &mut Observed) -> Vec<i32> {
         return changed;
     }
     for _ in 0..world.backend.spec.ports.len() {
-        let ports = &world.backend.spec.ports;
-        let mended = missed(world).find_map(|(workload, index)| {
-            let (_, number, _) = free(ports, workload)?;
-            Some((index, number))
-        });
+        let mended = missed(world)
+            .find_map(|(workload, index)| Some((index, better(world, workload, index)?)));
         let Some((index, number)) = mended else { break };
         let port = &mut world.backend.spec.ports[index];
         changed.push(port.target());
@@ -56,6 +53,19 @@ fn missed(observed: &Observed) -> impl Iterator<Item = (&Workload, usize)> {
     })
 }
 
+/// Where a port is to lead instead: to where every workload may serve, and away from where none does. With several containers that declare
+/// ports it is not known whose the clients' server is: the others may be a collector's or a proxy's.
+fn better(observed: &Observed, workload: &Workload, index: usize) -> Option<i32> {
+    let ports = &observed.backend.spec.ports;
+    let asked = ports.get(index)?.target();
+    let (_, number, _) = free(ports, workload)?;
+    let mut all = observed.serving_workloads();
+    let fits = all.all(|own| !may_serve(own, asked) && may_serve(own, number));
+    let declares = |own: &&Container| own.ports.as_ref().is_some_and(|own| !own.is_empty());
+    let is_alone = workload.containers().iter().filter(declares).count() < 2;
+    (fits && is_alone).then_some(number)
+}
+
 /// Where a workload listens for gRPC and no port leads yet.
 fn free<'a>(ports: &[Port], workload: &'a Workload) -> Option<(&'a Container, i32, String)> {
     let is_led_to = |number: i32| ports.iter().any(|port| port.target() == number);
@@ -70,21 +80,17 @@ fn missing(observed: &Observed, workload: &Workload, index: usize) -> Option<See
     let (container, how) = free
         .as_ref()
         .map_or((container, &how), |(container, _, how)| (container, how));
-    let number = free.as_ref().map(|(_, number, _)| *number);
+    let number = better(observed, workload, index);
+    let mut others = observed.serving_workloads();
     let to_do = match number {
         Some(number) => format!("Set targetPort: {number}"),
+        None if others.any(|own| may_serve(own, asked)) => format!(
+            "Others listen there: have {workload} do so too, or give its pods other labels and a GrpcBackend of their own"
+        ),
         None => {
             format!("Remove that port, or set its targetPort to one on which {workload} listens")
         }
     };
-    let mended = ports.iter().enumerate().filter_map(|(at, port)| {
-        let mut port = port.clone();
-        if at == index {
-            port.target_port = Some(number?);
-        }
-        Some(snippet::port(&port, ports.len() > 1))
-    });
-    let mended: Vec<String> = mended.collect();
     let path = format!("spec.ports[{index}]");
     let seen = Seen::in_backend(
         observed,
@@ -95,38 +101,60 @@ fn missing(observed: &Observed, workload: &Workload, index: usize) -> Option<See
             container.name
         ),
     );
-    Some(seen.instead(&snippet::spec(&format!("ports: [{}]", mended.join(", ")))))
+    let mended = ports.iter().enumerate().filter_map(|(at, port)| {
+        let mut port = port.clone();
+        if at == index {
+            port.target_port = Some(number?);
+        }
+        Some(snippet::port(&port))
+    });
+    let mended: Vec<String> = mended.collect();
+    // What leads to nobody can go where all that listens has a port already.
+    Some(
+        if number.is_some() || free.is_none() && !mended.is_empty() {
+            seen.instead(&snippet::spec(&format!("ports: [{}]", mended.join(", "))))
+        } else {
+            let name = snippet::word(&observed.name());
+            seen.write(&format!("# in GrpcBackend {name}, {path}: a targetPort on which the server of {workload} listens"))
+        },
+    )
 }
 
 /// The ports on which containers say that they listen for gRPC, and how.
 fn listens(workload: &Workload) -> impl Iterator<Item = (&Container, i32, String)> {
-    workload.containers().iter().flat_map(|container| {
-        let named = container.ports.iter().flatten().filter_map(move |port| {
-            let name = port.name.as_deref().filter(|name| says_grpc(Some(name)))?;
-            let number = port.container_port;
-            Some((container, number, format!("names port {number} {name}")))
-        });
-        let asked = asks_by_grpc(container).into_iter().map(move |number| {
-            let how = format!("is probed by gRPC on port {number}");
-            (container, number, how)
-        });
-        named.chain(asked)
-    })
+    workload.containers().iter().flat_map(listens_in)
+}
+
+fn listens_in(container: &Container) -> impl Iterator<Item = (&Container, i32, String)> {
+    let named = container.ports.iter().flatten().filter_map(move |port| {
+        let name = port.name.as_deref().filter(|name| says_grpc(Some(name)))?;
+        let number = port.container_port;
+        Some((container, number, format!("names port {number} {name}")))
+    });
+    let asked = asks_by_grpc(container).into_iter().map(move |number| {
+        let how = format!("is probed by gRPC on port {number}");
+        (container, number, how)
+    });
+    named.chain(asked)
 }
 
 /// Whether clients of a port may find a server there, as far as the manifests tell.
 fn may_serve(workload: &Workload, target: i32) -> bool {
     let containers = workload.containers();
-    let mut declared = containers
-        .iter()
-        .flat_map(|own| own.ports.iter().flatten())
-        .filter(|port| port.container_port == target);
+    // A name such as http speaks for another port only where the same container has one for gRPC: Connect and h2c go by it too.
+    let is_of_server = |own: &Container| {
+        let mut ports = own.ports.iter().flatten();
+        let is_other = |name: &str| says_other(name) && listens_in(own).next().is_some();
+        ports.any(|port| {
+            port.container_port == target && !port.name.as_deref().is_some_and(is_other)
+        })
+    };
     // Ports need not be declared: one container that says nothing of any may listen anywhere.
     let silent = |own: &Container| {
         own.ports.as_ref().is_none_or(Vec::is_empty) && asks_by_grpc(own).is_empty()
     };
     listens(workload).any(|(_, number, _)| number == target)
-        || declared.any(|port| !port.name.as_deref().is_some_and(says_other))
+        || containers.iter().any(is_of_server)
         || containers.len() > 1 && containers.iter().any(silent)
 }
 

@@ -1,7 +1,8 @@
+use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
 use super::tests::{age, deployment, ids, observed};
-use super::{ask, asks_by_grpc};
+use super::{ask, asks_by_grpc, mend};
 
 /// A backend with these ports before pods of these containers.
 fn found(ports: &Value, containers: &Value) -> bool {
@@ -52,6 +53,12 @@ fn ports_that_lead_nowhere() {
             ]))),
             80,
             true,
+        ),
+        // Connect and h2c servers call their port so; the gRPC port beside it is somebody else's.
+        (
+            json!([server(json!([named("http", 80)])), {"name": "otel", "ports": [named("otlp-grpc", 4317)]}]),
+            80,
+            false,
         ),
         // A collector beside a server that declares nothing says nothing of the server.
         (
@@ -132,6 +139,48 @@ fn each_of_several_ports_is_judged() {
     assert_eq!(told(&two, &json!([probed])), []);
     let serves = json!({"containerPort": 80});
     assert_eq!(told(&two, &json!([container(json!([grpc, serves]))])), []);
+}
+
+/// What is to be written is only said where it leads nobody astray.
+#[test]
+fn where_a_port_is_to_lead_instead() {
+    let told = |ports: Value, workloads: &[Value]| {
+        let mut spec = age("5m");
+        spec["ports"] = ports;
+        let mut world = observed(&spec, &deployment(3, true));
+        let own = workloads.iter().map(|containers| {
+            let mut own = deployment(3, true);
+            own["spec"]["template"]["spec"]["containers"] = containers.clone();
+            serde_json::from_value::<Deployment>(own).unwrap().into()
+        });
+        world.workloads = own.collect();
+        let found = ask(&world).found;
+        let seen = found.into_iter().find(|(rule, _)| rule.id == "GB009");
+        let seen = seen.map(|(_, seen)| seen).unwrap_or_default();
+        let remedies: Vec<String> = seen.into_iter().map(|own| own.remedy).collect();
+        (remedies, mend(&world).0.backend.spec.ports[0].target())
+    };
+    let server = |name: &str, number: i32| json!({"name": "server", "ports": [{"name": name, "containerPort": number}]});
+    let collector =
+        json!({"name": "otel", "ports": [{"name": "otlp-grpc", "containerPort": 4317}]});
+    // All fields of the port stay.
+    let port = json!([{"name": "api", "port": 443, "appProtocol": "None", "targetPort": 80}]);
+    let (remedies, to) = told(port.clone(), &[json!([server("grpc", 8080)])]);
+    let whole = "ports: [{name: api, port: 443, targetPort: 8080, appProtocol: None}]";
+    assert!(remedies[0].ends_with(whole), "{remedies:?}");
+    assert_eq!(to, 8080);
+    // A collector's port is no server's.
+    let (remedies, to) = told(port.clone(), &[json!([server("main", 8080), collector])]);
+    assert!(remedies[0].starts_with('#') && to == 80, "{remedies:?}");
+    // The one workload goes elsewhere, the others would then lead to nobody.
+    let canary = [json!([server("grpc", 80)]), json!([server("grpc", 9090)])];
+    let (remedies, to) = told(port.clone(), &canary);
+    assert!(
+        remedies.len() == 1 && remedies[0].starts_with('#') && to == 80,
+        "{remedies:?}"
+    );
+    let both = [json!([server("grpc", 9090)]), json!([server("grpc", 9090)])];
+    assert_eq!(told(port, &both).1, 9090);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::balance::bearable_subset;
 use crate::observed::{Observed, is_serving};
 
-use super::{Seen, age, said_before, snippet};
+use super::{Seen, age, said_before};
 
 /// Fewer pods than this for a client are no balance: one of them going is a third of its calls.
 const LEAST: u32 = 3;
@@ -20,7 +20,7 @@ pub(super) fn scales_into_nothing(observed: &Observed) -> Option<Seen> {
             scaler.kind, scaler.name, scaler.target_kind, scaler.target_name, scaler.min, scaler.max
         );
         let seen = Seen::at(scaler.kind, &scaler.name, scaler.max_field().into(), message);
-        seen.write(&snippet::backend(observed, age::USUAL))
+        seen.write(&age::usual(observed))
     })
 }
 

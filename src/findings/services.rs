@@ -65,9 +65,9 @@ pub(super) fn wants_balance(observed: &Observed) -> bool {
         workload.kind == Kind::StatefulSet && observed.peers == Peers::Possible
             || mesh::balances(observed, workload)
     };
-    observed.most_pods() != 1
-        && !is_of_each_node(observed)
-        && !observed.serving_workloads().any(otherwise)
+    let mut servers = observed.serving_workloads().peekable();
+    let is_otherwise = servers.peek().is_some() && servers.all(otherwise);
+    observed.most_pods() != 1 && !is_of_each_node(observed) && !is_otherwise
 }
 
 /// GB003: a headless Service translates no ports.
@@ -82,8 +82,15 @@ pub(super) fn headless_port_differs(observed: &Observed) -> Vec<Seen> {
     let differ = all.filter_map(|(service, (index, port))| {
         let name = service.name_any();
         let target = target(observed, port)?;
-        (target != port.port && serves(observed, target)).then(|| {
-            let number = port.port;
+        let number = port.port;
+        if let Some((workload, other)) = named_otherwise(observed, port) {
+            let message = format!(
+                "headless Service {name} has port {number} for a name that stands for {other} in the pods of {workload}: nothing translates on that way, clients get the pods' addresses and connect to {number}, where those do not listen. Have all pods listen on one port"
+            );
+            let seen = Seen::in_service(&name, &format!("spec.ports[{index}].targetPort"), message);
+            return Some(seen.write(&format!("# in {workload}: a server that listens on {number}, as those of the others")));
+        }
+        (target != number && serves(observed, target)).then(|| {
             let message = format!(
                 "headless Service {name} has port {number} for the pods' port {target}: nothing translates on that way, clients get the pods' addresses and connect to {number}, where nobody listens. Set its port to {target}, and have clients dial that"
             );
@@ -97,6 +104,22 @@ pub(super) fn headless_port_differs(observed: &Observed) -> Vec<Seen> {
         })
     });
     differ.collect()
+}
+
+/// A workload in which a port's name stands for another number than that of the port, and of the others. Where a GrpcBackend gives a number,
+/// that is what is compared.
+fn named_otherwise<'a>(observed: &'a Observed, port: &ServicePort) -> Option<(&'a Workload, i32)> {
+    let Some(IntOrString::String(name)) = &port.target_port else {
+        return None;
+    };
+    let numbers = || {
+        let workloads = observed.serving_workloads();
+        workloads.filter_map(|own| Some((own, named(own, name)?)))
+    };
+    let fits = |(_, number): &(&Workload, i32)| *number == port.port;
+    let is_mixed =
+        observed.guessed && serves(observed, port.port) && numbers().any(|own| fits(&own));
+    numbers().find(|own| is_mixed && !fits(own))
 }
 
 /// All ports of a Service, some of them mended: who patches a list writes the whole of it. Two of the same number would be refused.
@@ -187,13 +210,14 @@ fn selects_nothing(observed: &Observed) -> Option<Seen> {
     };
     let nearest = observed.unselected.iter().rev().max_by_key(shared)?;
     let theirs = labels(&nearest.template)?;
+    let mended = snippet::labels(selector, theirs);
     let (selector, theirs) = (snippet::map(selector), snippet::map(theirs));
     let message = format!(
         "spec.selector {selector} is carried by the pods of no workload of namespace {} that is here; those of {nearest} have {theirs}: both Services would lead nowhere. Mend the selector, or check the servers' manifests together with this one",
         observed.namespace()
     );
     let seen = Seen::in_backend(observed, "spec.selector", message);
-    Some(seen.instead(&format!("spec:\n  selector: {theirs}   # or a part of it")))
+    Some(seen.instead(&format!("spec:\n  selector: {mended}   # or a part of it")))
 }
 
 /// Where nothing carries the selector: the labels of the workload of the same name, and it. Any other may be meant or not.
@@ -219,14 +243,17 @@ pub(super) fn selectors_differ(observed: &Observed) -> Vec<Seen> {
         (Some(twin), true) => format!("its twin {}", twin.name_any()),
         _ => "spec.selector".into(),
     };
-    let wanted = snippet::map(wanted);
     let seen = |service: &Service| {
         let name = service.name_any();
+        let spec = service.spec.as_ref();
+        let own = spec.and_then(|spec| spec.selector.clone());
+        let mended = snippet::labels(&own.unwrap_or_default(), wanted);
+        let wanted = snippet::map(wanted);
         let message = format!(
             "Service {name} selects other pods than {than}: clients of the one reach pods that those of the other do not. Give both the same selector: {wanted}"
         );
         Seen::in_service(&name, "spec.selector", message)
-            .instead(&format!("spec:\n  selector: {wanted}"))
+            .instead(&format!("spec:\n  selector: {mended}"))
     };
     others.map(seen).collect()
 }
@@ -284,9 +311,18 @@ pub(super) fn protocol_unsaid(observed: &Observed) -> Vec<Seen> {
         let mut told = otherwise.iter();
         told.any(|own| own.place.name == place.0 && own.place.path == place.1)
     };
+    // Who has the GrpcBackend leave it out means that, as for TLS.
+    let is_left_out = |port: &ServicePort| {
+        let to = target(observed, port);
+        let mut own = observed.backend.spec.ports.iter();
+        own.any(|own| Some(own.target()) == to && own.app_protocol().is_none())
+    };
     let unsaid = both(observed).flat_map(|service| {
         let unsaid = serving_ports(observed, service).filter(|(index, port)| {
-            let is_silent = port.app_protocol.is_none() && !says_grpc(port.name.as_deref());
+            let is_silent = match port.app_protocol.as_deref() {
+                Some(protocol) => protocol.eq_ignore_ascii_case("http"),
+                None => !says_grpc(port.name.as_deref()) && !is_left_out(port),
+            };
             is_silent && !is_told(service, *index)
         });
         let unsaid: Vec<_> = unsaid.collect();
@@ -300,13 +336,15 @@ fn unsaid_of(service: &Service, index: usize, port: &ServicePort) -> Seen {
     const REMEDY: &str =
         "Name it grpc, or add appProtocol: kubernetes.io/h2c (Gateway API) or grpc (Istio)";
     let (name, number) = (service.name_any(), port.port);
-    let says_http2 = port
-        .name
-        .as_deref()
-        .is_some_and(|own| own.starts_with("http2"));
-    let message = if says_http2 {
+    let said = port.app_protocol.as_ref().or(port.name.as_ref());
+    let says = |word: &str| said.is_some_and(|own| own.split('-').next() == Some(word));
+    let message = if says("http2") {
         format!(
             "port {number} of Service {name} says HTTP/2 and not gRPC: meshes balance its requests, gateways and dashboards do not know gRPC by it. {REMEDY}"
+        )
+    } else if says("http") {
+        format!(
+            "port {number} of Service {name} says HTTP/1.1 and not gRPC: meshes and gateways may speak that to the servers, and gRPC needs HTTP/2. {REMEDY}"
         )
     } else {
         format!(

@@ -18,7 +18,7 @@ pub(super) fn head_in(kind: &str, name: &str, namespace: &str) -> String {
     format!("kind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\n")
 }
 
-/// The GrpcBackend as it is, or as one would begin it, with more fields of its spec.
+/// A GrpcBackend as one would begin it, with more fields of its spec.
 pub(super) fn backend(observed: &Observed, fields: &str) -> String {
     let spec = &observed.backend.spec;
     let services = spec.services.as_ref().map_or_else(String::new, |own| {
@@ -31,24 +31,23 @@ pub(super) fn backend(observed: &Observed, fields: &str) -> String {
             None => head("GrpcBackend", &observed.name()),
         },
         map(&spec.selector),
-        spec.ports
-            .iter()
-            .map(|own| port(own, spec.ports.len() > 1))
-            .collect::<Vec<_>>()
-            .join(", "),
+        spec.ports.iter().map(port).collect::<Vec<_>>().join(", "),
         indented(fields, 2)
     )
 }
 
 /// A port of a GrpcBackend, on one line.
-pub(super) fn port(port: &Port, is_one_of_many: bool) -> String {
+pub(super) fn port(port: &Port) -> String {
     let mut fields = Vec::new();
-    if is_one_of_many {
+    if port.name != "grpc" {
         fields.push(format!("name: {}", word(&port.name)));
     }
     fields.push(format!("port: {}", port.port));
     if let Some(target) = port.target_port {
         fields.push(format!("targetPort: {target}"));
+    }
+    if let Some(protocol) = &port.app_protocol {
+        fields.push(format!("appProtocol: {}", word(protocol)));
     }
     format!("{{{}}}", fields.join(", "))
 }
@@ -84,6 +83,14 @@ pub(super) fn map(labels: &BTreeMap<String, String>) -> String {
     let pair = |(key, value): (&String, &String)| format!("{}: {}", word(key), word(value));
     let pairs: Vec<String> = labels.iter().map(pair).collect();
     format!("{{{}}}", pairs.join(", "))
+}
+
+/// Labels in place of others, on one line. What is patched is merged, and a label that is to go stays unless it is null.
+pub(super) fn labels(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> String {
+    let gone = old.keys().filter(|key| !new.contains_key(*key));
+    let gone = gone.map(|key| (key.clone(), Value::Null));
+    let kept = new.iter().map(|(key, value)| (key.clone(), json!(value)));
+    flow(&Value::Object(kept.chain(gone).collect()))
 }
 
 /// Any value, on one line.

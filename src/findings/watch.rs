@@ -43,7 +43,7 @@ pub(super) fn several_slices(observed: &Observed) -> Option<Seen> {
     Some(seen(format!(
         "{why}, and kuberesolver for Go (6.0.1 too) keeps only the one that changed last: its clients then know a part of the pods, or such as are gone. Have Go clients use dns:/// with a connection age, or keep to 100 pods and ipFamilyPolicy: SingleStack; kuberesolver-java from 0.0.2 on and go-zero are not affected"
     ))
-    .instead(&snippet::spec(age::USUAL)))
+    .write(&age::usual(observed)))
 }
 
 /// A rollout makes some before others are gone.

@@ -87,6 +87,14 @@ fn in_args(observed: &Observed, resource: &GrpcBackend) -> bool {
 
 /// The age to set where none is, and what to say of it.
 fn age(observed: &Observed) -> (Option<ConnectionAge>, Option<String>) {
+    let mut servers = observed.serving_workloads();
+    if let Some(server) = servers.find(|own| findings::speaks(own)) {
+        // Ours beside it would be refused.
+        let note = format!(
+            "The containers of {server} speak of a connection age already: see that it is 15m or less, and none is set here."
+        );
+        return (None, Some(note));
+    }
     if let Some(server) = findings::ends_by_itself(observed) {
         let (name, default) = (&server.name, server.default.as_deref().unwrap_or_default());
         let note = format!(

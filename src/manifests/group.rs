@@ -305,6 +305,31 @@ fn surroundings(
     })
 }
 
+/// A backend and a workload with its labels that are taken for strangers only because one of them names no namespace, said in a sentence.
+pub fn apart(objects: &Objects) -> Option<String> {
+    let names_one = |source: &Source| {
+        let metadata = source.node.get("metadata");
+        metadata.and_then(|own| own.get("namespace")).is_some()
+    };
+    objects.backends.iter().find_map(|backend| {
+        let selector = &backend.object.spec.selector;
+        let (mut all, named) = (objects.workloads.iter(), names_one(&backend.source));
+        let is_here = |own: &Placed<Arc<Workload>>| own.namespace == backend.namespace;
+        let mut selected = all.clone().filter(|own| own.object.is_selected(selector));
+        if selected.any(is_here) {
+            return None;
+        }
+        let workload = all.find(|own| {
+            named != names_one(&own.source) && own.object.is_selected(selector)
+        })?;
+        let (name, own, other) = (backend.object.name_any(), &backend.namespace, &workload.namespace);
+        Some(format!(
+            "GrpcBackend {name} is taken for one of namespace {own}, and {}, which has its labels, for one of {other}, since one of them names none: name it in both, or say by -n which is meant",
+            workload.object
+        ))
+    })
+}
+
 /// Whether some of the objects that no rule looks at may have pods that serve.
 fn skips_workloads(objects: &Objects) -> bool {
     const KINDS: [&str; 5] = [
@@ -314,7 +339,8 @@ fn skips_workloads(objects: &Objects) -> bool {
         "DeploymentConfig",
         "incomplete object",
     ];
-    KINDS.iter().any(|kind| objects.skipped.contains_key(*kind))
+    let mut skipped = objects.skipped.keys().map(String::as_str);
+    skipped.any(|kind| KINDS.contains(&kind) || kind.contains(" of "))
 }
 
 /// How the cluster's DNS servers are configured, if that is there.

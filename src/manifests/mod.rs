@@ -24,7 +24,7 @@ mod yaml;
 mod tests;
 
 pub use fix::fix;
-pub use group::{Backend, backends};
+pub use group::{Backend, apart, backends};
 pub use node::{Content, Node};
 pub use objects::{Fault, OTHER, Objects, Placed, Source, Unlisted};
 pub use sets::{Repeated, Sets};

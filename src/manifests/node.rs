@@ -5,6 +5,9 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
+/// What a value takes besides its text, about.
+pub(super) const VALUE: usize = 64;
+
 /// A value and its line.
 #[derive(Debug)]
 pub struct Node {
@@ -40,10 +43,19 @@ impl Node {
             }
             scalar => Content::Scalar(scalar.clone()),
         };
+        let weight = match &content {
+            Content::Scalar(value) => value.as_str().map_or(0, str::len),
+            Content::List(items) => items.iter().map(|item| item.weight).sum(),
+            Content::Map(fields) => {
+                let field =
+                    |(key, _, value): &(String, usize, Rc<Self>)| VALUE + key.len() + value.weight;
+                fields.iter().map(field).sum()
+            }
+        };
         Rc::new(Self {
             line: 0,
             content,
-            weight: 0,
+            weight: VALUE + weight,
             height: 0,
         })
     }

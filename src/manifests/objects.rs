@@ -175,12 +175,20 @@ impl Objects {
 
     /// Takes one document in; `namespace` is that of objects which name none.
     pub fn add(&mut self, file: &Rc<str>, node: Rc<Node>, namespace: &str) {
-        let kind = node
-            .get("kind")
-            .and_then(|kind| kind.text().map(str::to_owned));
-        let group = node
-            .get("apiVersion")
-            .and_then(|version| version.text().map(str::to_owned));
+        self.add_as(file, node, namespace, None);
+    }
+
+    /// The same for what may be of this kind and version without saying so, as the items of a list of one kind.
+    fn add_as(
+        &mut self,
+        file: &Rc<str>,
+        node: Rc<Node>,
+        namespace: &str,
+        unless_said: Option<(&str, &str)>,
+    ) {
+        let said = |field: &str| Some(node.get(field)?.text()?.to_owned());
+        let kind = said("kind").or_else(|| Some(unless_said?.0.to_owned()));
+        let group = said("apiVersion").or_else(|| Some(unless_said?.1.to_owned()));
         let (Some(kind), Some(group)) = (kind, group) else {
             // An empty document is none; values files and the like stand beside manifests.
             if node.get("kind").is_some() || node.get("apiVersion").is_some() {
@@ -192,8 +200,10 @@ impl Objects {
             kind.ends_with("List"),
             node.get("items").and_then(|list| list.items()),
         ) {
+            let of = kind.strip_suffix("List").filter(|of| !of.is_empty());
             for item in items {
-                self.add(file, Rc::clone(item), namespace);
+                let unless_said = of.map(|of| (of, group.as_str()));
+                self.add_as(file, Rc::clone(item), namespace, unless_said);
             }
             return;
         }
@@ -211,7 +221,7 @@ impl Objects {
             )
         } else {
             Err(format!(
-                "is one of more than {MOST} objects: check a part of them at a time"
+                "there are more than {MOST} objects, and those from here on are left out: check a part of them at a time"
             ))
         };
         let twice = (self.len() > known).then(|| written.written_twice());
@@ -245,6 +255,7 @@ impl Objects {
         source: Source,
         namespace: &str,
     ) -> Result<(), String> {
+        let version = group;
         let group = group.split_once('/').map_or("", |(group, _)| group);
         match (group, kind) {
             ("evenkeel.dev", "GrpcBackend") => self.backend(kind, source, namespace)?,
@@ -279,6 +290,11 @@ impl Objects {
             ("batch", "Job") => self.job("Job", source, namespace),
             ("batch", "CronJob") => self.job("CronJob", source, namespace),
             ("", "ConfigMap") if self.config(&source, namespace) => {}
+            // Of an API that is gone, or of somebody else's.
+            (_, "Deployment" | "StatefulSet" | "DaemonSet" | "Service") => {
+                let kind = format!("{kind} of {version}");
+                *self.skipped.entry(kind).or_default() += 1;
+            }
             _ => *self.skipped.entry(kind.into()).or_default() += 1,
         }
         Ok(())
@@ -422,12 +438,11 @@ where
 }
 
 fn has_an_age_in(config: &Node) -> bool {
-    let data = config.get("data").map(|own| own.value());
-    let entries = data.as_ref().and_then(Value::as_object);
-    entries.into_iter().flatten().any(|(key, text)| {
-        let text = text.as_str().unwrap_or_default();
-        has_an_age(key) || has_an_age(text)
-    })
+    let Some(Content::Map(entries)) = config.get("data").map(|data| &data.content) else {
+        return false;
+    };
+    let mut entries = entries.iter();
+    entries.any(|(key, _, text)| has_an_age(key) || text.text().is_some_and(has_an_age))
 }
 
 /// What is said more of an object that has the texts of a template.

@@ -36,8 +36,8 @@ fn whole(digits: &str) -> Option<Number> {
         Some(rest) => (-1, rest),
         None => (1, digits.strip_prefix('+').unwrap_or(digits)),
     };
-    // A second sign would be taken by the parser below.
-    if rest.starts_with(['+', '-']) {
+    // A second sign would be taken by the parsers below, also behind a prefix: `0-3` is a text.
+    if rest.contains(['+', '-']) {
         return None;
     }
     let radix = |prefix: &str, base| i64::from_str_radix(rest.strip_prefix(prefix)?, base).ok();
@@ -77,6 +77,12 @@ mod tests {
             ("010", json!(8)),
             ("09", json!(9)),
             ("0x10", json!(16)),
+            ("-0x1f", json!(-31)),
+            ("0-3", json!("0-3")),
+            ("0+7", json!("0+7")),
+            ("0x-1f", json!("0x-1f")),
+            ("-0x-8000000000000000", json!("-0x-8000000000000000")),
+            ("-0x8000000000000000", json!("-0x8000000000000000")),
             ("1_000", json!(1000)),
             ("0", json!(0)),
             ("18446744073709551615", json!(u64::MAX)),

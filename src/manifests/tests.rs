@@ -13,6 +13,7 @@ const SMALL: Limits = Limits {
     documents: 5,
     depth: 64,
     weight: 1 << 20,
+    all_weight: 2 << 20,
 };
 
 fn documents(text: &str) -> Result<Vec<Rc<Node>>, Unreadable> {
@@ -21,7 +22,11 @@ fn documents(text: &str) -> Result<Vec<Rc<Node>>, Unreadable> {
 
 fn documents_of(bytes: &[u8]) -> Result<Vec<Rc<Node>>, Unreadable> {
     let mut all = Vec::new();
-    read(bytes, &SMALL, |node| all.push(node)).map(|()| all)
+    let told = read(bytes, &SMALL, |node| {
+        all.push(node);
+        Ok(())
+    });
+    told.map(|()| all)
 }
 
 fn values(text: &str) -> Vec<Value> {
@@ -297,6 +302,7 @@ fn objects(all: impl IntoIterator<Item = Value>) -> Objects {
     let mut objects = Objects::default();
     read(text.as_bytes(), &Limits::default(), |node| {
         objects.add(&"f".into(), node, "shop");
+        Ok(())
     })
     .unwrap();
     assert_eq!(objects.faults, []);
@@ -312,6 +318,15 @@ fn server(name: &str, app: &str) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {
         "selector": {"matchLabels": {"app": app}}, "template": {"metadata": {"labels": {"app": app}},
         "spec": {"containers": [{"name": "server", "ports": [{"name": "grpc", "containerPort": 8080}]}]}}}})
+}
+
+/// What is listed from a cluster counts as much as what is read from a file.
+#[test]
+fn an_object_weighs_the_same_wherever_it_is_from() {
+    let all = objects([server("s", "a")]);
+    let node = &all.workloads[0].source.node;
+    assert!(node.weight > 1_000);
+    assert_eq!(Node::of(&node.value()).weight, node.weight);
 }
 
 /// What each of many selects is there for each: that has an end, and which are left out is known.
@@ -399,7 +414,10 @@ proptest! {
         all.add(&"f".into(), Node::of(&backend), "shop");
         let text = fix(&group::backends(&all)[0], false);
         let mut read_again = Vec::new();
-        read(text.as_bytes(), &Limits::default(), |node| read_again.push(node.value())).unwrap();
+        read(text.as_bytes(), &Limits::default(), |node| {
+            read_again.push(node.value());
+            Ok(())
+        }).unwrap();
         prop_assert_eq!(read_again.len(), 1, "{}", text);
         prop_assert_eq!(&read_again[0]["spec"], &backend["spec"], "{}", text);
     }

@@ -10,11 +10,8 @@ use std::rc::Rc;
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, StrInput, Tag};
 use serde_json::Value;
 
-use super::node::{Content, Node};
+use super::node::{Content, Node, VALUE};
 use super::scalar;
-
-/// What a value takes besides its text, about.
-const VALUE: usize = 64;
 
 /// How much is read.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +28,8 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes of one document with its aliases written out, each value counting 64 more.
     pub weight: usize,
+    /// The same of all documents of all files: each is bounded, and a small file may have many of them.
+    pub all_weight: usize,
 }
 
 impl Default for Limits {
@@ -43,6 +42,7 @@ impl Default for Limits {
             documents: 10_000,
             depth: 64,
             weight: 48 << 20,
+            all_weight: 128 << 20,
         }
     }
 }
@@ -66,11 +66,11 @@ impl Unreadable {
     }
 }
 
-/// Hands each document of a text to `take`; the ones before a fault are handed over too.
+/// Hands each document of a text to `take`, which may say why it takes no more; the ones before a fault are handed over too.
 pub fn read(
     bytes: &[u8],
     limits: &Limits,
-    mut take: impl FnMut(Rc<Node>),
+    mut take: impl FnMut(Rc<Node>) -> Result<(), String>,
 ) -> Result<(), Unreadable> {
     if bytes.len() > limits.file_bytes {
         let most = limits.file_bytes >> 20;
@@ -107,7 +107,10 @@ pub fn read(
         taken.map_err(|error| Unreadable::new(error.line, error.why + hint(text)))?;
         if ended {
             let done = std::mem::replace(&mut composer, Composer::new(limits));
-            done.root.into_iter().for_each(&mut take);
+            if let Some(root) = done.root {
+                let line = root.line;
+                take(root).map_err(|why| Unreadable::new(line, why))?;
+            }
         }
     }
     Ok(())

@@ -145,7 +145,7 @@ async fn findings_are_told_as_they_come_and_go(world: Arc<World>) -> Result<()> 
     );
     ensure!(status.ignored_findings.is_none(), "nothing is ignored");
     ensure!(
-        status.unchecked_findings == ["GB044", "GB071"],
+        status.unchecked_findings == ["GB048", "GB071"],
         "{:?} are not checked",
         status.unchecked_findings
     );
@@ -246,7 +246,7 @@ async fn autoscalers_are_read_where_that_is_allowed(world: Arc<World>) -> Result
     let seen = becomes(&bed, "GB071 is found", |ids| ids.contains(&"GB071")).await?;
     let status = seen.status.unwrap_or_default();
     ensure!(
-        status.unchecked_findings == ["GB044"],
+        status.unchecked_findings == ["GB048"],
         "{:?}",
         status.unchecked_findings
     );
@@ -262,7 +262,7 @@ async fn autoscalers_are_read_where_that_is_allowed(world: Arc<World>) -> Result
     let seen = becomes(&bed, "GB071 is not checked", |ids| !ids.contains(&"GB071")).await?;
     let status = seen.status.unwrap_or_default();
     ensure!(
-        status.unchecked_findings == ["GB044", "GB071"],
+        status.unchecked_findings == ["GB048", "GB071"],
         "{:?}",
         status.unchecked_findings
     );
@@ -278,9 +278,9 @@ async fn old_dns_answers_are_found_where_that_may_be_read(world: Arc<World>) -> 
     bed.start_operator(&["--read-cluster-dns"]).await?;
     bed.echo(1).await?;
     bed.apply(&manifests::backend("echo")).await?;
-    let seen = becomes(&bed, "GB044 is found", |ids| ids.contains(&"GB044")).await?;
+    let seen = becomes(&bed, "GB048 is found", |ids| ids.contains(&"GB048")).await?;
     let status = seen.status.unwrap_or_default();
-    let said = status.findings.iter().find(|own| own.id == "GB044");
+    let said = status.findings.iter().find(|own| own.id == "GB048");
     let said = said.map(|own| own.message.as_str()).unwrap_or_default();
     ensure!(said.contains("120 s old (ttl 120"), "{said}");
     ensure!(
@@ -289,22 +289,22 @@ async fn old_dns_answers_are_found_where_that_may_be_read(world: Arc<World>) -> 
         status.unchecked_findings
     );
     let visited = check(&bed, &Identity::Admin, &[]).await?;
-    ensure!(visited.contains("GB044"), "{visited}");
+    ensure!(visited.contains("GB048"), "{visited}");
 
     kept_for(&bed, 30).await?;
     bed.another_pass("echo").await?;
-    becomes(&bed, "GB044 is gone", |ids| !ids.contains(&"GB044")).await?;
+    becomes(&bed, "GB048 is gone", |ids| !ids.contains(&"GB048")).await?;
 
     kept_for(&bed, 120).await?;
     bed.another_pass("echo").await?;
-    becomes(&bed, "GB044 is found", |ids| ids.contains(&"GB044")).await?;
+    becomes(&bed, "GB048 is found", |ids| ids.contains(&"GB048")).await?;
     let delete = ["-n", "kube-system", "delete", "rolebinding", &granted];
     world.cluster.kubectl(&delete).await?;
     bed.another_pass("echo").await?;
-    let seen = becomes(&bed, "GB044 is not checked", |ids| !ids.contains(&"GB044")).await?;
+    let seen = becomes(&bed, "GB048 is not checked", |ids| !ids.contains(&"GB048")).await?;
     let status = seen.status.unwrap_or_default();
     ensure!(
-        status.unchecked_findings == ["GB044", "GB071"],
+        status.unchecked_findings == ["GB048", "GB071"],
         "{:?}",
         status.unchecked_findings
     );

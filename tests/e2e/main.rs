@@ -51,6 +51,7 @@ mod removal;
 mod restarts;
 mod samples;
 mod servers;
+mod snippets;
 mod steady;
 mod top;
 mod traces;
@@ -105,6 +106,7 @@ fn main() -> std::process::ExitCode {
         restarts::TESTS,
         samples::TESTS,
         servers::TESTS,
+        snippets::TESTS,
         steady::TESTS,
         top::TESTS,
         traces::TESTS,

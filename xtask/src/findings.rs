@@ -166,6 +166,7 @@ fn objects(text: &str) -> Option<Objects> {
     let file: Rc<str> = "example".into();
     read(text.as_bytes(), &Limits::default(), |node| {
         objects.add(&file, node, "default");
+        Ok(())
     })
     .ok()?;
     Some(objects)
@@ -179,23 +180,58 @@ const HEAD: &str = "# Findings\n\n\
     and not the same each time, each of them is looked at by itself, together with what stands above and beside it only once; files that are\n\
     named one by one with `-f` go together. Within a file, and among those, the last one of a name counts, as for `kubectl apply`, and that is\n\
     said. What kustomize lays over a base is best rendered: `kubectl kustomize DIR | evenkeel check -f -`.\n\n\
+    What is to be written instead is a whole object where it begins with `apiVersion`, for `kubectl apply`. Else it is fields of the object that\n\
+    it names: for your manifest, or as a file for `kubectl patch --patch-file`, with `--type merge` for a GrpcBackend or a Service. Where only\n\
+    you can fill it in, it is a comment. That an API server takes each is tested.\n\n\
     *Error*: requests fail or pods idle because of it. *Warning*: they will, in a situation that is sure to come, or are likely to by what can be\n\
     seen. *Info*: worth knowing. [What some of them cost](../harms.md) was measured; [what other tools\n\
     say](others.md) of the same manifests is a table.\n\n";
 
 const TAIL: &str = "\n## What is no rule\n\n\
-    * What only the clients show: how many there are, what they dial, which library and image they have (search domains, service configs by\n  \
-      TXT, SRV, fan-out of watches, streams per connection).\n\
-    * What only the servers' programs show: whether they spread the age (those in Rust do not), how long a stream may live, how long they take\n  \
-      to end.\n\
-    * What only the nodes show: load balancing of sockets in place of a mesh's, and the use of processors, by which an autoscaler may overlook\n  \
-      one hot pod among idle ones; the condition `Balanced` does not.\n\
+    These are told of elsewhere, or cannot be told from what may be read; the numbers are of the catalogue that this one began with, and are given\n\
+    to no other rule.\n\n\
+    * GB002, a clusterIP that cannot be changed: the operator makes a second Service beside it, and changes none of yours.\n\
+    * GB020 and GB061, pods that idle, also where there are just too few connections for all of them: it is measured, and is the verdict in the\n  \
+      condition `Balanced`.\n\
+    * GB026, a grace so long that streams never move: metrics do not say how long a stream has been open. That there is no grace at all is GB025.\n\
+    * GB027, servers that do not spread the age (those in Rust): only the program shows it; `evenkeel presets` says it of those that it knows.\n\
+    * GB044, GB045, GB047, GB053 and GB062, search domains, service configs by TXT, SRV, the fan-out of watches and streams per connection: only\n  \
+      the clients show them, as how many they are, what they dial, and which library and image they have.\n\
+    * GB051, rights of watching clients: those of `spec.endpointWatch` the operator makes itself, and other Roles it may not read.\n\
+    * GB060, too many connections: as GB043.\n\
+    * GB070, an autoscaler that overlooks one hot pod among idle ones: the use of processors is the nodes' to show; the condition `Balanced` does\n  \
+      not overlook it.\n\
+    * GB081, load balancing of sockets in place of a mesh's: only the nodes show it.\n\
+    * GB091, that setting the age replaces the pods once: it is said where it is asked for.\n\n\
+    Nor are these, which have no number:\n\n\
+    * How long a stream may live in the servers' programs, and how long they take to end.\n\
     * What would take rights that the operator does not ask for: NetworkPolicies, and the clients' workloads (GB080), which `evenkeel check`\n  \
-      reads. HorizontalPodAutoscalers are read with the chart's `findings.readAutoscalers`, and how long DNS answers are kept with its\n  \
+      reads. HorizontalPodAutoscalers are read with the chart's `findings.readAutoscalers`, and how long DNS answers are kept (GB048) with its\n  \
       `findings.readClusterDNS`; without them `status.uncheckedFindings` names what is not checked.\n\
     * What the labels of a namespace ask of a mesh: it may not be installed. To the operator a mesh shows in the proxies of running pods, and\n  \
       only `evenkeel check` goes by what is asked for.\n\
     * What a server's metrics do not say: where they count no connections, or `spec.balance.mode` is `Disabled`, what is decided by them\n  \
-      stands in `status.uncheckedFindings` too.\n\
-    * That pods idle or one is hot: it is measured, and is the verdict in the condition `Balanced`.\n\
-    * That the age replaces the pods once: it is said where it is asked for.\n";
+      stands in `status.uncheckedFindings` too.\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands under "What is no rule" is none, and what somebody may look for there is there.
+    #[test]
+    fn what_is_no_rule_is_none() {
+        let lines = TAIL.lines().filter_map(|line| line.strip_prefix("* "));
+        let ids = lines.flat_map(|line| {
+            let words = line.split([' ', ',']).filter(|word| !word.is_empty());
+            words.take_while(|word| *word == "and" || word.starts_with("GB"))
+        });
+        let ids: Vec<&str> = ids.filter(|word| *word != "and").collect();
+        for id in ["GB002", "GB026", "GB051", "GB061"] {
+            assert!(ids.contains(&id), "{id}: {ids:?}");
+        }
+        assert!(
+            CATALOGUE.iter().all(|rule| !ids.contains(&rule.id)),
+            "{ids:?}"
+        );
+    }
+}

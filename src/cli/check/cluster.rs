@@ -36,7 +36,6 @@ const KINDS: [(&str, &str, &str, &str, bool); 9] = [
     ("apps", "v1", "StatefulSet", "statefulsets", false),
     ("apps", "v1", "DaemonSet", "daemonsets", false),
     ("", "v1", "Service", "services", false),
-    ("", "v1", "Pod", "pods", false),
     ("", "v1", "ServiceAccount", "serviceaccounts", false),
     (
         "autoscaling",
@@ -46,6 +45,8 @@ const KINDS: [(&str, &str, &str, &str, bool); 9] = [
         false,
     ),
     ("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects", true),
+    // The last, since there are the most of them: what finds no room is one of these.
+    ("", "v1", "Pod", "pods", false),
 ];
 
 /// Everything that rules look at in a namespace; none: in all. What may not be listed is said, and the rest is there all the
@@ -61,31 +62,22 @@ pub async fn all(client: &Client, namespace: Option<&str>) -> anyhow::Result<Obj
         .collect();
     // In the order of the kinds, so that the answer is the same each time.
     let answers: Vec<_> = stream::iter(lists).buffered(AT_ONCE).collect().await;
+    let answers: Vec<_> = answers.into_iter().collect::<anyhow::Result<_>>()?;
+    let unlisted = || answers.iter().filter_map(|(_, unlisted)| unlisted.as_ref());
+    let is_empty = answers.iter().all(|(items, _)| items.is_empty());
+    if let (true, Some(first)) = (is_empty, unlisted().next())
+        && unlisted().count() >= KINDS.len() - 2
+    {
+        bail!("nothing may be listed {}: {}", place(namespace), first.why);
+    }
     let mut objects = Objects::of_cluster();
     let file: Rc<str> = "".into();
-    for answer in answers {
-        let (items, unlisted) = answer?;
+    let alone = [namespaces(client, namespace).await?, dns(client).await?];
+    for (items, unlisted) in alone.into_iter().chain(answers) {
         objects.unlisted.extend(unlisted);
         for item in &items {
             objects.add(&file, Node::of(item), "");
         }
-    }
-    if objects.unlisted.len() >= KINDS.len() - 2 && objects.is_empty() {
-        bail!(
-            "nothing may be listed {}: {}",
-            place(namespace),
-            objects.unlisted[0].why
-        );
-    }
-    let (items, unlisted) = namespaces(client, namespace).await?;
-    objects.unlisted.extend(unlisted);
-    for item in &items {
-        objects.add(&file, Node::of(item), "");
-    }
-    let (items, unlisted) = dns(client).await?;
-    objects.unlisted.extend(unlisted);
-    for item in &items {
-        objects.add(&file, Node::of(item), "");
     }
     Ok(objects)
 }
@@ -216,7 +208,9 @@ fn place(namespace: Option<&str>) -> String {
 
 /// Without what no rule looks at, which is most of a pod.
 fn slim(mut item: DynamicObject, resource: &ApiResource) -> Option<Value> {
-    item.managed_fields_mut().clear();
+    // Who scales it shows there alone where its autoscaler cannot be listed.
+    let fields = item.managed_fields_mut();
+    fields.retain(|own| own.subresource.as_deref() == Some("scale"));
     if resource.kind == "Pod"
         && let Some(status) = item.data.get_mut("status")
     {
@@ -227,4 +221,35 @@ fn slim(mut item: DynamicObject, resource: &ApiResource) -> Option<Value> {
         kind: resource.kind.clone(),
     });
     serde_json::to_value(item).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who scales shows in no other way where autoscalers may not be listed; of the rest nothing is kept.
+    #[test]
+    fn who_scales_is_kept() {
+        let kind = GroupVersionKind::gvk("apps", "v1", "Deployment");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "deployments");
+        let fields = |subresource: &str| {
+            json!({"manager": "kube-controller-manager", "operation": "Update", "subresource": subresource,
+            "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}})
+        };
+        for (managed, is_scaled) in [
+            (json!([fields("status"), fields("scale")]), true),
+            (json!([fields("status")]), false),
+        ] {
+            let listed = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "namespace": "shop", "managedFields": managed},
+                "spec": {"replicas": 1, "selector": {}, "template": {}}});
+            let kept = slim(serde_json::from_value(listed).unwrap(), &resource).unwrap();
+            let count = kept["metadata"]["managedFields"]
+                .as_array()
+                .map_or(0, Vec::len);
+            assert_eq!(count, usize::from(is_scaled));
+            let mut objects = Objects::of_cluster();
+            objects.add(&"".into(), Node::of(&kept), "");
+            assert_eq!(objects.workloads[0].object.is_scaled(), is_scaled);
+        }
+    }
 }

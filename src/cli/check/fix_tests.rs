@@ -108,6 +108,30 @@ fn what_is_written_is_mended() {
     fs::remove_file(&file).unwrap();
 }
 
+/// Beside an age that the owner has set the operator would refuse its own.
+#[test]
+fn no_age_is_begun_where_one_is_set() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let set = fs::read_to_string(root.join("thanos-query-three.yaml")).unwrap();
+    let file = std::env::temp_dir().join(format!("evenkeel-aged-{}.yaml", std::process::id()));
+    for (args, is_begun) in [
+        ("--x", true),
+        ("--grpc-server-max-connection-age=2m", false),
+    ] {
+        let set = set.replacen("args: [", &format!("args: [{args}, "), 1);
+        assert!(set.contains(args), "{set}");
+        fs::write(&file, set).unwrap();
+        let fixed = manifests::fix(&backends(&[&file])[0], false);
+        assert_eq!(fixed.contains("preset: Thanos"), is_begun, "{fixed}");
+        assert_eq!(
+            fixed.contains("speak of a connection age already"),
+            !is_begun,
+            "{fixed}"
+        );
+    }
+    fs::remove_file(&file).unwrap();
+}
+
 /// Who applies what is printed loses nothing of what they wrote.
 #[test]
 fn labels_and_annotations_stay() {

@@ -133,8 +133,10 @@ impl Check {
         for fault in &report.faults {
             eprintln!("{}", text::printable(&fault.to_string()));
         }
-        if let Some(hint) = hint(&objects) {
-            eprintln!("{}", text::printable(&hint));
+        for hint in [hint(&objects), manifests::apart(&objects)] {
+            if let Some(hint) = hint {
+                eprintln!("{}", text::printable(&hint));
+            }
         }
         print(&self.text(&report, &backends)?)?;
         Ok(self.status(&report))

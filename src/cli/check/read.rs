@@ -7,6 +7,8 @@ use std::rc::Rc;
 
 use crate::manifests::{Fault, Limits, OTHER, Objects, read};
 
+/// What is not followed.
+const LINK: &str = "link to a directory";
 /// Directories within each other.
 const DEPTH: usize = 32;
 
@@ -17,6 +19,7 @@ pub fn all(names: &[String], namespace: &str, limits: &Limits) -> Objects {
         limits,
         namespace,
         left: limits.all_bytes,
+        room: limits.all_weight,
         files: 0,
     };
     for name in names {
@@ -51,11 +54,13 @@ struct Reader<'a> {
     namespace: &'a str,
     /// Bytes that may still be read.
     left: usize,
+    /// How much more all documents may weigh.
+    room: usize,
     files: usize,
 }
 
 impl Reader<'_> {
-    /// Every manifest below a directory, by name. Links are not followed, so that none leads in a circle.
+    /// Every manifest below a directory, by name. Links to directories are not followed, so that none leads in a circle.
     fn directory(&mut self, path: &Path, depth: usize) {
         if depth > DEPTH {
             return self.fault(path, 0, &format!("has directories more than {DEPTH} deep"));
@@ -67,17 +72,27 @@ impl Reader<'_> {
         };
         let mut entries: Vec<_> = entries
             .into_iter()
-            .filter_map(|entry| Some((entry.path(), entry.file_type().ok()?)))
+            .filter_map(|entry| {
+                let (path, kind) = (entry.path(), entry.file_type().ok()?);
+                // What leads nowhere is a file that cannot be read.
+                let whole = fs::metadata(&path).map_or(kind, |own| own.file_type());
+                Some((path, whole, kind.is_symlink()))
+            })
             .collect();
-        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
-        if entries.iter().any(|(path, _)| is_kustomization(path)) {
+        entries.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        if entries.iter().any(|(path, ..)| is_kustomization(path)) {
             let path = path.display().to_string();
             self.objects.kustomized.insert(path);
         }
-        for (path, kind) in entries {
+        for (path, kind, is_link) in entries {
             if kind.is_dir() && !is_hidden(&path) {
-                self.directory(&path, depth + 1);
-            } else if kind.is_file() && is_manifest(&path) {
+                if is_link {
+                    let skipped = &mut self.objects.skipped;
+                    *skipped.entry(LINK.into()).or_default() += 1;
+                } else {
+                    self.directory(&path, depth + 1);
+                }
+            } else if (kind.is_file() || kind.is_symlink()) && is_manifest(&path) {
                 self.file(&path);
             }
         }
@@ -115,6 +130,10 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, name: &str, from: impl Read) {
+        // Of the first that finds no room it was said.
+        if self.room == 0 {
+            return;
+        }
         let most = self.limits.file_bytes.min(self.left);
         let mut bytes = Vec::new();
         // One more than may be: so it is known that there is more, and no more is read.
@@ -130,8 +149,17 @@ impl Reader<'_> {
         self.left -= bytes.len().min(self.left);
         let file: Rc<str> = name.into();
         let (objects, namespace) = (&mut self.objects, self.namespace);
+        let (room, most) = (&mut self.room, self.limits.all_weight >> 20);
         let told = read(&bytes, self.limits, |node| {
+            let left = room.checked_sub(node.weight);
+            *room = left.unwrap_or(0);
+            if left.is_none() {
+                return Err(format!(
+                    "is not read from here on: all files together have more than {most} MiB with their aliases written out, check a part of them at a time"
+                ));
+            }
             objects.add(&file, node, namespace);
+            Ok(())
         });
         // Of a file that is larger than what is read of it nobody knows.
         let may_be = self.objects.named.contains(name) || bytes.len() > most;

@@ -77,6 +77,123 @@ fn what_is_no_manifest_is_no_fault_in_a_directory() {
     fs::remove_dir_all(root).unwrap();
 }
 
+/// Each document is small as it is written and within its own bound, and all of them are one file of a few kilobytes.
+#[test]
+fn many_small_documents_of_aliases_are_bounded_together() {
+    let words = ["word"; 1_000].join(", ");
+    let document = |kind: &str, times: usize| {
+        let others = ", *c".repeat(times);
+        format!(
+            "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: a}}\nspec:\n  containers: [&c {{args: [{words}]}}{others}]\n"
+        )
+    };
+    for kind in ["Deployment", "Other"] {
+        // 7 MB each, written out.
+        let text = vec![document(kind, 100); 20].join("---\n");
+        assert!(text.len() < 1 << 18);
+        let root = directory("heavy", &[("a.yaml", &text), ("b.yaml", &text)]);
+        let limits = Limits {
+            all_weight: 32 << 20,
+            ..Limits::default()
+        };
+        let objects = read::all(&[root.display().to_string()], "default", &limits);
+        fs::remove_dir_all(root).unwrap();
+        let beyond = |own: &&manifests::Fault| own.message.contains("more than 32 MiB");
+        let found: Vec<_> = objects.faults.iter().filter(beyond).collect();
+        assert_eq!(found.len(), 1, "{:?}", objects.faults);
+        assert!(
+            found[0].file.ends_with("a.yaml") && found[0].line == 25,
+            "{found:?}"
+        );
+        let taken = objects.workloads.len() + objects.faults.len() - 1;
+        let skipped: usize = objects.skipped.values().sum();
+        assert_eq!(taken + skipped, 4, "{:?}", objects.faults);
+    }
+}
+
+/// As a ConfigMap is mounted, and as people keep one file for several environments.
+#[test]
+#[cfg(unix)]
+fn a_link_leads_to_its_file_and_no_further() {
+    use std::os::unix::fs::symlink;
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    let root = directory("links", &[("real/a.txt", map), ("in/b.yaml", map)]);
+    let looked_at = root.join("in");
+    symlink(root.join("real/a.txt"), looked_at.join("a.yaml")).unwrap();
+    // In a circle.
+    symlink(&looked_at, looked_at.join("again")).unwrap();
+    let objects = read(&looked_at);
+    assert_eq!(objects.faults, []);
+    assert_eq!(objects.skipped["ConfigMap"], 2);
+    assert_eq!(objects.skipped["link to a directory"], 1);
+    symlink(root.join("gone"), looked_at.join("c.yaml")).unwrap();
+    let faults = read(&looked_at).faults;
+    fs::remove_dir_all(root).unwrap();
+    assert!(
+        faults.len() == 1 && faults[0].file.ends_with("c.yaml"),
+        "{faults:?}"
+    );
+}
+
+/// What is of a kind that rules speak of is looked at or said to be left out.
+#[test]
+fn a_list_of_one_kind_and_an_api_that_is_gone() {
+    let pods = "spec: {selector: {matchLabels: {app: a}}, template: {metadata: {labels: {app: a}}, spec: {containers: [{name: a}]}}}";
+    let typed = format!(
+        "apiVersion: apps/v1\nkind: DeploymentList\nitems: [{{metadata: {{name: a}}, {pods}}}]\n"
+    );
+    let gone = format!(
+        "apiVersion: extensions/v1beta1\nkind: Deployment\nmetadata: {{name: b}}\n{pods}\n"
+    );
+    let root = directory("kinds", &[("a.yaml", &typed), ("b.yaml", &gone)]);
+    let objects = read(&root);
+    fs::remove_dir_all(root).unwrap();
+    assert_eq!(objects.faults, []);
+    assert_eq!(objects.workloads[0].object.name(), "a");
+    assert_eq!(objects.skipped["Deployment of extensions/v1beta1"], 1);
+}
+
+#[test]
+fn a_backend_and_its_servers_that_are_apart_by_a_slip() {
+    let backend = |namespace: &str| {
+        format!(
+            "apiVersion: evenkeel.dev/v1alpha1\nkind: GrpcBackend\nmetadata: {{name: rng{namespace}}}\nspec: {{selector: {{app: a}}, ports: [{{port: 80}}]}}\n"
+        )
+    };
+    let server = |namespace: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: a{namespace}}}\nspec: {{selector: {{matchLabels: {{app: a}}}}, template: {{metadata: {{labels: {{app: a}}}}, spec: {{containers: [{{name: a}}]}}}}}}\n"
+        )
+    };
+    for (own, other, says) in [
+        (
+            "",
+            ", namespace: shop",
+            Some(
+                "one of namespace default, and Deployment a, which has its labels, for one of shop",
+            ),
+        ),
+        (
+            ", namespace: shop",
+            "",
+            Some(
+                "one of namespace shop, and Deployment a, which has its labels, for one of default",
+            ),
+        ),
+        ("", "", None),
+        (", namespace: shop", ", namespace: other", None),
+    ] {
+        let root = directory(
+            "apart",
+            &[("a.yaml", &backend(own)), ("b.yaml", &server(other))],
+        );
+        let told = manifests::apart(&read(&root));
+        fs::remove_dir_all(root).unwrap();
+        assert_eq!(told.is_some(), says.is_some(), "{told:?}");
+        assert!(says.is_none_or(|says| told.unwrap().contains(says)));
+    }
+}
+
 #[test]
 fn what_kustomize_puts_together_has_a_hint() {
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";

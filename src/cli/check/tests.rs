@@ -3,6 +3,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::Parser as _;
+
 use super::*;
 use crate::findings::CATALOGUE;
 
@@ -60,6 +62,36 @@ fn the_corpus_is_told_what_it_expects() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(sets >= 60, "only {sets} sets");
+}
+
+/// Whose manifests they follow, of which version, and why each finding is none too many.
+#[test]
+fn what_is_told_of_others_is_argued() {
+    let mut sets = 0;
+    for entry in fs::read_dir(corpus()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.starts_with("adopt-") {
+            continue;
+        }
+        sets += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        let (comments, _) = text.split_once("# expect: ").unwrap();
+        let has_version = comments.lines().any(|line| {
+            let mut words = line.split([' ', ',', ':', '(', ')']);
+            let is_version = |word: &str| {
+                let number = word.trim_start_matches('v');
+                number.starts_with(|c: char| c.is_ascii_digit())
+                    && (number != word || number.contains('.'))
+            };
+            words.any(is_version)
+        });
+        assert!(has_version, "{name}: {comments}");
+        for id in ids(&path) {
+            assert!(comments.contains(&id), "{name}: {id}: {comments}");
+        }
+    }
+    assert!(sets >= 20, "only {sets}");
 }
 
 /// The example shows the fault and little else; mended, it has no fault at all.
@@ -179,12 +211,28 @@ fn an_exit_status_for_each_threshold() {
         ("GB033", FailOn::Warning, false),
         ("GB033", FailOn::Info, true),
     ] {
-        let report = report(&corpus().join(format!("rules/{rule}.yaml")));
-        let failed = report
-            .findings()
-            .any(|found| fail_on.fails(found.rule.severity));
-        assert_eq!(failed, fails, "{rule}");
+        let mut report = report(&corpus().join(format!("rules/{rule}.yaml")));
+        let word = fail_on.to_possible_value().unwrap();
+        let asked = Asked::parse_from(["check", "--fail-on", word.get_name(), "-"]).check;
+        assert_eq!(
+            asked.status(&report),
+            ExitCode::from(u8::from(fails)),
+            "{rule}"
+        );
+        // What cannot be read is worse.
+        report.faults.push(report::Unread {
+            file: "a.yaml".into(),
+            line: 1,
+            message: "is not YAML".into(),
+        });
+        assert_eq!(asked.status(&report), ExitCode::from(2), "{rule}");
     }
+}
+
+#[derive(clap::Parser)]
+struct Asked {
+    #[command(flatten)]
+    check: Check,
 }
 
 #[test]
@@ -284,6 +332,7 @@ fn what_runs_is_named_by_object_and_field() {
     manifests::read(&written, &Limits::default(), |node| {
         let value = node.value();
         objects.add(&"".into(), manifests::Node::of(&value), "");
+        Ok(())
     })
     .unwrap();
     let report = Report::new(&objects, &manifests::backends(&objects));
@@ -339,7 +388,7 @@ fn annotations_say_what_was_not_looked_at() {
         "::error file=a.yaml,line=7::too many",
         "::warning file=a.yaml,line=3::a.yaml:3: Service shop/a stands again in b.yaml:1, which is the one that counts",
         "::warning::Pod not listed, so not looked at: you may not list pods",
-        "::notice::not checked, for want of the cluster's DNS configuration: GB044; for want of the pods' metrics: GB023, GB025, GB034, GB043",
+        "::notice::not checked, for want of the cluster's DNS configuration: GB048; for want of the pods' metrics: GB023, GB025, GB034, GB043",
     ] {
         assert!(lines.lines().any(|own| own == line), "{line}\n{lines}");
     }

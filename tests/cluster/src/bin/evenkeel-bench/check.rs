@@ -17,13 +17,23 @@ const TIMES: usize = 5;
 /// Of one file.
 const BYTES: usize = 10_000_000;
 
+/// Values of one list: more than any manifest has, and each of two bytes.
+const DENSE: usize = 100_000;
+/// Documents of aliases, each of some kilobytes and of some megabytes with them written out.
+const ALIASES: usize = 200;
+
 /// The figures of `evenkeel check -f`, by the binary that the image has.
-pub fn measure(root: &Path) -> Result<[Figure; 2]> {
+pub fn measure(root: &Path) -> Result<[Figure; 3]> {
     let binary = root.join("dist/evenkeel");
     let scratch = std::env::temp_dir().join(format!("evenkeel-bench-check-{}", std::process::id()));
     fs::create_dir_all(&scratch)?;
-    let measured =
-        speed(&binary, &scratch).and_then(|speed| Ok([speed, memory(&binary, &scratch)?]));
+    let measured = speed(&binary, &scratch).and_then(|speed| {
+        Ok([
+            speed,
+            memory(&binary, &scratch)?,
+            hostile(&binary, &scratch)?,
+        ])
+    });
     fs::remove_dir_all(&scratch)?;
     measured
 }
@@ -44,8 +54,11 @@ fn speed(binary: &Path, scratch: &Path) -> Result<Figure> {
     let mut spans = Vec::new();
     for _ in 0..TIMES {
         let begun = Instant::now();
-        let report = run(binary, &directory)?.report;
+        let Run {
+            succeeded, report, ..
+        } = run(binary, &directory)?;
         spans.push(begun.elapsed());
+        ensure!(succeeded, "evenkeel check failed");
         let found = report.matches("\"GB001\"").count();
         ensure!(found == PAIRS, "{found} of {PAIRS} backends are found");
     }
@@ -77,6 +90,7 @@ fn memory(binary: &Path, scratch: &Path) -> Result<Figure> {
     fs::write(&file, text)?;
     let begun = Instant::now();
     let run = run(binary, &file)?;
+    ensure!(run.succeeded, "evenkeel check failed");
     let took = begun.elapsed();
     ensure!(run.report.contains("\"backends\""), "no report");
     let megabytes = run.most_kilobytes / 1000;
@@ -92,7 +106,52 @@ fn memory(binary: &Path, scratch: &Path) -> Result<Figure> {
     })
 }
 
+/// Files that take much more than they have bytes: there is an end to it, which is said.
+fn hostile(binary: &Path, scratch: &Path) -> Result<Figure> {
+    let deployment = |number: usize, containers: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: server-{number}}}\nspec:\n  selector: {{matchLabels: {{app: a}}}}\n  \
+             template:\n    metadata: {{labels: {{app: a}}}}\n    spec:\n      containers: [{containers}]\n---\n"
+        )
+    };
+    let dense = format!("{{name: c, args: [{}]}}", vec!["a"; DENSE].join(","));
+    let one = deployment(0, &dense).len();
+    let dense: String = (0..BYTES / one).map(|at| deployment(at, &dense)).collect();
+    let words = vec!["word"; 1_000].join(", ");
+    let alias = format!("&c {{name: c, args: [{words}]}}{}", ", *c".repeat(600));
+    let aliases: String = (0..ALIASES).map(|at| deployment(at, &alias)).collect();
+    let mut most = 0;
+    let mut told = Vec::new();
+    for (name, text) in [("dense", dense), ("aliases", aliases)] {
+        let file = scratch.join(format!("{name}.yaml"));
+        fs::write(&file, &text)?;
+        let begun = Instant::now();
+        let run = run(binary, &file)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        ensure!(
+            !run.succeeded && run.report.contains("is not read from here on"),
+            "all of {name}.yaml is read"
+        );
+        let (megabytes, bytes) = (run.most_kilobytes / 1000, text.len() / 1000);
+        told.push(format!(
+            "{name}: {bytes} kB of YAML, {megabytes} MB in {seconds:.1} s"
+        ));
+        most = most.max(megabytes);
+    }
+    Ok(Figure {
+        name: "check of hostile YAML",
+        measured: format!("{most} MB"),
+        target: "≤ 512 MB",
+        met: most <= 512,
+        how: format!(
+            "the same on files of lists of short values, and of aliases, both of which it reads up to the bound of 128 MiB of all written out; {}",
+            told.join(", ")
+        ),
+    })
+}
+
 struct Run {
+    succeeded: bool,
     report: String,
     most_kilobytes: u64,
 }
@@ -110,10 +169,11 @@ fn run(binary: &Path, manifests: &Path) -> Result<Run> {
     output.read_exact(&mut report)?;
     let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
     output.read_to_end(&mut report)?;
-    ensure!(child.wait()?.success(), "evenkeel check failed");
+    let succeeded = child.wait()?.success();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let figure = line.and_then(|line| line.split_whitespace().next());
     Ok(Run {
+        succeeded,
         report: String::from_utf8(report)?,
         most_kilobytes: figure.context("no VmHWM")?.parse()?,
     })
