@@ -133,10 +133,9 @@ impl Check {
         for fault in &report.faults {
             eprintln!("{}", text::printable(&fault.to_string()));
         }
-        for hint in [hint(&objects), manifests::apart(&objects)] {
-            if let Some(hint) = hint {
-                eprintln!("{}", text::printable(&hint));
-            }
+        let hints = [hint(&objects), manifests::apart(&objects)];
+        for hint in hints.into_iter().flatten() {
+            eprintln!("{}", text::printable(&hint));
         }
         print(&self.text(&report, &backends)?)?;
         Ok(self.status(&report))
