@@ -182,7 +182,21 @@ impl<'a> Draft<'a> {
             ));
         }
         guarded.append(&mut self.operations);
+        guarded.append(&mut owner::lend(&self.seen.metadata, &self.changed_lists()));
         Patch(guarded)
+    }
+
+    /// The lists that are one value to an apply, and change.
+    fn changed_lists(&self) -> Vec<(&str, List)> {
+        let pairs = self.seen.containers().iter().zip(self.containers());
+        pairs
+            .flat_map(|(old, new)| {
+                let args = (old.args != new.args).then_some(List::Args);
+                let command = (old.command != new.command).then_some(List::Command);
+                let lists = args.into_iter().chain(command);
+                lists.map(|list| (new.name.as_str(), list))
+            })
+            .collect()
     }
 
     fn add_variables(&mut self, index: usize, missing: &[Entry]) -> Place {
