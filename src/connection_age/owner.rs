@@ -25,16 +25,22 @@ pub fn is_theirs(workload: &Workload, record: &Record, entry: &Entry) -> bool {
         || in_manifest(workload, record, entry)
 }
 
-/// Whether the list was put back by a person's hand, as by `kubectl rollout undo`, or in a way that left no trace.
+/// Whether the list was put back by a person's hand, as by `kubectl rollout undo`, or in a way that left no trace. Variables that go
+/// with all others are no answer to ours: so a manifest drops them that has none any more.
 pub fn looks_undone(workload: &Workload, record: &Record) -> bool {
-    record.list == List::Env
-        || managers(workload, &record.container, record.list, None).all(|entry| {
-            entry.operation.as_deref() != Some("Apply")
-                && entry
-                    .manager
-                    .as_deref()
-                    .is_some_and(|manager| manager.starts_with("kubectl") && manager != PIPELINE)
-        })
+    if record.list == List::Env {
+        let mut containers = workload.containers().iter();
+        let own = containers.find(|container| container.name == record.container);
+        let empty = own.is_some_and(|own| own.env.as_ref().is_none_or(Vec::is_empty));
+        return !(empty && record.before == Before::Present);
+    }
+    managers(workload, &record.container, record.list, None).all(|entry| {
+        entry.operation.as_deref() != Some("Apply")
+            && entry
+                .manager
+                .as_deref()
+                .is_some_and(|manager| manager.starts_with("kubectl") && manager != PIPELINE)
+    })
 }
 
 /// Others that own an entry (a variable has an owner of its own, arguments have the list's). Whom a list was only given back owns

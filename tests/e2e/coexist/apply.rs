@@ -25,6 +25,7 @@ tests![
     shared value_from_that_comes_later_needs_room(150),
     shared what_is_edited_wins(150),
     shared arguments_that_a_pipeline_drops_are_gone(150),
+    shared a_manifest_without_variables_is_no_undo(150),
 ];
 
 /// Another variable by each way of applying: it comes in, ours stays, and only ours goes in the end.
@@ -298,4 +299,26 @@ async fn arguments_that_a_pipeline_drops_are_gone(world: Arc<World>) -> Result<(
     apply(&theirs).await?;
     ends.push((format!("Deployment/{KEPT}"), bed.template(KEPT).await?));
     bed.finish_with(ends).await
+}
+
+/// A three-way merge of a manifest that has no `env` any more takes the whole list away: ours is set again at once, and counted.
+async fn a_manifest_without_variables_is_no_undo(world: Arc<World>) -> Result<()> {
+    let mut manifest = manifests::server("echo", 0);
+    let backend = manifests::backend_with_age("echo", "30s");
+    let scene = Scene::after(&world, "no-env", &manifest, &backend).await?;
+    let bed = &scene.bed;
+    let server = container(&mut manifest).as_object_mut();
+    server.context("no container")?.remove("env");
+    bed.apply(&manifest).await?;
+    bed.set_again("echo", 1).await?;
+    scene.applied().await?;
+    let template = bed.template("echo").await?;
+    ensure!(
+        age_of(&template, "server").as_deref() == Some("30s"),
+        "{template:#}"
+    );
+    let mut expected = scene.template_before();
+    let server = expected["spec"]["containers"][0].as_object_mut();
+    server.context("no container")?.remove("env");
+    scene.ends_as(&expected).await
 }
