@@ -224,7 +224,9 @@ fn given(container: &Container, entry: &Entry) -> Option<Given> {
 fn find_variable(container: &Container, name: &str, value: &str, format: DurationFormat) -> Found {
     let mut there = container.env.iter().flatten().filter(|v| v.name == name);
     let Some(first) = there.next() else {
-        return if container.env_from.iter().flatten().next().is_some() {
+        let mut sources = container.env_from.iter().flatten();
+        let fits = |prefix: &String| name.starts_with(prefix.as_str());
+        return if sources.any(|source| source.prefix.as_ref().is_none_or(fits)) {
             Found::Hidden
         } else {
             Found::Absent
@@ -252,7 +254,18 @@ fn same_value(one: &str, other: &str, format: DurationFormat) -> bool {
 }
 
 fn length(text: &str) -> Option<Duration> {
-    GoDuration::new(text).get().ok()
+    GoDuration::new(text).get().ok().or_else(|| fraction(text))
+}
+
+/// `1.5m`, which Go reads too: it is never written here.
+fn fraction(text: &str) -> Option<Duration> {
+    let units = [("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
+    let number = |(unit, seconds): (&str, f64)| Some((text.strip_suffix(unit)?, seconds));
+    let (number, seconds) = units.into_iter().find_map(number)?;
+    let (whole, rest) = number.split_once('.')?;
+    let digits = |part: &str| part.len() <= 5 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let number: f64 = (digits(whole) && digits(rest)).then(|| number.parse().ok())??;
+    Some(Duration::from_secs_f64(number * seconds))
 }
 
 /// A value as a duration that a person reads, if it is one.
