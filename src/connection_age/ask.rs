@@ -136,6 +136,18 @@ impl<'a> Asked<'a> {
                 FlagStyle::Separate => Entry::Arguments(vec![flag, value]),
             })
             .collect();
+        if let [age, grace] = entries.as_slice()
+            && age.key() == grace.key()
+        {
+            return Err(Statement::no(
+                Reason::InvalidSpec,
+                format!(
+                    "spec.connectionAge.knob.flags: {} and {} are one flag in two spellings: name the server's own flag for the grace, or remove spec.connectionAge.grace",
+                    flags.max_age,
+                    flags.grace.as_deref().unwrap_or_default()
+                ),
+            ));
+        }
         Ok(self.wanted(Kind::Flags, format, entries))
     }
 
