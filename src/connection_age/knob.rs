@@ -97,6 +97,8 @@ pub struct Wanted {
     pub format: DurationFormat,
     /// What to write: the age first, then the grace.
     pub entries: Vec<Entry>,
+    /// Further variables and flags by which the server takes the same.
+    pub also: Vec<String>,
 }
 
 /// What a container says of one entry.
@@ -136,6 +138,20 @@ impl Wanted {
         }
     }
 
+    /// What a container has of the server's other ways to the same, as a person would say it.
+    pub fn otherwise(&self, container: &Container) -> Option<String> {
+        let words = arguments::words(container);
+        let variables = || container.env.iter().flatten();
+        self.also.iter().find_map(|name| {
+            if name.starts_with('-') {
+                arguments::find(&words, name, true).map(|given| given.text)
+            } else {
+                let set = variables().any(|variable| &variable.name == name);
+                set.then(|| name.clone())
+            }
+        })
+    }
+
     /// Whether every entry is there with our value.
     pub fn runs_in(&self, container: &Container) -> bool {
         self.entries
@@ -166,6 +182,9 @@ impl Wanted {
     /// The age that a container runs with by this knob, whoever set it, as the status shows it.
     pub fn running(&self, container: &Container) -> Option<String> {
         let entry = self.entries.first()?;
+        if self.otherwise(container).is_some() {
+            return Some("unknown".into());
+        }
         if self.find(container, entry) == Found::Same {
             return Some(self.age.to_string());
         }

@@ -273,8 +273,12 @@ impl View<'_> {
         outcome
     }
 
-    /// Whether the owner gives a flag by now that we had appended: twice is fatal in some servers.
+    /// Whether the owner gives a flag by now that we had appended: twice is fatal in some servers. Or the same in another way.
     fn given_twice(&self, record: &Record, index: usize, wanted: &Wanted) -> bool {
+        let live = &self.workload.containers()[index];
+        if wanted.otherwise(live).is_some() {
+            return true;
+        }
         let mut without = Draft::new(self.workload);
         without.undo(record);
         let left = &without.containers()[index];
@@ -285,7 +289,7 @@ impl View<'_> {
                 .filter(|entry| !matches!(entry, Entry::Variable { .. }))
                 .any(|entry| {
                     wanted.find(left, entry) != Found::Absent
-                        || wanted.find(&self.workload.containers()[index], entry) != Found::Same
+                        || wanted.find(live, entry) != Found::Same
                 })
     }
 
