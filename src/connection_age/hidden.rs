@@ -25,7 +25,7 @@ pub fn statement(observed: &Observed, asks: bool) -> Option<Statement> {
 pub fn rows(observed: &Observed) -> impl Iterator<Item = Server> {
     let forbidden = Reason::Forbidden.to_string();
     let state = move |row: &Server| {
-        let lasting = [Reason::RolloutFailed, Reason::Reverted].map(|reason| reason.as_str());
+        let lasting = [Reason::RolloutFailed, Reason::Reverted].map(Reason::as_str);
         let kept = row.state.clone();
         let kept = kept.filter(|state| lasting.contains(&state.as_str()));
         kept.unwrap_or_else(|| forbidden.clone())

@@ -26,10 +26,9 @@ pub struct Outcome {
     pub step: Option<Step>,
     /// The step waits for nothing: our own rollout has failed, or the resource has been going for long enough.
     pub urgent: bool,
-    /// Our own rollout is under way, and no pod serves with the age yet: until when it may be the age that keeps them from it.
+    /// A rollout that is ours alone is under way, and no pod serves with the age yet: until when it may be the age that keeps them
+    /// from it. A step that corrects it does not wait for its end.
     pub trial_until: Option<Timestamp>,
-    /// The rollout that is under way is ours alone, and no pod serves with the age: a step that corrects it does not wait for its end.
-    pub corrects: bool,
     /// It has a record of ours, or is to get one.
     pub involved: bool,
     /// When to look again though nothing has changed.
@@ -124,8 +123,8 @@ pub fn look(observed: &Observed, workload: &Workload, permit: Permit, now: Times
         )));
     }
     outcome.involved |= recorded != Recorded::Nothing;
-    outcome.corrects =
-        (view.record.as_ref()).is_some_and(|record| view.gives_up_at(record).is_some());
+    let record = view.record.as_ref();
+    outcome.trial_until = record.and_then(|record| view.gives_up_at(record));
     outcome
 }
 
