@@ -201,8 +201,7 @@ async fn a_loop_of_server_side_applies_gets_through(world: Arc<World>) -> Result
                 return error;
             }
             let gets_through = until("an apply of arguments", RETRIED, async || {
-                let told = apply(&arguments).await;
-                Ok(told.map(Some)?)
+                apply(&arguments).await.map(Some)
             });
             if let Err(error) = gets_through.await {
                 return error;
