@@ -113,7 +113,16 @@ impl<'a> Asked<'a> {
             age: self.age.max_age.clone(),
             format,
             entries,
+            also: self.also(),
         }
+    }
+
+    fn also(&self) -> Vec<String> {
+        let Some(also) = self.preset.and_then(|server| server.also.as_ref()) else {
+            return Vec::new();
+        };
+        let grace = self.age.grace.iter().flat_map(|_| &also.grace);
+        also.max_age.iter().chain(grace).cloned().collect()
     }
 
     fn variables(&self, env: &EnvKnob) -> Result<Wanted, Statement> {
@@ -128,7 +137,7 @@ impl<'a> Asked<'a> {
 
     fn flags(&self, flags: &FlagsKnob) -> Result<Wanted, Statement> {
         let format = flags.format.unwrap_or_default();
-        let entries = self
+        let entries: Vec<Entry> = self
             .values("flags", format, &flags.max_age, flags.grace.as_deref())?
             .into_iter()
             .map(|(flag, value)| match flags.style.unwrap_or_default() {
@@ -136,6 +145,18 @@ impl<'a> Asked<'a> {
                 FlagStyle::Separate => Entry::Arguments(vec![flag, value]),
             })
             .collect();
+        if let [age, grace] = entries.as_slice()
+            && age.key() == grace.key()
+        {
+            return Err(Statement::no(
+                Reason::InvalidSpec,
+                format!(
+                    "spec.connectionAge.knob.flags: {} and {} are one flag in two spellings: name the server's own flag for the grace, or remove spec.connectionAge.grace",
+                    flags.max_age,
+                    flags.grace.as_deref().unwrap_or_default()
+                ),
+            ));
+        }
         Ok(self.wanted(Kind::Flags, format, entries))
     }
 

@@ -28,6 +28,15 @@ impl View<'_> {
     pub(super) fn assess(&self, draft: &Draft<'_>, index: usize, wanted: &Wanted) -> Assessment {
         let container = &draft.containers()[index];
         let of = format!("container {} of {}", container.name, self.workload);
+        if let (Some(theirs), Some(age)) = (wanted.otherwise(container), wanted.entries.first()) {
+            return Assessment::Refused(Statement::no(
+                Reason::FieldConflict,
+                format!(
+                    "{of} has {theirs}, by which its server takes the same as by {}: remove it there, or remove spec.connectionAge",
+                    age.key()
+                ),
+            ));
+        }
         let mut missing = Vec::new();
         for entry in &wanted.entries {
             match wanted.find(container, entry) {

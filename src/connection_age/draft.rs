@@ -1,8 +1,9 @@
 //! A workload as it will be, and the guarded JSON patch that leads there.
 //!
-//! Each operation follows a `test` of what was seen. What is *not* there cannot be tested by JSON patch: where something is
-//! added that was absent (a list, the annotations, a variable among others), the `test` is of `metadata.resourceVersion`.
-//! Lists of variables are never replaced as a whole: fields that this client does not know would be lost.
+//! Each operation follows a `test` of what was seen. What is *not* there cannot be tested by JSON patch (a list, another's claim
+//! to a value, the rollout of somebody who was quicker): whatever changes the pods, or adds annotations where there were none,
+//! tests `metadata.resourceVersion` too. Lists of variables are never replaced as a whole: fields that this client does not know
+//! would be lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +25,6 @@ pub struct Draft<'a> {
     operations: Vec<PatchOperation>,
     /// Containers whose name at their index is tested already.
     named: BTreeSet<usize>,
-    /// Something absent is added.
-    pinned: bool,
 }
 
 /// Where entries went.
@@ -45,7 +44,6 @@ impl<'a> Draft<'a> {
             now: seen.containers().to_vec(),
             operations: Vec::new(),
             named: BTreeSet::new(),
-            pinned: false,
         }
     }
 
@@ -153,10 +151,11 @@ impl<'a> Draft<'a> {
         let key = names::record_annotation(backend);
         let path = pointer(["metadata", "annotations", &key]);
         let annotations = self.seen.metadata.annotations.as_ref();
+        let mut pinned = self.changes_pods();
         match (annotations.and_then(|all| all.get(&key)), record) {
             (None, None) => {}
             (None, Some(record)) if annotations.is_none_or(BTreeMap::is_empty) => {
-                self.pinned = true;
+                pinned = true;
                 let all = json!({ key: record.text() });
                 self.operations
                     .push(add(pointer(["metadata", "annotations"]), all));
@@ -175,7 +174,7 @@ impl<'a> Draft<'a> {
             self.seen.metadata.uid.clone().unwrap_or_default().into(),
         )];
         if let Some(version) = &self.seen.metadata.resource_version
-            && self.pinned
+            && pinned
         {
             guarded.push(test(
                 pointer(["metadata", "resourceVersion"]),
@@ -183,12 +182,25 @@ impl<'a> Draft<'a> {
             ));
         }
         guarded.append(&mut self.operations);
+        guarded.append(&mut owner::lend(&self.seen.metadata, &self.changed_lists()));
         Patch(guarded)
+    }
+
+    /// The lists that are one value to an apply, and change.
+    fn changed_lists(&self) -> Vec<(&str, List)> {
+        let pairs = self.seen.containers().iter().zip(self.containers());
+        pairs
+            .flat_map(|(old, new)| {
+                let args = (old.args != new.args).then_some(List::Args);
+                let command = (old.command != new.command).then_some(List::Command);
+                let lists = args.into_iter().chain(command);
+                lists.map(|list| (new.name.as_str(), list))
+            })
+            .collect()
     }
 
     fn add_variables(&mut self, index: usize, missing: &[Entry]) -> Place {
         self.test_name(index);
-        self.pinned = true;
         let before = match self.containers()[index].env.as_deref() {
             None | Some([]) => Before::Absent,
             Some(_) => Before::Present,
@@ -302,7 +314,6 @@ impl<'a> Draft<'a> {
         let path = container_path(index, list.field());
         let path = pointer(&path);
         if old.is_empty() {
-            self.pinned = true;
             self.operations.push(add(path, json!(new)));
             return;
         }

@@ -21,12 +21,13 @@ pub fn statement(observed: &Observed, asks: bool) -> Option<Statement> {
 }
 
 /// The rows of such workloads as they were: they remember what was written, how often it was taken out, and that its rollout
-/// failed, which is known from nowhere else where the record is lost.
+/// failed or that we gave up, which is known from nowhere else where the record is lost.
 pub fn rows(observed: &Observed) -> impl Iterator<Item = Server> {
     let forbidden = Reason::Forbidden.to_string();
     let state = move |row: &Server| {
-        let failed = Reason::RolloutFailed.as_str();
-        let kept = row.state.clone().filter(|state| state == failed);
+        let lasting = [Reason::RolloutFailed, Reason::Reverted].map(Reason::as_str);
+        let kept = row.state.clone();
+        let kept = kept.filter(|state| lasting.contains(&state.as_str()));
         kept.unwrap_or_else(|| forbidden.clone())
     };
     observed.unreadable.iter().flat_map(move |hidden| {

@@ -142,16 +142,15 @@ impl View<'_> {
     ) -> Option<Outcome> {
         let workload = self.workload;
         let container = &self.workload.containers()[index].name;
-        if let Some(due) = self.exhausted_until() {
+        if self.is_exhausted() {
             let lines = advice::lines(wanted, container, Some(list));
             return Some(Outcome {
                 statement: Some(Statement::no(
                     Reason::Reverted,
                     format!(
-                        "somebody takes the connection age out of {workload} again and again: {lines}"
+                        "somebody takes the connection age out of {workload} again and again: {lines}; or change spec.connectionAge to have it tried anew"
                     ),
                 )),
-                look_again: Some(until(self.now, due)),
                 ..Outcome::default()
             });
         }

@@ -67,7 +67,6 @@ impl View<'_> {
         Outcome {
             statement: Some(statement),
             step,
-            trial_until: gives_up_at,
             look_again: gives_up_at.or(soaks).map(|due| {
                 // Overdue: the controller has not seen the last change yet, which may last.
                 let overdue = due <= self.now;

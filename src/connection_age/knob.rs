@@ -97,6 +97,8 @@ pub struct Wanted {
     pub format: DurationFormat,
     /// What to write: the age first, then the grace.
     pub entries: Vec<Entry>,
+    /// Further variables and flags by which the server takes the same.
+    pub also: Vec<String>,
 }
 
 /// What a container says of one entry.
@@ -136,6 +138,20 @@ impl Wanted {
         }
     }
 
+    /// What a container has of the server's other ways to the same, as a person would say it.
+    pub fn otherwise(&self, container: &Container) -> Option<String> {
+        let words = arguments::words(container);
+        let variables = || container.env.iter().flatten();
+        self.also.iter().find_map(|name| {
+            if name.starts_with('-') {
+                arguments::find(&words, name, true).map(|given| given.text)
+            } else {
+                let set = variables().any(|variable| &variable.name == name);
+                set.then(|| name.clone())
+            }
+        })
+    }
+
     /// Whether every entry is there with our value.
     pub fn runs_in(&self, container: &Container) -> bool {
         self.entries
@@ -166,6 +182,9 @@ impl Wanted {
     /// The age that a container runs with by this knob, whoever set it, as the status shows it.
     pub fn running(&self, container: &Container) -> Option<String> {
         let entry = self.entries.first()?;
+        if self.otherwise(container).is_some() {
+            return Some("unknown".into());
+        }
         if self.find(container, entry) == Found::Same {
             return Some(self.age.to_string());
         }
@@ -224,7 +243,9 @@ fn given(container: &Container, entry: &Entry) -> Option<Given> {
 fn find_variable(container: &Container, name: &str, value: &str, format: DurationFormat) -> Found {
     let mut there = container.env.iter().flatten().filter(|v| v.name == name);
     let Some(first) = there.next() else {
-        return if container.env_from.iter().flatten().next().is_some() {
+        let mut sources = container.env_from.iter().flatten();
+        let fits = |prefix: &String| name.starts_with(prefix.as_str());
+        return if sources.any(|source| source.prefix.as_ref().is_none_or(fits)) {
             Found::Hidden
         } else {
             Found::Absent
@@ -252,7 +273,18 @@ fn same_value(one: &str, other: &str, format: DurationFormat) -> bool {
 }
 
 fn length(text: &str) -> Option<Duration> {
-    GoDuration::new(text).get().ok()
+    GoDuration::new(text).get().ok().or_else(|| fraction(text))
+}
+
+/// `1.5m`, which Go reads too: it is never written here.
+fn fraction(text: &str) -> Option<Duration> {
+    let units = [("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
+    let number = |(unit, seconds): (&str, f64)| Some((text.strip_suffix(unit)?, seconds));
+    let (number, seconds) = units.into_iter().find_map(number)?;
+    let (whole, rest) = number.split_once('.')?;
+    let digits = |part: &str| part.len() <= 5 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let number: f64 = (digits(whole) && digits(rest)).then(|| number.parse().ok())??;
+    Some(Duration::from_secs_f64(number * seconds))
 }
 
 /// A value as a duration that a person reads, if it is one.

@@ -1,12 +1,13 @@
 //! To whom a value in a workload belongs: the owner's manifest, another field manager, or nobody but us.
 
-use json_patch::Patch;
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{Patch, PatchOperation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::{Value, json};
 
 use super::knob::Entry;
 use super::pairs::{self, Held};
-use super::patch::{pointer, remove, test};
+use super::patch::{pointer, remove, replace, test};
 use super::record::{Before, List, Record};
 use super::{arguments, names};
 use crate::observed::Workload;
@@ -24,49 +25,67 @@ pub fn is_theirs(workload: &Workload, record: &Record, entry: &Entry) -> bool {
         || in_manifest(workload, record, entry)
 }
 
-/// Whether the list was put back by a person's hand, as by `kubectl rollout undo`, or in a way that left no trace.
+/// Whether the list was put back by a person's hand, as by `kubectl rollout undo`, or in a way that left no trace. Variables that go
+/// with all others are no answer to ours: so a manifest drops them that has none any more.
 pub fn looks_undone(workload: &Workload, record: &Record) -> bool {
-    record.list == List::Env
-        || managers(workload, &record.container, record.list, None).all(|entry| {
-            entry.operation.as_deref() != Some("Apply")
-                && entry
-                    .manager
-                    .as_deref()
-                    .is_some_and(|manager| manager.starts_with("kubectl") && manager != PIPELINE)
-        })
+    if record.list == List::Env {
+        let mut containers = workload.containers().iter();
+        let own = containers.find(|container| container.name == record.container);
+        let empty = own.is_some_and(|own| own.env.as_ref().is_none_or(Vec::is_empty));
+        return !(empty && record.before == Before::Present);
+    }
+    managers(workload, &record.container, record.list, None).all(|entry| {
+        entry.operation.as_deref() != Some("Apply")
+            && entry
+                .manager
+                .as_deref()
+                .is_some_and(|manager| manager.starts_with("kubectl") && manager != PIPELINE)
+    })
 }
 
-/// Others that own an entry (a variable has an owner of its own, arguments have the list's).
+/// Others that own an entry (a variable has an owner of its own, arguments have the list's). Whom a list was only given back owns
+/// nothing of what we put into it.
 fn managers<'a>(
     workload: &'a Workload,
     container: &str,
     list: List,
     entry: Option<&Entry>,
 ) -> impl Iterator<Item = &'a ManagedFieldsEntry> {
-    let container = format!("k:{}", json!({ "name": container }));
-    let mut path = vec![
-        "f:spec".to_owned(),
-        "f:template".into(),
-        "f:spec".into(),
-        "f:containers".into(),
-        container,
-        format!("f:{}", list.field()),
-    ];
+    let mut path = path_of(container, list);
     if let Some(Entry::Variable { name, .. }) = entry {
         path.push(format!("k:{}", json!({ "name": name })));
     }
-    workload
-        .metadata
-        .managed_fields
-        .iter()
-        .flatten()
+    let mark = mark(container, list);
+    let entries = workload.metadata.managed_fields.iter().flatten();
+    entries
         .filter(|entry| !is_ours(entry))
-        .filter(move |entry| {
-            let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
-            path.iter()
-                .try_fold(fields, |at, step| at?.get(step).map(Some))
-                .is_some_and(|owned| owned.is_some())
-        })
+        .filter(move |entry| has(entry, &path) && !has(entry, &mark))
+}
+
+/// Where managedFields have a container's list.
+fn path_of(container: &str, list: List) -> Vec<String> {
+    let container = format!("k:{}", json!({ "name": container }));
+    let field = format!("f:{}", list.field());
+    let path = ["f:spec", "f:template", "f:spec", "f:containers"];
+    path.into_iter()
+        .map(str::to_owned)
+        .chain([container, field])
+        .collect()
+}
+
+/// What stands beside a list in an applier's fields that we have taken from it: an annotation that no object has. The applier's next
+/// apply wipes it, since what it sends is all that it owns.
+fn mark(container: &str, list: List) -> Vec<String> {
+    let own = format!("f:{}{}.{container}", names::LENT_PREFIX, list.field());
+    vec!["f:metadata".into(), "f:annotations".into(), own]
+}
+
+fn has(entry: &ManagedFieldsEntry, path: &[String]) -> bool {
+    let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+    let owned = path
+        .iter()
+        .try_fold(fields, |at, step| at.map(|at| at.get(step)));
+    owned.flatten().is_some()
 }
 
 /// Whether the manifest that `kubectl apply` last sent has the entry, or a list where there was none.
@@ -119,27 +138,45 @@ fn is_ours(entry: &ManagedFieldsEntry) -> bool {
     entry.manager.as_deref() == Some(names::WORKLOAD_MANAGER)
 }
 
-/// Removes our managedFields entry, so that every later apply of the owner succeeds and wins; `None` if there is none.
+/// What is written with a change of these lists, of container and list each: server-side apply takes away only what its manager
+/// owned, and a change by us takes a list from everybody. Who has one by an apply is marked, to get it back with the release.
+pub fn lend(metadata: &ObjectMeta, lists: &[(&str, List)]) -> Vec<PatchOperation> {
+    let entries = metadata.managed_fields.iter().flatten().enumerate();
+    let marked = entries.filter_map(|(at, entry)| {
+        let mut fields = entry.fields_v1.as_ref()?.0.clone();
+        let lost = lists
+            .iter()
+            .filter(|(container, list)| has(entry, &path_of(container, *list)))
+            .filter(|_| entry.operation.as_deref() == Some("Apply"));
+        for (container, list) in lost {
+            put(&mut fields, &mark(container, *list))?;
+        }
+        (fields != entry.fields_v1.as_ref()?.0).then(|| replace(fields_of(at), fields))
+    });
+    marked.collect()
+}
+
+/// Removes our managedFields entry, so that every later apply of the owner succeeds and wins, and gives back what [`lend`] has marked;
+/// `None` if there is nothing of the kind.
 ///
-/// Not guaranteed: that the entry is still at that place when the patch arrives. Then the `test` fails, nothing changes, and the next look finds the new place.
+/// Not guaranteed: that the entries are still at that place when the patch arrives. Then the `test` fails, nothing changes, and the next look finds the new place.
 pub fn release(metadata: &ObjectMeta) -> Option<Patch> {
-    let entries = metadata.managed_fields.iter().flatten();
     let mut operations = Vec::new();
     // From the end, so that one removal does not move the next.
-    for (at, _) in entries
-        .enumerate()
-        .filter(|(_, entry)| is_ours(entry))
-        .collect::<Vec<_>>()
-        .into_iter()
-        .rev()
-    {
-        let at = at.to_string();
-        let place = ["metadata", "managedFields", at.as_str()];
-        operations.push(test(
-            pointer(place.into_iter().chain(["manager"])),
-            names::WORKLOAD_MANAGER.into(),
-        ));
-        operations.push(remove(pointer(place)));
+    let entries = metadata.managed_fields.iter().flatten().enumerate();
+    for (at, entry) in entries.collect::<Vec<_>>().into_iter().rev() {
+        let index = at.to_string();
+        let place = ["metadata", "managedFields", index.as_str()];
+        let manager = pointer(place.into_iter().chain(["manager"]));
+        if is_ours(entry) {
+            operations.push(test(manager, names::WORKLOAD_MANAGER.into()));
+            operations.push(remove(pointer(place)));
+        } else if let Some(fields) = given_back(metadata, entry) {
+            let old = entry.fields_v1.as_ref()?.0.clone();
+            operations.push(test(manager, json!(entry.manager)));
+            operations.push(test(fields_of(at), old));
+            operations.push(replace(fields_of(at), fields));
+        }
     }
     if operations.is_empty() {
         return None;
@@ -147,4 +184,66 @@ pub fn release(metadata: &ObjectMeta) -> Option<Patch> {
     let uid = metadata.uid.clone().unwrap_or_default();
     operations.insert(0, test(pointer(["metadata", "uid"]), uid.into()));
     Some(Patch(operations))
+}
+
+/// What an applier owns with the lists that are marked, unless somebody else has one by now. Its marks go when no record is left.
+fn given_back(metadata: &ObjectMeta, entry: &ManagedFieldsEntry) -> Option<Value> {
+    let others = || metadata.managed_fields.iter().flatten();
+    let old = &entry.fields_v1.as_ref()?.0;
+    let marks = old.get("f:metadata")?.get("f:annotations")?.as_object()?;
+    let recorded = metadata
+        .annotations
+        .iter()
+        .flatten()
+        .any(|(key, _)| key.starts_with(names::RECORD_PREFIX));
+    let mut fields = old.clone();
+    for key in marks.keys() {
+        let Some((container, list)) = marked(key) else {
+            continue;
+        };
+        let path = path_of(container, list);
+        if !others().any(|other| !is_ours(other) && has(other, &path)) {
+            // Nothing to give back where the container is none of its own any more.
+            let inner = path.split_last().map(|(_, container)| container);
+            if inner.is_some_and(|inner| has(entry, inner)) {
+                put(&mut fields, &path)?;
+            }
+        }
+        if !recorded {
+            take(&mut fields, &mark(container, list));
+        }
+    }
+    (fields != *old).then_some(fields)
+}
+
+fn marked(key: &str) -> Option<(&str, List)> {
+    let name = key.strip_prefix("f:")?.strip_prefix(names::LENT_PREFIX)?;
+    let (list, container) = name.split_once('.')?;
+    let mut lists = [List::Args, List::Command].into_iter();
+    Some((container, lists.find(|own| own.field() == list)?))
+}
+
+fn put(fields: &mut Value, path: &[String]) -> Option<()> {
+    let inner = path.iter().try_fold(fields, |at, step| {
+        let at = at.as_object_mut()?;
+        Some(at.entry(step.clone()).or_insert_with(|| json!({})))
+    });
+    inner.map(drop)
+}
+
+/// Takes the last step of a path out, and those before it that are empty then.
+fn take(fields: &mut Value, path: &[String]) {
+    let (Some((first, rest)), Some(own)) = (path.split_first(), fields.as_object_mut()) else {
+        return;
+    };
+    if let Some(inner) = own.get_mut(first) {
+        take(inner, rest);
+        if inner.as_object().is_none_or(serde_json::Map::is_empty) {
+            own.remove(first);
+        }
+    }
+}
+
+fn fields_of(at: usize) -> PointerBuf {
+    pointer(["metadata", "managedFields", &at.to_string(), "fieldsV1"])
 }

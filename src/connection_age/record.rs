@@ -149,6 +149,7 @@ impl Record {
             age: GoDuration::new(self.age.clone()),
             format: DurationFormat::default(),
             entries: self.entries.clone(),
+            also: Vec::new(),
         }
     }
 

@@ -152,9 +152,8 @@ impl View<'_> {
         let there =
             |entry: &Entry| !matches!(wanted.find(live, entry), Found::Absent | Found::Hidden);
         let mut entries = wanted.entries.iter();
-        entries
-            .any(|entry| there(entry) && !ours(entry))
-            .then_some(SetBy::Owner)
+        let set = entries.any(|entry| there(entry) && !ours(entry));
+        (set || wanted.otherwise(live).is_some()).then_some(SetBy::Owner)
     }
 
     pub(super) fn running(&self, container: &str, wanted: Option<&Wanted>) -> Option<String> {

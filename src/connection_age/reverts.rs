@@ -1,4 +1,4 @@
-//! What is remembered of a workload: how often somebody took the age out again, and that its rollout failed.
+//! What is remembered of a workload: how often somebody took the age out again, that we gave up, and that its rollout failed.
 //!
 //! It is read from the backend's status: whoever puts a former Deployment back (`kubectl rollout undo`, `kubectl replace`) wipes
 //! what is kept there.
@@ -32,7 +32,9 @@ pub fn past<'a>(observed: &'a Observed, workload: &Workload) -> Option<&'a Serve
 pub fn remembers(row: &Server) -> bool {
     !row.reverts.is_empty()
         || row.gone_since.is_some()
-        || row.state.as_deref() == Some(Reason::RolloutFailed.as_str())
+        || [Reason::RolloutFailed, Reason::Reverted]
+            .iter()
+            .any(|lasting| row.state.as_deref() == Some(lasting.as_str()))
 }
 
 /// The attempts of the last hour.
@@ -78,13 +80,15 @@ impl View<'_> {
             .filter(|at| Some(*at) == generation)
     }
 
-    /// When the next attempt is due, if too many were made in the last hour.
-    pub(super) fn exhausted_until(&self) -> Option<Timestamp> {
-        let mut recent = recent(&self.past?.reverts, self.now);
+    /// Whether too many attempts were made in the last hour, or once were and nothing was set since: a pause would only begin the war
+    /// anew. Who changes the spec, or the list so that something else is to be said of it, ends that.
+    pub(super) fn is_exhausted(&self) -> bool {
+        let Some(past) = self.past else { return false };
+        let mut recent = recent(&past.reverts, self.now);
         if self.open_attempt().is_some() {
             recent.pop();
         }
-        let oldest = recent.len().checked_sub(MAX_ATTEMPTS)?;
-        recent.get(oldest).map(|at| later(at.0, WINDOW))
+        let said = past.state.as_deref() == Some(Reason::Reverted.as_str());
+        recent.len() >= MAX_ATTEMPTS || said
     }
 }

@@ -70,10 +70,7 @@ fn container(
         [index] => Ok(*index),
         [] => Err(Target::NoServer(Statement::no(
             Reason::NoServer,
-            format!(
-                "no container of {workload} declares the port {} in its ports: add it there, correct spec.ports[].targetPort, or name the server's container in spec.connectionAge.container",
-                ports(spec)
-            ),
+            nobody(spec, workload),
         ))),
         several => Err(Target::Unfit(Statement::no(
             Reason::AmbiguousContainer,
@@ -84,6 +81,22 @@ fn container(
             ),
         ))),
     }
+}
+
+fn nobody(spec: &GrpcBackendSpec, workload: &Workload) -> String {
+    let pod = workload.template.spec.iter();
+    let mut init = pod.flat_map(|pod| pod.init_containers.iter().flatten());
+    if let Some(own) = init.find(|own| declares(spec, own)) {
+        return format!(
+            "the port {} of {workload} is that of {} among its initContainers, where Evenkeel writes nothing: set the age in its own manifest, and remove spec.connectionAge",
+            ports(spec),
+            own.name
+        );
+    }
+    format!(
+        "no container of {workload} declares the port {} in its ports: add it there, correct spec.ports[].targetPort, or name the server's container in spec.connectionAge.container",
+        ports(spec)
+    )
 }
 
 fn declares(spec: &GrpcBackendSpec, container: &Container) -> bool {

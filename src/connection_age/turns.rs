@@ -52,7 +52,8 @@ pub fn take(
         // The state of its own and the budget keep nobody from deleting; what it does to its neighbours waits.
         let free = observed.terminating();
         let busy = rollout::busy(workload, &observed.pods, permit.deadline, now);
-        let (reason, why) = if let Some(busy) = busy.filter(|_| !free) {
+        let corrects = outcome.trial_until.is_some();
+        let (reason, why) = if let Some(busy) = busy.filter(|_| !free && !corrects) {
             waiting(busy, workload, &observed.pods)
         } else if let Some((due, why)) = others.hold_up(workload, all) {
             outcome.look_again = due.map(|due| until(now, due));

@@ -26,7 +26,8 @@ pub struct Outcome {
     pub step: Option<Step>,
     /// The step waits for nothing: our own rollout has failed, or the resource has been going for long enough.
     pub urgent: bool,
-    /// Our own rollout is under way, and no pod serves with the age yet: until when it may be the age that keeps them from it.
+    /// A rollout that is ours alone is under way, and no pod serves with the age yet: until when it may be the age that keeps them
+    /// from it. A step that corrects it does not wait for its end.
     pub trial_until: Option<Timestamp>,
     /// It has a record of ours, or is to get one.
     pub involved: bool,
@@ -122,6 +123,8 @@ pub fn look(observed: &Observed, workload: &Workload, permit: Permit, now: Times
         )));
     }
     outcome.involved |= recorded != Recorded::Nothing;
+    let record = view.record.as_ref();
+    outcome.trial_until = record.and_then(|record| view.gives_up_at(record));
     outcome
 }
 
@@ -269,8 +272,12 @@ impl View<'_> {
         outcome
     }
 
-    /// Whether the owner gives a flag by now that we had appended: twice is fatal in some servers.
+    /// Whether the owner gives a flag by now that we had appended: twice is fatal in some servers. Or the same in another way.
     fn given_twice(&self, record: &Record, index: usize, wanted: &Wanted) -> bool {
+        let live = &self.workload.containers()[index];
+        if wanted.otherwise(live).is_some() {
+            return true;
+        }
         let mut without = Draft::new(self.workload);
         without.undo(record);
         let left = &without.containers()[index];
@@ -281,7 +288,7 @@ impl View<'_> {
                 .filter(|entry| !matches!(entry, Entry::Variable { .. }))
                 .any(|entry| {
                     wanted.find(left, entry) != Found::Absent
-                        || wanted.find(&self.workload.containers()[index], entry) != Found::Same
+                        || wanted.find(live, entry) != Found::Same
                 })
     }
 

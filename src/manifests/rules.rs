@@ -155,7 +155,8 @@ const WHOLE: [(&str, Breaks); 13] = [
     }),
     ("flags.grace and flags.maxAge", |spec| {
         let flags = knob(spec).and_then(|knob| knob.flags.as_ref());
-        flags.is_some_and(|own| own.grace.as_ref() == Some(&own.max_age))
+        let name = |flag: &String| flag.trim_start_matches('-').replace('_', "-");
+        flags.is_some_and(|own| own.grace.as_ref().map(name) == Some(name(&own.max_age)))
     }),
     ("listFlag.grace and listFlag.maxAge", |spec| {
         let list = knob(spec).and_then(|knob| knob.list_flag.as_ref());

@@ -32,6 +32,9 @@ pub struct Server {
     /// What sets the age, in the API's own form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knob: Option<Knob>,
+    /// Further variables and flags that set the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also: Option<Also>,
     /// Only a configuration file sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Config>,
@@ -55,6 +58,17 @@ pub struct Server {
     /// Releases that the note names lose calls at the age: finding GB035.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub loses_calls: bool,
+}
+
+/// Names by which a server takes age and grace besides those of its knob. Where an owner has one of them, nothing is written.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Also {
+    /// For the age: variables, and flags with their dashes.
+    pub max_age: Vec<String>,
+    /// For the grace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grace: Vec<String>,
 }
 
 /// What belongs into a configuration file.

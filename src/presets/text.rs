@@ -103,6 +103,18 @@ pub fn details(server: &Server) -> String {
         ("age", Some(names.age)),
         ("grace", Some(names.grace)),
         ("format", Some(names.format)),
+        (
+            "also by",
+            server.also.as_ref().map(|also| {
+                let names: Vec<&str> = also
+                    .max_age
+                    .iter()
+                    .chain(&also.grace)
+                    .map(String::as_str)
+                    .collect();
+                names.join(", ")
+            }),
+        ),
         ("default", server.default.clone()),
         ("versions", Some(versions(server))),
         ("note", server.note.clone()),

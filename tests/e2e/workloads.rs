@@ -134,5 +134,7 @@ fn is_untouched(live: &DynamicObject, template: &Value) -> Result<()> {
         .chain(annotations)
         .find(|key| key.contains("evenkeel"));
     ensure!(ours.is_none(), "{ours:?} stays");
+    let fields = serde_json::to_string(&live.metadata.managed_fields)?;
+    ensure!(!fields.contains("lent.evenkeel.dev"), "{fields}");
     none_of_our_fields(live)
 }

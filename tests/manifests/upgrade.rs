@@ -46,7 +46,12 @@ const FIXED: [&str; 6] = [
 
 /// Rules that came since, by place and how they begin, and defaults of new fields (`default …`), which every stored object gets; and why
 /// no stored object suffers. A release empties this list.
-const ARGUED: [(&str, &str); 9] = [
+const ARGUED: [(&str, &str); 10] = [
+    // No server ever started with one flag given twice, and what is stored stays valid while it is not changed (ratcheting).
+    (
+        ".spec.connectionAge.knob.flags",
+        "!has(self.grace) || (self.grace.startsWith('--')",
+    ),
     // Asks only where `source` is set, which no stored object has.
     (".spec.balance", "!has(self.source) || "),
     // Nothing was ever read from a path that climbs; and what is stored stays valid while it is not changed (ratcheting).

@@ -150,7 +150,7 @@ pub struct EnvKnob {
 /// Flags with a value that the server program takes.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.grace) || self.grace != self.maxAge").message("flags.grace and flags.maxAge name the same flag"))]
+#[x_kube(validation = Rule::new("!has(self.grace) || (self.grace.startsWith('--') ? self.grace : '-' + self.grace).replace('_', '-') != (self.maxAge.startsWith('--') ? self.maxAge : '-' + self.maxAge).replace('_', '-')").message("flags.grace and flags.maxAge name the same flag"))]
 pub struct FlagsKnob {
     /// The flag for the age with its dashes, such as `--max-connection-age`.
     #[schemars(length(min = 2, max = 103))]

@@ -263,3 +263,62 @@ fn different_knobs_live_side_by_side_and_leave_in_any_order() {
         &json!(["x", "--max-age=1m", "--other-age=2m"]),
     );
 }
+
+/// Only an envFrom whose names can be this one may set it.
+#[test]
+fn an_env_from_with_another_prefix_hides_nothing() {
+    for (prefix, reason) in [
+        (json!("AG"), "EnvFromUnverified"),
+        (json!(""), "EnvFromUnverified"),
+        (json!("OTHER_"), "RollingOut"),
+    ] {
+        let from = json!({"envFrom": [{"prefix": prefix, "configMapRef": {"name": "c"}}]});
+        assert_eq!(World::with(env_age(), &from).reason(), reason, "{prefix}");
+    }
+}
+
+#[test]
+fn the_same_time_is_the_same_also_with_a_fraction() {
+    for (age, theirs) in [("90s", "1.5m"), ("30m", "0.5h"), ("1500ms", "1.5s")] {
+        let age = json!({"maxAge": age, "knob": {"env": {"maxAge": "AGE"}}});
+        let env = json!({"env": [{"name": "AGE", "value": theirs}]});
+        let world = World::with(age, &env);
+        assert_eq!(world.reason(), "Applied", "{theirs}");
+    }
+    for not in ["1..5m", ".m", "1.5", "-1.5m", "1e2m", "infs", "NaNs"] {
+        let env = json!({"env": [{"name": "AGE", "value": not}]});
+        let age = json!({"maxAge": "90s", "knob": {"env": {"maxAge": "AGE"}}});
+        assert_eq!(World::with(age, &env).reason(), "FieldConflict", "{not}");
+    }
+}
+
+/// A sidecar of Kubernetes 1.28 and later.
+#[test]
+fn a_server_among_the_init_containers_is_named() {
+    let mut world = World::with(env_age(), &json!({"ports": []}));
+    world.deployments[0]["spec"]["template"]["spec"]["initContainers"] = json!([
+        {"name": "proxy", "image": "i", "restartPolicy": "Always", "ports": [{"containerPort": 8081}]}
+    ]);
+    says(
+        &world.plan(),
+        State::False,
+        "NoServer",
+        &["initContainers", "proxy"],
+    );
+}
+
+/// To most parsers they are one flag, which would be given twice, and taken out and put in again for ever.
+#[test]
+fn one_flag_in_two_spellings_is_refused() {
+    for grace in ["--conn-age", "-conn-age", "--conn_age", "-conn_age"] {
+        let age = json!({"maxAge": "1m", "grace": "5s", "knob": {"flags": {"maxAge": "--conn-age", "grace": grace}}});
+        let mut world = World::with(age, &json!({"args": ["x"]}));
+        assert_eq!(world.settle(), [], "{grace}");
+        says(
+            &world.plan(),
+            State::False,
+            "InvalidSpec",
+            &["spec.connectionAge.knob.flags", grace, "one flag"],
+        );
+    }
+}

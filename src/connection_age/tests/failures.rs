@@ -130,3 +130,43 @@ fn times_at_the_end_of_all_time_are_borne() {
         assert!(world.plan_at(after(12)).holds, "{kind}");
     }
 }
+
+/// The user sees that it was wrong: nothing serves with it, so that nobody has to wait until it has failed.
+#[test]
+fn a_rollout_of_ours_that_serves_nobody_does_not_keep_back_its_correction() {
+    let mut advise = env_age();
+    advise["mode"] = "Advise".into();
+    let by_flag = json!({"maxAge": "2m", "knob": {"env": {"maxAge": "AGE", "format": "Seconds"}}});
+    for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+        for (next, change) in [
+            (None, Change::TakeBack),
+            (Some(advise.clone()), Change::TakeBack),
+            (Some(by_flag.clone()), Change::Update),
+        ] {
+            let object = match kind {
+                "Deployment" => deployment("a", &json!({})),
+                _ => server(kind, &json!({})),
+            };
+            let mut world = World::new(Some(env_age()), vec![object]);
+            world.apply_at(now());
+            fail(&mut world, now());
+            world.pods[1]["metadata"]["creationTimestamp"] = now().to_string().into();
+            assert!(world.tell_at(after(2)).steps.is_empty());
+            world.age(next);
+            let corrected = |world: &World| -> Vec<Change> {
+                let steps = world.plan_at(after(2)).steps;
+                steps.iter().map(|step| step.change).collect()
+            };
+            assert_eq!(corrected(&world), [change], "{kind}");
+            // One that serves with it: the rollout goes on, and is not disturbed.
+            let mut serves = world.clone();
+            let more = pod(&serves.deployments[0], 7);
+            serves.pods.push(more);
+            assert_eq!(corrected(&serves), [], "{kind}");
+            // Somebody else's template came after ours.
+            world.container(0)["image"] = "theirs".into();
+            let withheld = corrected(&world);
+            assert!(!withheld.contains(&change), "{kind}: {withheld:?}");
+        }
+    }
+}

@@ -52,10 +52,24 @@ fn a_list_is_tested_as_a_whole() {
     assert!(patch.contains(
         r#"{"op":"test","path":"/spec/template/spec/containers/0/args","value":["x","y"]}"#
     ));
-    assert!(
-        !patch.contains("resourceVersion"),
-        "what is tested needs no more"
-    );
+}
+
+/// The second would go into the rollout of the first, and neither could tell any more whether that fails by its own age.
+#[test]
+fn of_two_backends_that_look_at_once_one_looks_again() {
+    let (older, younger) = two(env_age(), flag_age(), &json!({"args": ["x"]}));
+    for (mut first, mut second) in [(older.clone(), younger.clone()), (younger, older)] {
+        let late = second.plan();
+        assert_eq!(
+            (late.steps.len(), first.settle()),
+            (1, vec![Change::Inject])
+        );
+        let patch = &late.steps[0].patch.0;
+        assert!(json_patch::patch(&mut first.deployments[0].clone(), patch).is_err());
+        second.deployments = first.deployments;
+        second.roll();
+        assert_eq!(second.settle(), [Change::Inject]);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod failures;
 mod hidden;
 mod injection;
 mod kinds;
+mod lent;
 mod list_flag;
 mod places;
 mod presets;

@@ -191,3 +191,73 @@ fn no_knob_at_all_is_told_with_all_kinds() {
         &["preset, env, flags, listFlag and switch"],
     );
 }
+
+/// A server may take the age by another name too: whoever gives it there has set it, and one of the two would be overridden unseen.
+#[test]
+fn another_way_in_is_the_owners() {
+    let variable = |name: &str| json!({"args": ["serve"], "env": [{"name": name, "value": "7m"}]});
+    let flag = |word: &str| json!({"args": ["serve", word]});
+    for (name, container, told) in [
+        (
+            "SpiceDB",
+            variable("SPICEDB_GRPC_MAX_CONN_AGE"),
+            "SPICEDB_GRPC_MAX_CONN_AGE",
+        ),
+        (
+            "JaegerCollector",
+            variable("COLLECTOR_GRPC_SERVER_MAX_CONNECTION_AGE"),
+            "COLLECTOR_GRPC_SERVER_MAX_CONNECTION_AGE",
+        ),
+        (
+            "JaegerCollectorOtlp",
+            variable("COLLECTOR_OTLP_GRPC_MAX_CONNECTION_AGE"),
+            "COLLECTOR_OTLP_GRPC_MAX_CONNECTION_AGE",
+        ),
+        (
+            "MidenNodeRpc",
+            flag("--rpc.grpc.max-connection-age=7m"),
+            "--rpc.grpc.max-connection-age",
+        ),
+        (
+            "SpringBootGrpc",
+            flag("-Dspring.grpc.server.keepalive.connection.max-age=7m"),
+            "-Dspring.grpc.server.keepalive.connection.max-age",
+        ),
+        (
+            "SpringGrpc",
+            flag("--spring.grpc.server.keep-alive.max-age=7m"),
+            "--spring.grpc.server.keep-alive.max-age",
+        ),
+    ] {
+        let mut world = World::with(preset(name, None), &container);
+        assert_eq!(world.settle(), [], "{name}");
+        says(&world.plan(), State::False, "FieldConflict", &[told]);
+        assert_eq!(
+            world.plan().servers[0].set_by,
+            Some(crate::api::SetBy::Owner)
+        );
+        assert_eq!(world.plan().running_max_age.as_deref(), Some("unknown"));
+        // It comes when ours is in: ours goes, theirs stays.
+        let mut world = World::with(preset(name, None), &json!({"args": ["serve"]}));
+        world.settle();
+        world.owner(|own| {
+            for (field, with) in container.as_object().unwrap() {
+                let more = with.as_array().unwrap().last().unwrap().clone();
+                match own[field].as_array_mut() {
+                    Some(list) if more != "serve" => list.push(more),
+                    Some(_) => {}
+                    None => own[field] = json!([more]),
+                }
+            }
+        });
+        assert_eq!(world.settle(), [Change::TakeBack], "{name}");
+        assert_eq!(world.reason(), "FieldConflict", "{name}");
+        assert_eq!(world.container(0)["args"], container["args"], "{name}");
+    }
+    // The other way to a grace is no conflict where none is asked for.
+    let grace = variable("COLLECTOR_GRPC_SERVER_MAX_CONNECTION_AGE_GRACE");
+    let mut world = World::with(preset("JaegerCollector", None), &grace);
+    assert_eq!(world.settle(), [Change::Inject]);
+    let world = World::with(preset("JaegerCollector", Some("5s")), &grace);
+    assert_eq!(world.reason(), "FieldConflict");
+}

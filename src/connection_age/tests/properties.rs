@@ -10,13 +10,19 @@ fn words() -> impl Strategy<Value = Option<Vec<String>>> {
         "[a-z]{1,4}",
         "--[a-z]{1,4}=[a-z0-9]{0,4}",
         "-{1,3}[a-z_-]{0,6}",
+        // Whatever a person may write: nothing, quotes, spaces, other scripts, variables of the kubelet.
+        "\\PC{0,8}",
+        "--?max[-_]age[= ]?\\PC{0,4}",
+        "(--opts=)?\\$\\$?\\((AGE|X)\\)[\"', ]?",
         Just("--max-age=1m".to_owned()),
         Just("-age".to_owned()),
         Just("--opts".to_owned()),
         "--?opts[= ]([a-z]{0,2}=?[0-9]{0,2},?){0,3}",
         Just("--opts=k=60,a=1".to_owned())
     ];
-    proptest::option::of(proptest::collection::vec(word, 1..5))
+    // Empty and absent are one to the API server, which stores the second.
+    let list = proptest::collection::vec(word, 0..5);
+    list.prop_map(|list| (!list.is_empty()).then_some(list))
 }
 
 fn variables() -> impl Strategy<Value = Option<Vec<Value>>> {
@@ -33,7 +39,30 @@ fn variables() -> impl Strategy<Value = Option<Vec<Value>>> {
         ],
     )
         .prop_map(|(name, value)| json!({"name": name, "value": value}));
-    proptest::option::of(proptest::collection::vec(variable, 1..5))
+    let odd = (prop_oneof![Just("AGE"), Just("X")], "\\PC{0,4}")
+        .prop_map(|(name, value)| json!({"name": name, "value": value}));
+    let from = prop_oneof![Just("AGE"), Just("GRACE"), Just("POD")].prop_map(
+        |name| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}),
+    );
+    let bare = Just(json!({"name": "BARE"}));
+    let variable = prop_oneof![6 => variable, 1 => odd, 1 => from, 1 => bare];
+    let list = proptest::collection::vec(variable, 0..5);
+    list.prop_map(|list| (!list.is_empty()).then_some(list))
+}
+
+/// Another container of the pod, and what may set variables of the server unseen.
+fn beside() -> impl Strategy<Value = (Option<Value>, Value)> {
+    let other = (words(), variables()).prop_map(|(args, env)| {
+        let mut other = container(None, args.as_ref(), env.as_ref());
+        other["name"] = "other".into();
+        other
+    });
+    let from = prop_oneof![
+        8 => Just(Value::Null),
+        1 => Just(json!([{"configMapRef": {"name": "c"}}])),
+        1 => Just(json!([{"prefix": "OTHER_", "configMapRef": {"name": "c"}}])),
+    ];
+    (proptest::option::of(other), from)
 }
 
 fn knobs() -> impl Strategy<Value = Value> {
@@ -106,8 +135,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn in_and_out_leaves_no_trace(command in words(), args in words(), env in variables(), age in knobs(), next in knobs(), busy in any::<bool>()) {
-        let mut world = World::with(age, &container(command.as_ref(), args.as_ref(), env.as_ref()));
+    fn in_and_out_leaves_no_trace(command in words(), args in words(), env in variables(), (other, env_from) in beside(), age in knobs(), next in knobs(), busy in any::<bool>()) {
+        let mut server = container(command.as_ref(), args.as_ref(), env.as_ref());
+        if !env_from.is_null() {
+            server["envFrom"] = env_from;
+        }
+        let mut world = World::with(age, &server);
+        let pod = &mut world.deployments[0]["spec"]["template"]["spec"];
+        pod["containers"].as_array_mut().unwrap().extend(other);
+        world.roll();
         let spec = world.deployments[0]["spec"].clone();
         world.settle();
         prop_assert!(world.plan().steps.is_empty(), "settled");
@@ -134,7 +170,7 @@ proptest! {
     ) {
         let (given, same) = given;
         let after = after.unwrap_or_default();
-        let once = !after.iter().any(|word| word.contains("max-age"));
+        let once = !after.iter().any(|word| word.replace('_', "-").contains("max-age"));
         let own: Vec<String> = before.into_iter().chain(given).chain(after).collect();
         let with = vec!["s".to_owned()];
         let (command, args) = if in_command { (own.clone(), with) } else { (with, own.clone()) };
@@ -194,19 +230,38 @@ proptest! {
     }
 
     #[test]
-    fn a_stale_patch_changes_nothing(age in knobs(), env in variables()) {
-        let world = World::with(age, &container(Some(&vec!["s".into()]), None, env.as_ref()));
-        for step in world.plan().steps {
-            let text = serde_json::to_string(&step.patch).unwrap();
-            let mut changes = vec![("/metadata/uid", json!("another")), ("/spec/template/spec/containers/0/name", json!("other"))];
-            if text.contains("/command") {
-                changes.push(("/spec/template/spec/containers/0/command/0", json!("changed")));
+    fn a_stale_patch_changes_nothing(age in knobs(), next in knobs(), args in words(), env in variables()) {
+        let mut world = World::with(age, &container(Some(&vec!["s".into()]), args.as_ref(), env.as_ref()));
+        for stage in 0..3 {
+            match stage {
+                0 => {}
+                1 => drop(world.age(Some(next.clone()))),
+                _ => drop(world.delete()),
             }
-            for (at, value) in changes {
-                let mut other = world.deployments[0].clone();
-                *other.pointer_mut(at).unwrap() = value;
-                prop_assert!(json_patch::patch(&mut other, &step.patch.0).is_err(), "{at} may change beneath {text}");
+            for step in world.plan().steps {
+                let text = serde_json::to_string(&step.patch).unwrap();
+                let mut changes = vec![("/metadata/uid", json!("another"))];
+                if step.starts_rollout {
+                    // With it goes whatever else somebody writes: another list, a manifest, a claim in managedFields.
+                    changes.push(("/metadata/resourceVersion", json!("later")));
+                    changes.push(("/spec/template/spec/containers/0/name", json!("other")));
+                }
+                if text.contains("/command") {
+                    changes.push(("/spec/template/spec/containers/0/command/0", json!("changed")));
+                }
+                if text.contains("/args") {
+                    changes.push(("/spec/template/spec/containers/0/args/0", json!("changed")));
+                }
+                if world.record().is_some() {
+                    changes.push(("/metadata/annotations/connection-age.evenkeel.dev~1echo", json!("edited")));
+                }
+                for (at, value) in changes {
+                    let mut other = world.deployments[0].clone();
+                    *other.pointer_mut(at).unwrap() = value;
+                    prop_assert!(json_patch::patch(&mut other, &step.patch.0).is_err(), "{at} may change beneath {text}");
+                }
             }
+            world.settle();
         }
     }
 

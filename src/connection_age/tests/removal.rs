@@ -276,3 +276,21 @@ fn a_write_that_was_not_released_is_released() {
     );
     assert!(world.plan().steps.is_empty());
 }
+
+/// What the owner claims after our look, and before our patch, is tested by its version alone: their value is the same as ours.
+#[test]
+fn what_is_claimed_between_look_and_patch_stays() {
+    for (age, container) in [
+        (env_age(), json!({"env": [{"name": "X", "value": "y"}]})),
+        (flag_age(), json!({"args": ["x"]})),
+        (flag_age(), json!({"command": ["x"]})),
+    ] {
+        let mut world = World::with(age, &container);
+        world.settle();
+        let plan = world.delete().plan();
+        assert_eq!(plan.steps[0].change, Change::TakeBack);
+        world.deployments[0]["metadata"]["resourceVersion"] = "claimed".into();
+        let late = &plan.steps[0].patch.0;
+        assert!(json_patch::patch(&mut world.deployments[0], late).is_err());
+    }
+}

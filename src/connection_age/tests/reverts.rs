@@ -181,7 +181,7 @@ fn a_deployment_made_anew_gets_it_at_once() {
 }
 
 #[test]
-fn a_pipeline_that_reverts_is_answered_three_times_an_hour() {
+fn a_pipeline_that_reverts_is_answered_three_times() {
     let (mut world, _) = settled(flag_age(), &json!({"args": ["x"]}));
     for minute in [1, 2, 3] {
         apply_arguments(&mut world);
@@ -196,8 +196,25 @@ fn a_pipeline_that_reverts_is_answered_three_times_an_hour() {
         "Reverted",
         &["Deployment a", "args", "--max-age=1m"],
     );
-    assert_eq!(plan.look_again, Some(Duration::from_mins(57)));
-    assert_eq!(world.settle_at(after(61)), [Change::Inject]);
+    the_war_is_over(&mut world, after(4));
+}
+
+/// No pause: it would go on for as long as the pipeline does. Who puts the lines into the manifest has it, and a changed spec is tried.
+fn the_war_is_over(world: &mut World, since: Timestamp) {
+    for hours in [0, 1, 2, 100] {
+        let at = since + SignedDuration::from_hours(hours);
+        let plan = world.tell_at(at);
+        assert_eq!((plan.steps.len(), plan.look_again), (0, None), "{hours}");
+        says(&plan, State::False, "Reverted", &[]);
+    }
+    let days_later = since + SignedDuration::from_hours(100);
+    let mut other = world.clone();
+    other.age(Some(flag_age()));
+    assert_eq!(other.settle_at(days_later), [Change::Inject]);
+    let mut had = world.clone();
+    had.owner(|c| c["args"] = json!(["x", "--max-age=1m"]));
+    assert_eq!(had.settle_at(days_later), []);
+    assert_eq!(had.reason(), "Applied");
 }
 
 #[test]
@@ -216,7 +233,7 @@ fn a_persons_hand_is_no_pipeline() {
 }
 
 #[test]
-fn a_loop_that_also_wipes_the_record_is_answered_three_times_an_hour() {
+fn a_loop_that_also_wipes_the_record_is_answered_three_times() {
     let (mut world, former) = settled(env_age(), &json!({}));
     let mut attempts = Vec::new();
     for third_of_a_minute in 0..180 {
@@ -235,10 +252,25 @@ fn a_loop_that_also_wipes_the_record_is_answered_three_times_an_hour() {
         "Reverted",
         &["Deployment a", "in container srv under env", "AGE", "GRACE"],
     );
-    assert_eq!(plan.look_again, Some(Duration::from_mins(10)));
-    assert_eq!(world.settle_at(after(70)), [Change::Inject]);
-    world.delete().settle_at(after(70));
+    assert_eq!(world.settle_at(after(200)), []);
+    assert!(crate::connection_age::remembers(row(&world)));
+    world.age(Some(env_age()));
+    assert_eq!(world.settle_at(after(200)), [Change::Inject]);
+    world.delete().settle_at(after(200));
     assert_eq!(world.deployments[0]["spec"], former["spec"]);
+}
+
+/// A three-way merge of a manifest that has no variables any more takes away the whole list, ours with it, and leaves the record: as
+/// with arguments that is nobody's answer to the age.
+#[test]
+fn a_manifest_that_drops_all_its_variables_is_no_undo() {
+    let (mut world, _) = settled(env_age(), &json!({"env": [{"name": "X", "value": "y"}]}));
+    world.owner(without_env);
+    let before = world.deployments[0]["spec"].clone();
+    assert_eq!(world.settle(), [Change::Inject]);
+    assert_eq!(row(&world).reverts.len(), 1, "but it counts");
+    world.delete().settle();
+    assert_eq!(world.deployments[0]["spec"], before);
 }
 
 #[test]

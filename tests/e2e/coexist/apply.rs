@@ -7,7 +7,10 @@ use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{AGE, GRACE, Scene, add_variable, age_of, revision, server_with};
+use super::before::arguments_of;
+use super::{
+    AGE, FLAG, GRACE, LISTEN, Scene, add_variable, age_of, backend_by_flag, revision, server_with,
+};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests::{self, container};
 use crate::tests;
@@ -21,6 +24,8 @@ tests![
     shared env_from_that_comes_later_changes_nothing(150),
     shared value_from_that_comes_later_needs_room(150),
     shared what_is_edited_wins(150),
+    shared arguments_that_a_pipeline_drops_are_gone(150),
+    shared a_manifest_without_variables_is_no_undo(150),
 ];
 
 /// Another variable by each way of applying: it comes in, ours stays, and only ours goes in the end.
@@ -255,4 +260,65 @@ async fn what_is_edited_wins(world: Arc<World>) -> Result<()> {
 
 fn from_config() -> Value {
     json!({"name": AGE, "valueFrom": {"configMapKeyRef": {"name": "absent", "key": "age", "optional": true}}})
+}
+
+/// Server-side apply takes away what its manager owned: a list that we had extended still is the pipeline's to drop, while the
+/// age is in, and when it is out again. Sent with ours in it, it is theirs to keep.
+async fn arguments_that_a_pipeline_drops_are_gone(world: Arc<World>) -> Result<()> {
+    const DROPPED: [&str; 2] = ["meanwhile", "later"];
+    const KEPT: &str = "with-ours";
+    let bed = Bed::new(&world, "dropped").await?;
+    let both = |name: &str| {
+        let without = manifests::server(name, 0);
+        let mut with = without.clone();
+        container(&mut with)["args"] = json!([LISTEN]);
+        (without, with)
+    };
+    let apply = async |manifest: &Value| bed.server_side_apply("pipeline", false, manifest).await;
+    for name in DROPPED.iter().chain([&KEPT]) {
+        apply(&both(name).1).await?;
+        bed.apply(&backend_by_flag(name, "30s")).await?;
+        bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
+            .await?;
+        let args = arguments_of(&bed, name).await?;
+        ensure!(args == json!([LISTEN, format!("{FLAG}=30s")]), "{args}");
+    }
+    bed.kubectl(&["delete", "gb", "later"]).await?;
+    let mut ends = Vec::new();
+    for name in DROPPED {
+        let without = both(name).0;
+        apply(&without).await?;
+        let args = arguments_of(&bed, name).await?;
+        ensure!(args.is_null(), "{name} has {args} still");
+        ends.push((format!("Deployment/{name}"), bed.template(name).await?));
+    }
+    bed.reason("meanwhile", ConnectionAgeApplied, "NothingToExtend", SOON)
+        .await?;
+    let mut theirs = both(KEPT).1;
+    container(&mut theirs)["args"] = arguments_of(&bed, KEPT).await?;
+    apply(&theirs).await?;
+    ends.push((format!("Deployment/{KEPT}"), bed.template(KEPT).await?));
+    bed.finish_with(ends).await
+}
+
+/// A three-way merge of a manifest that has no `env` any more takes the whole list away: ours is set again at once, and counted.
+async fn a_manifest_without_variables_is_no_undo(world: Arc<World>) -> Result<()> {
+    let mut manifest = manifests::server("echo", 0);
+    let backend = manifests::backend_with_age("echo", "30s");
+    let scene = Scene::after(&world, "no-env", &manifest, &backend).await?;
+    let bed = &scene.bed;
+    let server = container(&mut manifest).as_object_mut();
+    server.context("no container")?.remove("env");
+    bed.apply(&manifest).await?;
+    bed.set_again("echo", 1).await?;
+    scene.applied().await?;
+    let template = bed.template("echo").await?;
+    ensure!(
+        age_of(&template, "server").as_deref() == Some("30s"),
+        "{template:#}"
+    );
+    let mut expected = scene.template_before();
+    let server = expected["spec"]["containers"][0].as_object_mut();
+    server.context("no container")?.remove("env");
+    scene.ends_as(&expected).await
 }

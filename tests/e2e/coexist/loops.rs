@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::ConnectionAgeApplied;
+use evenkeel_cluster::until;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::before::{arguments_of, bring, take_out, with_flag};
@@ -21,7 +22,11 @@ tests![
     shared arguments_end_in_reverted_until_git_has_them(300),
     shared arguments_end_in_reverted_whoever_applies_them(300),
     shared a_loop_that_was_on_before_us_never_notices(150),
+    shared a_loop_of_server_side_applies_gets_through(150),
 ];
+
+/// After so long an apply that was refused is sent again, by whatever sends it.
+const RETRIED: Duration = Duration::from_secs(3);
 
 async fn variables_outlive_a_loop_of_applies(world: Arc<World>) -> Result<()> {
     let manifest = manifests::server("echo", 1);
@@ -170,6 +175,52 @@ async fn a_loop_that_was_on_before_us_never_notices(world: Arc<World>) -> Result
             count <= 2 * times,
             "{name} was written {count} times: {writes:#?}"
         );
+    }
+    let reverts = bed.reverts("arguments").await?;
+    ensure!(reverts == 3, "{reverts} answers");
+    bed.finish().await
+}
+
+/// The same by server-side apply without force, of workloads with pods. Between a write of ours and its release it may conflict over
+/// arguments; whoever tries again a moment later gets through, and over variables there never is a conflict.
+async fn a_loop_of_server_side_applies_gets_through(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "unforced").await?;
+    let mut arguments = manifests::server("arguments", 1);
+    container(&mut arguments)["args"] = json!([LISTEN]);
+    let variables = manifests::server("variables", 1);
+    let apply = async |manifest: &Value| bed.server_side_apply("pipeline", false, manifest).await;
+    for manifest in [&variables, &arguments] {
+        apply(manifest).await?;
+    }
+    for name in ["arguments", "variables"] {
+        bed.rolled_out(name).await?;
+    }
+    let refused = async {
+        loop {
+            if let Err(error) = apply(&variables).await {
+                return error;
+            }
+            let gets_through = until("an apply of arguments", RETRIED, async || {
+                apply(&arguments).await.map(Some)
+            });
+            if let Err(error) = gets_through.await {
+                return error;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let story = async {
+        bed.apply(&backend_by_flag("arguments", "30s")).await?;
+        bed.apply(&manifests::backend_with_age("variables", "30s"))
+            .await?;
+        bed.reason("arguments", ConnectionAgeApplied, "Reverted", ROLLOUT)
+            .await?;
+        bed.reason("variables", ConnectionAgeApplied, "Applied", ROLLOUT)
+            .await
+    };
+    tokio::select! {
+        error = refused => return Err(error),
+        told = story => drop(told?),
     }
     let reverts = bed.reverts("arguments").await?;
     ensure!(reverts == 3, "{reverts} answers");

@@ -20,6 +20,7 @@ tests![
     shared recreate_is_asked_for_by_name(150),
     shared a_value_that_crashes_the_server_is_taken_back(200),
     shared what_failed_before_is_taken_back_again(200),
+    shared a_wrong_value_is_corrected_at_once(200),
     shared the_owners_rollout_comes_first(200),
     shared rollouts_take_turns(200),
 ];
@@ -119,6 +120,30 @@ async fn a_value_that_crashes_the_server_is_taken_back(world: Arc<World>) -> Res
         .await?;
     scene.applied().await?;
     bed.reason("echo", Ready, "AllReady", SOON).await?;
+    scene.ends().await
+}
+
+/// Its pods never serve, and by the default deadline the user would wait ten minutes for what they have seen at once.
+async fn a_wrong_value_is_corrected_at_once(world: Arc<World>) -> Result<()> {
+    let manifest = manifests::server("echo", 2);
+    let scene = Scene::before(&world, "corrected", &manifest).await?;
+    let bed = &scene.bed;
+    let right = manifests::backend_with_age("echo", "30s");
+    let mut wrong = right.clone();
+    wrong["spec"]["connectionAge"]["knob"]["env"]["format"] = json!("Milliseconds");
+    bed.apply(&wrong).await?;
+    bed.reason("echo", ConnectionAgeApplied, "RollingOut", SOON)
+        .await?;
+    bed.change("echo", &json!({"connectionAge": null})).await?;
+    bed.reason("echo", ConnectionAgeApplied, "NotRequested", SOON)
+        .await?;
+    bed.rolled_out("echo").await?;
+    bed.apply(&wrong).await?;
+    bed.reason("echo", ConnectionAgeApplied, "RollingOut", SOON)
+        .await?;
+    bed.apply(&right).await?;
+    bed.reason("echo", ConnectionAgeApplied, "Applied", SOON)
+        .await?;
     scene.ends().await
 }
 
