@@ -126,7 +126,10 @@ pub async fn aged(stage: &mut Stage, client: &Load) -> Result<()> {
         .screen
         .say("This sets two variables on the running Deployment, so its pods are replaced, once.");
     stage.apply("backend-with-age.yaml").await?;
-    let settled = |view: &View| view.age == "Applied" && view.pods.len() == 4 && view.even();
+    // All pods are new: for a moment none has been read.
+    let settled = |view: &View| {
+        view.age == "Applied" && view.pods.len() == 4 && view.even() && view.verdict != "NoMetrics"
+    };
     stage
         .watch(client, "the age on four pods that all serve", LATE, settled)
         .await?;

@@ -85,7 +85,7 @@ async fn demo(keep: bool) -> Result<()> {
         );
     }
     std::env::set_current_dir(stage::repository()?)?;
-    eprintln!("Building what is missing: some ten minutes the first time, seconds later.");
+    eprintln!("Building what is missing: about 15 minutes the first time, seconds later.");
     let built = tokio::task::spawn_blocking(stage::build).await??;
     let mut stage = Stage::set(built, Screen::new()).await?;
     if let Err(error) = story(&mut stage).await {
