@@ -26,13 +26,18 @@ pub fn is_theirs(workload: &Workload, record: &Record, entry: &Entry) -> bool {
 }
 
 /// Whether the list was put back by a person's hand, as by `kubectl rollout undo`, or in a way that left no trace. Variables that go
-/// with all others are no answer to ours: so a manifest drops them that has none any more.
+/// with all others are no answer to ours where the manifest has none either: so it drops them with its own.
 pub fn looks_undone(workload: &Workload, record: &Record) -> bool {
     if record.list == List::Env {
         let mut containers = workload.containers().iter();
         let own = containers.find(|container| container.name == record.container);
         let empty = own.is_some_and(|own| own.env.as_ref().is_none_or(Vec::is_empty));
-        return !(empty && record.before == Before::Present);
+        let manifest = workload.annotation(LAST_APPLIED);
+        let manifest = manifest.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let sent = manifest
+            .as_ref()
+            .and_then(|manifest| sent(manifest, record));
+        return !(empty && record.before == Before::Present && sent.is_none_or(Vec::is_empty));
     }
     managers(workload, &record.container, record.list, None).all(|entry| {
         entry.operation.as_deref() != Some("Apply")
@@ -73,11 +78,15 @@ fn path_of(container: &str, list: List) -> Vec<String> {
         .collect()
 }
 
-/// What stands beside a list in an applier's fields that we have taken from it: an annotation that no object has. The applier's next
-/// apply wipes it, since what it sends is all that it owns.
+/// What stands in an applier's fields for a list that we have taken from it: a field that no object has. The applier's next apply wipes it,
+/// since what it sends is all that it owns. It stands by itself: below a field that there is, as the annotations, that next apply would take
+/// away all of it that nobody owns, our records among them.
 fn mark(container: &str, list: List) -> Vec<String> {
-    let own = format!("f:{}{}.{container}", names::LENT_PREFIX, list.field());
-    vec!["f:metadata".into(), "f:annotations".into(), own]
+    vec![format!(
+        "f:{}{}.{container}",
+        names::LENT_PREFIX,
+        list.field()
+    )]
 }
 
 fn has(entry: &ManagedFieldsEntry, path: &[String]) -> bool {
@@ -97,16 +106,7 @@ fn in_manifest(workload: &Workload, record: &Record, entry: &Entry) -> bool {
         // What cannot be read may hold anything: leave the value alone.
         return true;
     };
-    let containers = manifest.pointer("/spec/template/spec/containers");
-    let container = containers
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .find(|container| container["name"] == record.container.as_str());
-    let Some(list) = container
-        .and_then(|container| container.get(record.list.field()))
-        .and_then(Value::as_array)
-    else {
+    let Some(list) = sent(&manifest, record) else {
         return false;
     };
     match entry {
@@ -129,6 +129,14 @@ fn in_manifest(workload: &Workload, record: &Record, entry: &Entry) -> bool {
     }
 }
 
+/// The list as a manifest has it.
+fn sent<'a>(manifest: &'a Value, record: &Record) -> Option<&'a Vec<Value>> {
+    let containers = manifest.pointer("/spec/template/spec/containers");
+    let mut containers = containers?.as_array()?.iter();
+    let own = containers.find(|container| container["name"] == record.container.as_str());
+    own?.get(record.list.field())?.as_array()
+}
+
 /// Whether a managedFields entry of ours is left.
 pub fn owns_fields(metadata: &ObjectMeta) -> bool {
     metadata.managed_fields.iter().flatten().any(is_ours)
@@ -139,15 +147,20 @@ fn is_ours(entry: &ManagedFieldsEntry) -> bool {
 }
 
 /// What is written with a change of these lists, of container and list each: server-side apply takes away only what its manager
-/// owned, and a change by us takes a list from everybody. Who has one by an apply is marked, to get it back with the release.
+/// owned, and a change by us takes a list from everybody. Who has one by an apply is marked, to get it back with the release; not where
+/// several have it: each of them, with the list as it was, would be in the way of the others' next apply.
 pub fn lend(metadata: &ObjectMeta, lists: &[(&str, List)]) -> Vec<PatchOperation> {
-    let entries = metadata.managed_fields.iter().flatten().enumerate();
-    let marked = entries.filter_map(|(at, entry)| {
+    let entries = || metadata.managed_fields.iter().flatten();
+    let applied = |entry: &ManagedFieldsEntry, path: &[String]| {
+        entry.operation.as_deref() == Some("Apply") && has(entry, path)
+    };
+    let marked = entries().enumerate().filter_map(|(at, entry)| {
         let mut fields = entry.fields_v1.as_ref()?.0.clone();
-        let lost = lists
-            .iter()
-            .filter(|(container, list)| has(entry, &path_of(container, *list)))
-            .filter(|_| entry.operation.as_deref() == Some("Apply"));
+        let lost = lists.iter().filter(|(container, list)| {
+            let path = path_of(container, *list);
+            let all = entries().filter(|own| applied(own, &path));
+            applied(entry, &path) && all.count() == 1
+        });
         for (container, list) in lost {
             put(&mut fields, &mark(container, *list))?;
         }
@@ -190,7 +203,7 @@ pub fn release(metadata: &ObjectMeta) -> Option<Patch> {
 fn given_back(metadata: &ObjectMeta, entry: &ManagedFieldsEntry) -> Option<Value> {
     let others = || metadata.managed_fields.iter().flatten();
     let old = &entry.fields_v1.as_ref()?.0;
-    let marks = old.get("f:metadata")?.get("f:annotations")?.as_object()?;
+    let marks = old.as_object()?;
     let recorded = metadata
         .annotations
         .iter()

@@ -52,13 +52,14 @@ pub fn take(
         // The state of its own and the budget keep nobody from deleting; what it does to its neighbours waits.
         let free = observed.terminating();
         let busy = rollout::busy(workload, &observed.pods, permit.deadline, now);
+        // It has its place, and gives it back the sooner.
         let corrects = outcome.trial_until.is_some();
         let (reason, why) = if let Some(busy) = busy.filter(|_| !free && !corrects) {
             waiting(busy, workload, &observed.pods)
         } else if let Some((due, why)) = others.hold_up(workload, all) {
             outcome.look_again = due.map(|due| until(now, due));
             (Reason::WaitingForRollout, why)
-        } else if !permit.rollout && !free {
+        } else if !permit.rollout && !free && !corrects {
             let text =
                 format!("{workload} waits until fewer rollouts are under way in the cluster");
             (Reason::WaitingForRollout, text)

@@ -3,7 +3,7 @@
 use super::*;
 
 const ARGS: &str = "/fieldsV1/f:spec/f:template/f:spec/f:containers/k:{\"name\":\"srv\"}/f:args";
-const MARK: &str = "/fieldsV1/f:metadata/f:annotations/f:lent.evenkeel.dev~1args.srv";
+const MARK: &str = "/fieldsV1/f:lent.evenkeel.dev~1args.srv";
 
 /// What an apply by `manager` owns of the container.
 fn applied_by(manager: &str, operation: &str) -> Value {
@@ -87,6 +87,19 @@ fn what_is_sent_with_ours_in_it_is_theirs() {
     release_at_last(&mut world);
     world.deployments[0]["metadata"]["managedFields"] = json!([applied_by("pipeline", "Apply")]);
     assert_eq!(world.delete().changes(), [Change::Forget]);
+}
+
+/// With the list as it was, each would be in the way of the other.
+#[test]
+fn what_two_have_is_given_back_to_neither() {
+    let two = json!([applied_by("one", "Apply"), applied_by("two", "Apply")]);
+    let mut world = sent_by(two);
+    assert_eq!(write(&mut world), Change::Inject);
+    release_at_last(&mut world);
+    for manager in ["one", "two"] {
+        assert_eq!(entry(&world, manager).pointer(ARGS), None);
+        assert_eq!(entry(&world, manager).pointer(MARK), None);
+    }
 }
 
 /// What somebody else has taken since is not the applier's any more.

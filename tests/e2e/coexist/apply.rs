@@ -26,6 +26,7 @@ tests![
     shared what_is_edited_wins(150),
     shared arguments_that_a_pipeline_drops_are_gone(150),
     shared a_manifest_without_variables_is_no_undo(150),
+    shared a_record_outlives_an_apply_without_annotations(150),
 ];
 
 /// Another variable by each way of applying: it comes in, ours stays, and only ours goes in the end.
@@ -321,4 +322,32 @@ async fn a_manifest_without_variables_is_no_undo(world: Arc<World>) -> Result<()
     let server = expected["spec"]["containers"][0].as_object_mut();
     server.context("no container")?.remove("env");
     scene.ends_as(&expected).await
+}
+
+/// Nobody else has an annotation on it, and whoever applies it sends none: what it does not send any more is not ours to lose.
+async fn a_record_outlives_an_apply_without_annotations(world: Arc<World>) -> Result<()> {
+    const OBJECT: &str = "StatefulSet/store";
+    let bed = Bed::new(&world, "records").await?;
+    let mut manifest = manifests::server_of_kind("StatefulSet", "store", 0);
+    container(&mut manifest)["args"] = json!([LISTEN]);
+    let apply = async || bed.server_side_apply("pipeline", false, &manifest).await;
+    apply().await?;
+    let before = bed.template_of(OBJECT).await?;
+    bed.apply(&backend_by_flag("store", "30s")).await?;
+    bed.reason("store", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await?;
+    apply().await?;
+    bed.set_again("store", 1).await?;
+    bed.apply(&manifests::backend_with_age("store", "30s"))
+        .await?;
+    bed.reason("store", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await?;
+    apply().await?;
+    bed.another_pass("store").await?;
+    let template = bed.template_of(OBJECT).await?;
+    ensure!(
+        age_of(&template, "server").as_deref() == Some("30s"),
+        "{template:#}"
+    );
+    bed.finish_with(vec![(OBJECT.to_owned(), before)]).await
 }
