@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::api::{ConnectionAge, GoDuration, ObservedAge};
 use crate::balance::{Turnover, bearable_age};
-use crate::observed::{Observed, Workload};
+use crate::observed::{Observed, Observer, Workload};
 use crate::presets::{self, Server};
 
-use super::{Seen, mesh, said_before, services, snippet};
+use super::{Seen, mesh, said_before, services, snippet, was_asked};
 
 /// An age as most servers bear it, by the knob that most examples have: a comment, since nobody here knows what the program reads.
 pub(super) const USUAL: &str = "# with the knob of your server (evenkeel presets lists known ones), such as\n# connectionAge: {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE, grace: MAX_CONNECTION_AGE_GRACE}}}";
@@ -65,6 +65,11 @@ pub(super) fn absent(observed: &Observed) -> Option<Seen> {
     if is_settled(observed) || is_set(observed) || is_meshed(observed) {
         return None;
     }
+    // To the operator a mesh shows in running pods: while there are none, as between those of a rollout, what was said stands.
+    if is_without_pods(observed) && was_asked(observed) {
+        let said = said_before(observed, "GB021")?;
+        return Some(Seen::in_backend(observed, "spec", said).write(&usual(observed)));
+    }
     if observed.guessed {
         return absent_from_guess(observed);
     }
@@ -84,6 +89,10 @@ fn is_set(observed: &Observed) -> bool {
 fn is_meshed(observed: &Observed) -> bool {
     let mut servers = observed.serving_workloads().peekable();
     servers.peek().is_some() && servers.all(|own| mesh::balances(observed, own))
+}
+
+fn is_without_pods(observed: &Observed) -> bool {
+    observed.observer == Observer::Operator && observed.pods.is_empty()
 }
 
 /// Whether the resource says how clients find pods.

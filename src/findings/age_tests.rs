@@ -223,6 +223,21 @@ fn more_connections_than_the_age_suits() {
         world.backend.status.get_or_insert_default().findings = findings;
     }
     world.backend.spec.connection_age = None;
+    world.backend.metadata.generation = Some(2);
+    assert_eq!(ids(&world), ["GB021"]);
+    // Between the pods of a rollout nobody sees a mesh, or that there is none.
+    world.pods.clear();
+    world
+        .backend
+        .status
+        .get_or_insert_default()
+        .observed_generation = Some(2);
+    assert!(ids(&world).is_empty());
+    world.backend.status.get_or_insert_default().findings = vec![crate::api::Finding {
+        id: "GB021".into(),
+        severity: "Warning".into(),
+        message: "was said".into(),
+    }];
     assert_eq!(ids(&world), ["GB021"]);
 }
 

@@ -70,12 +70,20 @@ pub(super) fn answers_are_old(observed: &Observed) -> Option<Seen> {
     }
     let (old, settings) = (dns.seconds, dns.settings.join(" and "));
     let message = format!(
-        "answers of this cluster's DNS may be {old} s old ({settings} in its Corefile), where status.discovery counts with {counted} s: clients that look up find new pods up to {} s later than it says. Set ttl to {counted} or less, and no serve_stale for the cluster's own names; or let clients watch endpoints (spec.endpointWatch)",
+        "answers of this cluster's DNS may be {old} s old ({settings} in kube-system), where status.discovery counts with {counted} s: clients that look up find new pods up to {} s later than it says. See that ttl and least times are {counted} or less, and that no cache serves the cluster's own names when they have expired; or let clients watch endpoints (spec.endpointWatch)",
         old - counted
     );
-    Some(Seen::in_backend(observed, "spec", message).write(&format!(
-        "# in the Corefile of ConfigMap kube-system/coredns\nkubernetes cluster.local in-addr.arpa ip6.arpa {{\n    ttl {counted}\n}}"
-    )))
+    let instead = dns.settings.iter().map(|setting| {
+        let (own, place) = setting.split_once(" in ").unwrap_or((setting, "the Corefile"));
+        let kind = own.split_whitespace().next().unwrap_or_default();
+        match kind {
+            "ttl" => format!("# in the Corefile of {place}: ttl {counted}, in the plugin kubernetes"),
+            "serve_stale" => format!("# in the Corefile of {place}: no {own} in the plugin cache, or serve_stale with verify"),
+            _ => format!("# in the Corefile of {place}: no third number above {counted} after success, in the plugin cache"),
+        }
+    });
+    let instead: Vec<String> = instead.collect();
+    Some(Seen::in_backend(observed, "spec", message).write(&instead.join("\n")))
 }
 
 /// Whether it may have addresses of both families.

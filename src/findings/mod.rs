@@ -241,9 +241,14 @@ pub fn ask(observed: &Observed) -> Answers {
 /// are clearly better.
 fn said_before(observed: &Observed, id: &str) -> Option<String> {
     let status = observed.backend.status.as_ref()?;
-    let stands = status.observed_generation == observed.backend.metadata.generation;
     let said = status.findings.iter().find(|finding| finding.id == id)?;
-    stands.then(|| said.message.clone())
+    was_asked(observed).then(|| said.message.clone())
+}
+
+/// Whether the status is of this spec: what it does not say was not so when it was written.
+fn was_asked(observed: &Observed) -> bool {
+    let status = observed.backend.status.as_ref();
+    status.is_some_and(|own| own.observed_generation == observed.backend.metadata.generation)
 }
 
 /// At most this many go into the status.

@@ -76,10 +76,12 @@ pub(super) fn owned_by_job(observed: &Observed) -> Option<Seen> {
         Some((pod, owners.find(|owner| owner.kind == "Job")?))
     });
     let of_a_job = of_jobs.clone().find(|(pod, _)| !has_ended(pod));
-    if of_a_job.is_none() && observed.jobs.is_empty() {
-        // While pods are left of the last run, the next one is to come: what was said of it stands.
-        let (pod, _) = of_jobs.next()?;
-        let said = said_before(observed, "GB054")?;
+    // Each run of a CronJob has another name, and while pods are left of the last one the next is to come: what was said stands.
+    if let (true, Some((pod, _)), Some(said)) = (
+        observed.jobs.is_empty(),
+        of_jobs.next(),
+        said_before(observed, "GB054"),
+    ) {
         let path = "metadata.labels".into();
         return Some(Seen::at("Pod", &pod.name_any(), path, said).write(OTHER_LABELS));
     }

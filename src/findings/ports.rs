@@ -82,9 +82,10 @@ fn missing(observed: &Observed, workload: &Workload, index: usize) -> Option<See
         .map_or((container, &how), |(container, _, how)| (container, how));
     let number = better(observed, workload, index);
     let mut others = observed.serving_workloads();
+    let others_listen = others.any(|own| may_serve(own, asked));
     let to_do = match number {
         Some(number) => format!("Set targetPort: {number}"),
-        None if others.any(|own| may_serve(own, asked)) => format!(
+        None if others_listen => format!(
             "Others listen there: have {workload} do so too, or give its pods other labels and a GrpcBackend of their own"
         ),
         None => {
@@ -111,7 +112,7 @@ fn missing(observed: &Observed, workload: &Workload, index: usize) -> Option<See
     let mended: Vec<String> = mended.collect();
     // What leads to nobody can go where all that listens has a port already.
     Some(
-        if number.is_some() || free.is_none() && !mended.is_empty() {
+        if number.is_some() || free.is_none() && !others_listen && !mended.is_empty() {
             seen.instead(&snippet::spec(&format!("ports: [{}]", mended.join(", "))))
         } else {
             let name = snippet::word(&observed.name());

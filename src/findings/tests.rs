@@ -360,7 +360,7 @@ fn what_was_said_stands_while_what_it_needs_cannot_be_read() {
     assert!(ask(&world).unchecked.is_empty());
     let said =
         |id: &str| json!({"id": id, "severity": "Info", "message": format!("{id} was said")});
-    let status = json!({"findings": [said("GB033"), said("GB048"), said("GB071")]});
+    let status = json!({"findings": [said("GB021"), said("GB033"), said("GB048"), said("GB071")]});
     world.backend.status = Some(serde_json::from_value(status).unwrap());
     assert_eq!(ids(&world), ["GB021", "GB048", "GB071", "GB033"]);
     assert_eq!(ask(&world).told()[1].message, "GB048 was said");
@@ -384,7 +384,7 @@ fn dns_answers_that_are_older_than_promised() {
         let mut world = observed(&services, &deployment(2, true));
         world.cluster_dns = Optional::Known(ClusterDns {
             seconds,
-            settings: vec![format!("ttl {seconds}")],
+            settings: vec![format!("ttl {seconds} in ConfigMap coredns")],
         });
         let said = all(&world).into_iter().find(|own| own.id == "GB048");
         assert_eq!(said.is_some(), found, "{seconds} {twin}");

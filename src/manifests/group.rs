@@ -10,13 +10,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 
 use super::guess::{Guess, guess};
-use super::objects::{Objects, Placed, Source};
+use super::objects::{Config, Objects, Placed, Source};
 use super::sets::Sets;
 use crate::api::GrpcBackend;
 use crate::findings::Place;
 use crate::names;
+use crate::observed::cluster_dns::{self, Corefile};
 use crate::observed::{
-    Autoscaler, Caller, ClusterDns, Observed, Optional, Watching, Workload, cluster_dns, selects,
+    Autoscaler, Caller, ClusterDns, Observed, Optional, Watching, Workload, selects,
 };
 use crate::services;
 
@@ -270,6 +271,7 @@ fn surroundings(
         room.take(service.source.node.weight).then_some(())?;
     }
     let watching = watching(objects, backend, sources, room)?;
+    let cluster_dns = dns(objects, sources, room)?;
     let mut unselected = Vec::new();
     if workloads.is_empty() && pods.is_empty() && !skips_workloads(objects) {
         let all = objects.workloads.iter();
@@ -299,7 +301,7 @@ fn surroundings(
             .into(),
         jobs,
         age_config: configs.into_iter().next().map(|own| own.name),
-        cluster_dns: dns(objects, room)?,
+        cluster_dns,
         observer: objects.observer,
         ..Observed::default()
     })
@@ -344,14 +346,26 @@ fn skips_workloads(objects: &Objects) -> bool {
 }
 
 /// How the cluster's DNS servers are configured, if that is there.
-fn dns(objects: &Objects, room: &mut Room) -> Option<Optional<ClusterDns>> {
-    let all = objects.configs.iter();
+fn dns(
+    objects: &Objects,
+    sources: &mut Vec<Standing>,
+    room: &mut Room,
+) -> Option<Optional<ClusterDns>> {
     let mut corefiles = Vec::new();
-    for own in all.filter(|own| own.namespace == cluster_dns::NAMESPACE) {
-        if let Some(corefile) = &own.object.corefile {
-            room.take(own.source.node.weight).then_some(())?;
-            corefiles.push(corefile.clone());
-        }
+    for name in cluster_dns::CONFIG_MAPS {
+        let is_it = |own: &&Placed<Config>| {
+            own.namespace == cluster_dns::NAMESPACE && own.object.name == name
+        };
+        let Some(own) = objects.configs.iter().find(is_it) else {
+            continue;
+        };
+        room.take(own.source.node.weight).then_some(())?;
+        let namespace = Some(own.namespace.clone());
+        sources.push(("ConfigMap", namespace, name.to_owned(), own.source.clone()));
+        corefiles.extend(own.object.corefile.clone().map(|text| Corefile {
+            name: name.to_owned(),
+            text,
+        }));
     }
     Some(cluster_dns::read(&corefiles).into())
 }

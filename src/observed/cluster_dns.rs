@@ -1,9 +1,10 @@
 //! How old the answers of a cluster's DNS servers may be, as the configuration of CoreDNS says.
 //!
-//! CoreDNS answers from a watch: what makes an answer old is who keeps it. Each keeps it for its TTL at most (the plugin `kubernetes`
-//! sets it), however many keep it one after the other, since each passes on what is left. Two settings of the plugin `cache` lengthen
-//! that: the least time for which a success is kept, and `serve_stale`, which answers at once with what has expired.
-//! Sources: <https://coredns.io/plugins/kubernetes/>, <https://coredns.io/plugins/cache/>.
+//! CoreDNS answers from a watch: what makes an answer old is who keeps it. Each keeps it for its TTL at most, however many keep it one
+//! after the other, since each passes on what is left. The plugin `kubernetes` sets the TTL; a plugin `cache` on the way puts it between the
+//! least and the most for which it keeps a success, whether it keeps the name or not (`disable`). With `serve_stale` it answers at once with
+//! what has expired. Not looked at: `keepttl`, `rewrite ttl`, and what is imported.
+//! Sources: <https://coredns.io/plugins/kubernetes/>, <https://coredns.io/plugins/cache/>, and `computeTTL` in the latter's `cache.go`.
 
 use std::time::Duration;
 
@@ -16,87 +17,121 @@ pub const CONFIG_MAPS: [&str; 2] = ["coredns", "node-local-dns"];
 /// The entry that CoreDNS reads.
 pub const KEY: &str = "Corefile";
 
+/// In bytes, of one: many times what any cluster has.
+const MOST: usize = 64 << 10;
+/// Braces in braces: CoreDNS has plugins in servers, and settings in plugins.
+const DEPTH: usize = 4;
 /// Without `ttl`.
 const TTL: u64 = 5;
+/// The most that CoreDNS takes for `ttl`, and for how long a cache keeps without a time of its own.
+const LONGEST: u64 = 3600;
 /// Without a third number after `success`.
 const LEAST: u64 = 5;
 /// Without a time after `serve_stale`.
 const STALE: u64 = 3600;
+
+/// One of [`CONFIG_MAPS`].
+#[derive(Clone, Debug)]
+pub struct Corefile {
+    /// The ConfigMap's name.
+    pub name: String,
+    /// What it says.
+    pub text: String,
+}
 
 /// For how long an answer of the cluster's DNS may be used.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ClusterDns {
     /// In seconds, from when it was true.
     pub seconds: u64,
-    /// The settings that make it so, as they stand in a Corefile.
+    /// The settings that make it so, as they stand in a Corefile, each with its ConfigMap.
     pub settings: Vec<String>,
 }
 
-/// What the Corefiles of [`CONFIG_MAPS`], as many as there are, come to; none where none of them serves the cluster's names.
-pub fn read(corefiles: &[String]) -> Option<ClusterDns> {
-    let servers: Vec<Directive> = corefiles.iter().flat_map(|text| parse(text)).collect();
-    let mut kept: Option<(u64, String)> = None;
-    let mut domain = None;
-    for server in &servers {
-        for kubernetes in server.all("kubernetes") {
-            let seconds = match kubernetes.all("ttl").next() {
-                Some(ttl) => ttl.words.get(1)?.parse().ok()?,
+/// What these come to, in the order in which an answer passes them; none where none of them serves the cluster's names, or one is like no
+/// configuration.
+pub fn read(corefiles: &[Corefile]) -> Option<ClusterDns> {
+    let mut dns: Option<(String, ClusterDns)> = None;
+    for corefile in corefiles {
+        let servers = parse(&corefile.text)?;
+        let from = |setting: &str| format!("{setting} in ConfigMap {}", corefile.name);
+        let source = servers.iter().find_map(|server| {
+            let kubernetes = server.all("kubernetes").next()?;
+            Some((names_of(kubernetes, server), kubernetes))
+        });
+        if let (None, Some((domain, kubernetes))) = (&dns, source) {
+            let seconds = match kubernetes.all("ttl").last() {
+                Some(ttl) => ttl.number(1).filter(|own| *own <= LONGEST)?,
                 None => TTL,
             };
-            if kept.as_ref().is_none_or(|(most, _)| seconds > *most) {
-                kept = Some((seconds, format!("ttl {seconds}")));
-                domain = Some(names_of(kubernetes, server));
-            }
+            let settings = vec![from(&format!("ttl {seconds}"))];
+            dns = Some((domain, ClusterDns { seconds, settings }));
+        }
+        if let Some((domain, dns)) = &mut dns
+            && let Some(cache) = most_specific(&servers, domain)
+                .and_then(|server| server.all("cache").next())
+                .filter(|cache| cache.is_for(domain))
+        {
+            dns.pass(cache, domain, from);
         }
     }
-    let (mut seconds, setting) = kept?;
-    let mut settings = vec![setting];
-    let domain = domain?;
-    let caches = servers
-        .iter()
-        .filter(|server| server.words.iter().any(|zone| covers(zone, &domain)))
-        .flat_map(|server| server.all("cache"))
-        .filter(|cache| cache.keeps(&domain));
-    let mut stale: Option<(u64, String)> = None;
-    for cache in caches {
-        let least = cache.all("success").next();
-        let least = least.and_then(|success| success.words.get(3)?.parse().ok());
-        let least = least.unwrap_or(LEAST);
-        if least > seconds {
-            seconds = least;
-            settings = vec![format!("success with a least time of {least}")];
+    dns.map(|(_, dns)| dns)
+}
+
+impl ClusterDns {
+    /// What becomes of an answer in a cache.
+    fn pass(&mut self, cache: &Directive, domain: &str, from: impl Fn(&str) -> String) {
+        let success = cache.all("success").last();
+        let number = |at| success.and_then(|own| own.number(at));
+        let most = number(2).or_else(|| cache.number(1)).unwrap_or(LONGEST);
+        let least = number(3).unwrap_or(LEAST);
+        let seconds = self.seconds.max(least).min(most);
+        if seconds > self.seconds {
+            self.settings = vec![from(&format!("a least time of {seconds} after success"))];
         }
-        for serve in cache.all("serve_stale") {
-            let Some(more) = stale_for(serve) else {
-                continue;
-            };
-            if stale.as_ref().is_none_or(|(most, _)| more > *most) {
-                stale = Some((more, serve.words.join(" ")));
-            }
+        self.seconds = seconds;
+        if cache.keeps(domain)
+            && let Some(serve) = cache.all("serve_stale").last()
+            && let Some(more) = stale_for(serve)
+        {
+            self.seconds = self.seconds.saturating_add(more);
+            self.settings.push(from(&serve.words.join(" ")));
         }
     }
-    if let Some((more, setting)) = stale {
-        seconds = seconds.saturating_add(more);
-        settings.push(setting);
-    }
-    Some(ClusterDns { seconds, settings })
 }
 
 /// The domain of Services, of which the plugin, or else its server, knows also the names of addresses.
 fn names_of(kubernetes: &Directive, server: &Directive) -> String {
     let own = kubernetes.words.iter().skip(1);
-    let zones = own.chain(&server.words).map(|zone| plain(zone));
-    let domain = zones
-        .filter(|zone| !zone.is_empty() && zone.rsplit('.').next() != Some("arpa"))
-        .map(str::to_owned)
-        .next();
-    domain.unwrap_or_else(|| "cluster.local".into())
+    let mut zones = own.chain(&server.words).map(|zone| plain(zone));
+    let is_of_names = |zone: &&str| {
+        !zone.is_empty()
+            && !zone.contains('/')
+            && !zone.ends_with("in-addr.arpa")
+            && !zone.ends_with("ip6.arpa")
+    };
+    let domain = zones.find(is_of_names);
+    domain.unwrap_or("cluster.local").to_owned()
+}
+
+/// Of several servers of one configuration CoreDNS asks the one of the longest zone.
+fn most_specific<'a>(servers: &'a [Directive], domain: &str) -> Option<&'a Directive> {
+    let zones = servers.iter().flat_map(|server| {
+        let covering = server.words.iter().filter(|zone| covers(zone, domain));
+        covering.map(move |zone| (plain(zone).len(), server))
+    });
+    zones
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, server)| server)
 }
 
 /// `verify` asks whether something newer can be had, and the cluster's own names always can.
 fn stale_for(serve: &Directive) -> Option<u64> {
     let mut arguments = serve.words.iter().skip(1);
-    if arguments.clone().any(|word| word == "verify") {
+    if arguments
+        .clone()
+        .any(|word| word.eq_ignore_ascii_case("verify"))
+    {
         return None;
     }
     let time = arguments.next().map(|word| GoDuration::new(word).get());
@@ -134,26 +169,37 @@ impl Directive {
         self.body.iter().filter(named)
     }
 
-    /// Of the plugin `cache`: whether it keeps what there is of a domain.
+    fn number(&self, at: usize) -> Option<u64> {
+        self.words.get(at)?.parse().ok()
+    }
+
+    /// Of the plugin `cache`: whether answers of a domain pass it.
+    fn is_for(&self, domain: &str) -> bool {
+        among(self.words.get(1..).unwrap_or_default(), domain)
+    }
+
+    /// Of the plugin `cache`: whether it keeps what passes it of a domain.
     fn keeps(&self, domain: &str) -> bool {
-        let among = |words: &[String]| {
-            let mut zones = words
-                .iter()
-                .filter(|word| word.parse::<u64>().is_err())
-                .peekable();
-            zones.peek().is_none() || zones.any(|zone| covers(zone, domain))
-        };
-        let arguments = self.words.get(1..).unwrap_or_default();
         let disables = |own: &Directive| {
             let kind = own.words.get(1).map(String::as_str);
-            kind == Some("success") && among(own.words.get(2..).unwrap_or_default())
+            kind == Some("success") && among(own.words.get(2..).unwrap_or_default(), domain)
         };
-        among(arguments) && !self.all("disable").any(disables)
+        !self.all("disable").any(disables)
     }
 }
 
-/// The server blocks. What is imported is not looked at: each plugin is configured once in a server.
-fn parse(text: &str) -> Vec<Directive> {
+/// Whether a domain is of one of the zones among some arguments; without zones it is.
+fn among(words: &[String], domain: &str) -> bool {
+    let is_zone = |word: &&String| word.parse::<u64>().is_err();
+    let mut zones = words.iter().filter(is_zone).peekable();
+    zones.peek().is_none() || zones.any(|zone| covers(zone, domain))
+}
+
+/// The server blocks; none where it is too long or too deep for a configuration.
+fn parse(text: &str) -> Option<Vec<Directive>> {
+    if text.len() > MOST {
+        return None;
+    }
     // Of each brace that is open what stands before it, and in it so far.
     let mut open = vec![Directive::default()];
     for line in text.lines() {
@@ -176,6 +222,9 @@ fn parse(text: &str) -> Vec<Directive> {
             body: Vec::new(),
         };
         if opens {
+            if open.len() > DEPTH {
+                return None;
+            }
             open.push(directive);
         } else if !directive.words.is_empty()
             && let Some(around) = open.last_mut()
@@ -183,7 +232,7 @@ fn parse(text: &str) -> Vec<Directive> {
             around.body.push(directive);
         }
     }
-    open.swap_remove(0).body
+    Some(open.swap_remove(0).body)
 }
 
 /// Separated by blanks, unless in quotes, up to a comment.
@@ -254,14 +303,17 @@ cluster.local:53 {
 }
 ";
 
+    fn dns(corefiles: &[&str]) -> Option<ClusterDns> {
+        let named = CONFIG_MAPS.iter().zip(corefiles);
+        let all = named.map(|(name, text)| Corefile {
+            name: (*name).to_owned(),
+            text: (*text).to_owned(),
+        });
+        read(&all.collect::<Vec<_>>())
+    }
+
     fn seconds(corefiles: &[&str]) -> Option<u64> {
-        read(
-            &corefiles
-                .iter()
-                .map(|text| (*text).to_owned())
-                .collect::<Vec<_>>(),
-        )
-        .map(|dns| dns.seconds)
+        dns(corefiles).map(|dns| dns.seconds)
     }
 
     #[test]
@@ -275,23 +327,31 @@ cluster.local:53 {
     }
 
     #[test]
-    fn the_longest_ttl_counts() {
+    fn the_ttl_and_what_bounds_it() {
+        // A cache passes on no more than it would keep, whether it keeps it or not.
         let long = KUBEADM.replace("ttl 30", "ttl 120  # quiet");
-        let dns = read(std::slice::from_ref(&long)).unwrap();
-        assert_eq!((dns.seconds, dns.settings), (120, vec!["ttl 120".into()]));
-        let two = format!("{KUBEADM}{long}");
-        assert_eq!(seconds(&[&two]), Some(120));
-        assert_eq!(seconds(&[&KUBEADM.replace("ttl 30", "ttl soon")]), None);
+        assert_eq!(seconds(&[&long]), Some(30));
+        let long = long.replace("cache 30 {", "cache 300 {");
+        let found = dns(&[&long]).unwrap();
+        assert_eq!(found.seconds, 120);
+        assert_eq!(found.settings, ["ttl 120 in ConfigMap coredns"]);
+        // The cache on the nodes does so too.
+        assert_eq!(seconds(&[&long, NODE_LOCAL]), Some(30));
+        for wrong in ["ttl soon", "ttl 3601", "ttl"] {
+            assert_eq!(seconds(&[&KUBEADM.replace("ttl 30", wrong)]), None);
+        }
     }
 
     #[test]
     fn what_a_cache_adds() {
         for (cache, expected) in [
             ("cache 300", 30),
+            ("cache", 30),
+            ("cache 10", 10),
             ("cache {\n serve_stale\n}", 3630),
             ("cache {\n serve_stale 2m\n}", 150),
             ("cache {\n serve_stale 2m immediate\n}", 150),
-            ("cache {\n serve_stale 2m verify\n}", 30),
+            ("cache {\n serve_stale 2m VERIFY\n}", 30),
             ("cache example.com {\n serve_stale\n}", 30),
             ("cache 30 cluster.local {\n serve_stale 1m\n}", 90),
             (
@@ -301,15 +361,31 @@ cluster.local:53 {
             ("cache {\n serve_stale\n disable success\n}", 30),
             ("cache {\n serve_stale 1m\n disable denial\n}", 90),
             ("cache {\n success 1000 3600 60\n}", 60),
+            // The most goes before the least.
+            ("cache {\n success 1000 30 60\n}", 30),
         ] {
-            let own = KUBEADM.replace("loadbalance", cache);
+            let (before, rest) = KUBEADM.split_once("cache 30 {").unwrap();
+            let (_, after) = rest.split_once("    }\n").unwrap();
+            let own = format!("{before}{cache}\n{after}");
             assert_eq!(seconds(&[&own]), Some(expected), "{cache}");
-            // The same on the nodes.
-            let there = format!("cluster.local:53 {{\n{cache}\nforward . 10.96.0.10\n}}");
-            assert_eq!(seconds(&[KUBEADM, &there]), Some(expected), "{cache}");
+            // The same on the nodes, also beside another zone's server.
+            let plain = format!("{before}{after}");
+            let there = format!(
+                "cluster.local:53 {{\n{cache}\nforward . 10.96.0.10\n}}\n.:53 {{\n cache {{\n serve_stale\n }}\n}}"
+            );
+            assert_eq!(seconds(&[&plain, &there]), Some(expected), "{cache}");
         }
-        let elsewhere = "example.com:53 {\n cache {\n serve_stale\n }\n}";
-        assert_eq!(seconds(&[KUBEADM, elsewhere]), Some(30));
+        let both = dns(&[
+            &KUBEADM.replace("ttl 30", "ttl 20"),
+            &NODE_LOCAL.replace("denial 9984 5", "serve_stale 1h"),
+        ]);
+        assert_eq!(
+            both.unwrap().settings,
+            [
+                "ttl 20 in ConfigMap coredns",
+                "serve_stale 1h in ConfigMap node-local-dns"
+            ]
+        );
     }
 
     #[test]
@@ -329,6 +405,11 @@ cluster.local:53 {
             assert_eq!(seconds(&[text]), None, "{text}");
         }
         let quoted = KUBEADM.replace("ttl 30", "\"ttl\" \"45\"");
-        assert_eq!(seconds(&[&quoted]), Some(45));
+        assert_eq!(seconds(&[&quoted.replace("cache 30", "cache")]), Some(45));
+        // Nothing that a configuration has.
+        let deep = "{\n".repeat(100_000) + KUBEADM;
+        assert_eq!(seconds(&[&deep]), None);
+        let long = "a\n".repeat(40_000) + KUBEADM;
+        assert_eq!(seconds(&[&long]), None);
     }
 }

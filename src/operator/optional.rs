@@ -1,19 +1,30 @@
 //! What is read for findings alone, where whoever installed the operator lets it look.
 
+use std::time::Duration;
+
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ListParams;
+use kube::core::Status;
 use kube::{Api, ResourceExt as _};
 
 use super::context::Scope;
-use crate::observed::{Autoscaler, ClusterDns, Optional, cluster_dns};
+use crate::observed::cluster_dns::{self, Corefile};
+use crate::observed::{Autoscaler, ClusterDns, Optional};
 
 /// More than any namespace has that a person looks after.
 const LIMIT: u32 = 500;
+/// For one request: less than a pass has for all that it reads.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+async fn in_time<T>(read: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
+    Ok(tokio::time::timeout(TIMEOUT, read).await??)
+}
 
 /// It decides nothing that is written but findings, so that no failure to read it ends a pass.
-fn unread<T>(error: &kube::Error, what: &str) -> Optional<T> {
-    if matches!(error, kube::Error::Api(status) if matches!(status.code, 403 | 404)) {
+fn unread<T>(error: &anyhow::Error, what: &str) -> Optional<T> {
+    let refused = |status: &Status| matches!(status.code, 403 | 404);
+    if matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if refused(status)) {
         return Optional::Unknown;
     }
     tracing::warn!(%error, what, "could not read what findings need: what is found of it stays as it was");
@@ -26,7 +37,8 @@ pub async fn autoscalers(scope: &Scope, namespace: &str) -> Optional<Vec<Autosca
         return Optional::Unknown;
     }
     let api = Api::<HorizontalPodAutoscaler>::namespaced(scope.shared.client.clone(), namespace);
-    match api.list(&ListParams::default().limit(LIMIT)).await {
+    let parameters = ListParams::default().limit(LIMIT);
+    match in_time(api.list(&parameters)).await {
         Ok(list)
             if list
                 .metadata
@@ -50,8 +62,11 @@ pub async fn dns(scope: &Scope) -> Optional<ClusterDns> {
     let api = Api::<ConfigMap>::namespaced(client, cluster_dns::NAMESPACE);
     let mut corefiles = Vec::new();
     for name in cluster_dns::CONFIG_MAPS {
-        match api.get_opt(name).await {
-            Ok(config) => corefiles.extend(config.and_then(corefile)),
+        match in_time(api.get_opt(name)).await {
+            Ok(config) => corefiles.extend(config.and_then(corefile).map(|text| Corefile {
+                name: name.to_owned(),
+                text,
+            })),
             Err(error) => return unread(&error, "the cluster's DNS configuration"),
         }
     }

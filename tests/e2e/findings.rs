@@ -282,7 +282,10 @@ async fn old_dns_answers_are_found_where_that_may_be_read(world: Arc<World>) -> 
     let status = seen.status.unwrap_or_default();
     let said = status.findings.iter().find(|own| own.id == "GB048");
     let said = said.map(|own| own.message.as_str()).unwrap_or_default();
-    ensure!(said.contains("120 s old (ttl 120"), "{said}");
+    ensure!(
+        said.contains("120 s old (ttl 120 in ConfigMap coredns"),
+        "{said}"
+    );
     ensure!(
         status.unchecked_findings == ["GB071"],
         "{:?}",
@@ -314,7 +317,7 @@ async fn old_dns_answers_are_found_where_that_may_be_read(world: Arc<World>) -> 
 /// How long answers of the cluster's DNS are kept, by what clusters have it from.
 async fn kept_for(bed: &Bed, seconds: u32) -> Result<()> {
     let corefile = format!(
-        ".:53 {{\n    kubernetes cluster.local {{\n        ttl {seconds}\n    }}\n    cache 30\n}}\n"
+        ".:53 {{\n    kubernetes cluster.local {{\n        ttl {seconds}\n    }}\n    cache 300\n}}\n"
     );
     let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "coredns", "namespace": "kube-system"},
         "data": {"Corefile": corefile}});

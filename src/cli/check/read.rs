@@ -20,6 +20,7 @@ pub fn all(names: &[String], namespace: &str, limits: &Limits) -> Objects {
         namespace,
         left: limits.all_bytes,
         room: limits.all_weight,
+        full: false,
         files: 0,
     };
     for name in names {
@@ -56,6 +57,8 @@ struct Reader<'a> {
     left: usize,
     /// How much more all documents may weigh.
     room: usize,
+    /// Something found no room.
+    full: bool,
     files: usize,
 }
 
@@ -131,7 +134,7 @@ impl Reader<'_> {
 
     fn take(&mut self, name: &str, from: impl Read) {
         // Of the first that finds no room it was said.
-        if self.room == 0 {
+        if self.full {
             return;
         }
         let most = self.limits.file_bytes.min(self.left);
@@ -149,20 +152,23 @@ impl Reader<'_> {
         self.left -= bytes.len().min(self.left);
         let file: Rc<str> = name.into();
         let (objects, namespace) = (&mut self.objects, self.namespace);
-        let (room, most) = (&mut self.room, self.limits.all_weight >> 20);
+        let (room, all) = (&mut self.room, self.limits.all_weight >> 20);
+        let mut full = false;
         let told = read(&bytes, self.limits, |node| {
             let left = room.checked_sub(node.weight);
             *room = left.unwrap_or(0);
             if left.is_none() {
+                full = true;
                 return Err(format!(
-                    "is not read from here on: all files together have more than {most} MiB with their aliases written out, check a part of them at a time"
+                    "is not read from here on: all files together have more than {all} MiB with their aliases written out, check a part of them at a time"
                 ));
             }
             objects.add(&file, node, namespace);
             Ok(())
         });
         // Of a file that is larger than what is read of it nobody knows.
-        let may_be = self.objects.named.contains(name) || bytes.len() > most;
+        let may_be = full || self.objects.named.contains(name) || bytes.len() > most;
+        self.full |= full;
         if told.is_err() && !may_be && !speaks_of_objects(&bytes) {
             let skipped = &mut self.objects.skipped;
             *skipped.entry(OTHER.into()).or_default() += 1;

@@ -49,12 +49,14 @@ fn what_has_no_object_is_a_fault() {
 #[test]
 fn what_is_no_manifest_is_no_fault_in_a_directory() {
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    // As long as such files are.
+    let template = "a: {{ .Values.a }}\n".repeat(1000);
     let root = directory(
         "others",
         &[
             ("a.yaml", map),
             ("notes.yaml", "a: b: c\n"),
-            ("values.yaml", "a: {{ .Values.a }}\n"),
+            ("values.yaml", &template),
             ("broken.yaml", "apiVersion: v1\nkind: {{ .Values.a }}\n"),
         ],
     );
