@@ -343,7 +343,7 @@ async fn a_record_outlives_an_apply_without_annotations(world: Arc<World>) -> Re
     bed.reason("store", ConnectionAgeApplied, "Applied", ROLLOUT)
         .await?;
     apply().await?;
-    bed.another_pass("store").await?;
+    bed.another_pass_over("statefulset/store").await?;
     let template = bed.template_of(OBJECT).await?;
     ensure!(
         age_of(&template, "server").as_deref() == Some("30s"),
