@@ -44,7 +44,7 @@ pub const AMBIENT_ENABLED: &str = "enabled";
 /// Prefix of [`record_annotation`].
 pub const RECORD_PREFIX: &str = "connection-age.evenkeel.dev/";
 
-/// Prefix of what stands in the fields of an applier from whom a list was taken and is to be given back. No object has such an annotation.
+/// Prefix of what stands in the fields of an applier from whom a list was taken and is to be given back. No object has such a field.
 pub const LENT_PREFIX: &str = "lent.evenkeel.dev/";
 
 /// The annotation of a workload in which a backend records what it wrote there.

@@ -60,7 +60,7 @@ fn managers<'a>(
     if let Some(Entry::Variable { name, .. }) = entry {
         path.push(format!("k:{}", json!({ "name": name })));
     }
-    let mark = mark(container, list);
+    let mark = [mark(container, list)];
     let entries = workload.metadata.managed_fields.iter().flatten();
     entries
         .filter(|entry| !is_ours(entry))
@@ -81,12 +81,8 @@ fn path_of(container: &str, list: List) -> Vec<String> {
 /// What stands in an applier's fields for a list that we have taken from it: a field that no object has. The applier's next apply wipes it,
 /// since what it sends is all that it owns. It stands by itself: below a field that there is, as the annotations, that next apply would take
 /// away all of it that nobody owns, our records among them.
-fn mark(container: &str, list: List) -> Vec<String> {
-    vec![format!(
-        "f:{}{}.{container}",
-        names::LENT_PREFIX,
-        list.field()
-    )]
+fn mark(container: &str, list: List) -> String {
+    format!("f:{}{}.{container}", names::LENT_PREFIX, list.field())
 }
 
 fn has(entry: &ManagedFieldsEntry, path: &[String]) -> bool {
@@ -162,7 +158,7 @@ pub fn lend(metadata: &ObjectMeta, lists: &[(&str, List)]) -> Vec<PatchOperation
             applied(entry, &path) && all.count() == 1
         });
         for (container, list) in lost {
-            put(&mut fields, &mark(container, *list))?;
+            put(&mut fields, &[mark(container, *list)])?;
         }
         (fields != entry.fields_v1.as_ref()?.0).then(|| replace(fields_of(at), fields))
     });
@@ -223,7 +219,7 @@ fn given_back(metadata: &ObjectMeta, entry: &ManagedFieldsEntry) -> Option<Value
             }
         }
         if !recorded {
-            take(&mut fields, &mark(container, list));
+            fields.as_object_mut()?.remove(key);
         }
     }
     (fields != *old).then_some(fields)
@@ -242,19 +238,6 @@ fn put(fields: &mut Value, path: &[String]) -> Option<()> {
         Some(at.entry(step.clone()).or_insert_with(|| json!({})))
     });
     inner.map(drop)
-}
-
-/// Takes the last step of a path out, and those before it that are empty then.
-fn take(fields: &mut Value, path: &[String]) {
-    let (Some((first, rest)), Some(own)) = (path.split_first(), fields.as_object_mut()) else {
-        return;
-    };
-    if let Some(inner) = own.get_mut(first) {
-        take(inner, rest);
-        if inner.as_object().is_none_or(serde_json::Map::is_empty) {
-            own.remove(first);
-        }
-    }
 }
 
 fn fields_of(at: usize) -> PointerBuf {

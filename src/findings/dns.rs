@@ -4,6 +4,7 @@ use kube::ResourceExt;
 
 use crate::connection_age::timing::DNS_TTL;
 use crate::observed::Observed;
+use crate::observed::cluster_dns::Setting;
 
 use super::{Seen, said_before, services, snippet};
 
@@ -68,19 +69,25 @@ pub(super) fn answers_are_old(observed: &Observed) -> Option<Seen> {
     if !is_looked_up(observed) || dns.seconds <= counted {
         return None;
     }
-    let (old, settings) = (dns.seconds, dns.settings.join(" and "));
+    let old = dns.seconds;
+    let settings = dns.settings.iter();
+    let settings = settings.map(|(setting, map)| format!("{setting} in ConfigMap {map}"));
+    let settings = settings.collect::<Vec<_>>().join(" and ");
     let message = format!(
         "answers of this cluster's DNS may be {old} s old ({settings} in kube-system), where status.discovery counts with {counted} s: clients that look up find new pods up to {} s later than it says. See that ttl and least times are {counted} or less, and that no cache serves the cluster's own names when they have expired; or let clients watch endpoints (spec.endpointWatch)",
         old - counted
     );
-    let instead = dns.settings.iter().map(|setting| {
-        let (own, place) = setting.split_once(" in ").unwrap_or((setting, "the Corefile"));
-        let kind = own.split_whitespace().next().unwrap_or_default();
-        match kind {
-            "ttl" => format!("# in the Corefile of {place}: ttl {counted}, in the plugin kubernetes"),
-            "serve_stale" => format!("# in the Corefile of {place}: no {own} in the plugin cache, or serve_stale with verify"),
-            _ => format!("# in the Corefile of {place}: no third number above {counted} after success, in the plugin cache"),
-        }
+    let instead = dns.settings.iter().map(|(setting, map)| {
+        let right = match setting {
+            Setting::Ttl(_) => format!("ttl {counted}, in the plugin kubernetes"),
+            Setting::Least(_) => {
+                format!("no third number above {counted} after success, in the plugin cache")
+            }
+            Setting::ServeStale(line) => {
+                format!("no {line} in the plugin cache, or serve_stale with verify")
+            }
+        };
+        format!("# in the Corefile of ConfigMap {map}: {right}")
     });
     let instead: Vec<String> = instead.collect();
     Some(Seen::in_backend(observed, "spec", message).write(&instead.join("\n")))

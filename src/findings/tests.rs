@@ -3,6 +3,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::observed::cluster_dns::Setting;
 use crate::observed::{ClusterDns, Optional};
 
 pub(super) fn observed(spec: &Value, deployment: &Value) -> Observed {
@@ -384,7 +385,7 @@ fn dns_answers_that_are_older_than_promised() {
         let mut world = observed(&services, &deployment(2, true));
         world.cluster_dns = Optional::Known(ClusterDns {
             seconds,
-            settings: vec![format!("ttl {seconds} in ConfigMap coredns")],
+            settings: vec![(Setting::Ttl(seconds), "coredns".into())],
         });
         let said = all(&world).into_iter().find(|own| own.id == "GB048");
         assert_eq!(said.is_some(), found, "{seconds} {twin}");

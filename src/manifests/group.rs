@@ -15,9 +15,8 @@ use super::sets::Sets;
 use crate::api::GrpcBackend;
 use crate::findings::Place;
 use crate::names;
-use crate::observed::cluster_dns::{self, Corefile};
 use crate::observed::{
-    Autoscaler, Caller, ClusterDns, Observed, Optional, Watching, Workload, selects,
+    Autoscaler, Caller, ClusterDns, Observed, Optional, Watching, Workload, cluster_dns, selects,
 };
 use crate::services;
 
@@ -362,10 +361,7 @@ fn dns(
         room.take(own.source.node.weight).then_some(())?;
         let namespace = Some(own.namespace.clone());
         sources.push(("ConfigMap", namespace, name.to_owned(), own.source.clone()));
-        corefiles.extend(own.object.corefile.clone().map(|text| Corefile {
-            name: name.to_owned(),
-            text,
-        }));
+        corefiles.extend(own.object.corefile.clone());
     }
     Some(cluster_dns::read(&corefiles).into())
 }

@@ -17,7 +17,8 @@ use super::sets::Repeated;
 use super::yaml::hint;
 use crate::api::GrpcBackend;
 use crate::findings::has_an_age;
-use crate::observed::{Autoscaler, Job, Observer, Workload, cluster_dns};
+use crate::observed::cluster_dns::{self, Corefile};
+use crate::observed::{Autoscaler, Job, Observer, Workload};
 
 /// Objects that are kept; of more than these nothing could be said in a time that anybody waits.
 const MOST: usize = 20_000;
@@ -71,7 +72,7 @@ pub struct Config {
     /// Its name.
     pub name: String,
     /// How a DNS server of the cluster is configured.
-    pub corefile: Option<String>,
+    pub corefile: Option<Corefile>,
 }
 
 /// Everything that was read.
@@ -329,7 +330,10 @@ impl Objects {
             && cluster_dns::CONFIG_MAPS.contains(&name.as_str());
         let corefile = || {
             let data = source.node.get("data")?;
-            data.get(cluster_dns::KEY)?.text().map(str::to_owned)
+            Some(Corefile {
+                name: name.clone(),
+                text: data.get(cluster_dns::KEY)?.text()?.to_owned(),
+            })
         };
         let corefile = is_dns.then(corefile).flatten();
         if corefile.is_none() && !has_an_age_in(&source.node) {

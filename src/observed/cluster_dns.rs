@@ -6,6 +6,7 @@
 //! what has expired. Not looked at: `keepttl`, `rewrite ttl`, and what is imported.
 //! Sources: <https://coredns.io/plugins/kubernetes/>, <https://coredns.io/plugins/cache/>, and `computeTTL` in the latter's `cache.go`.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::api::GoDuration;
@@ -44,8 +45,29 @@ pub struct Corefile {
 pub struct ClusterDns {
     /// In seconds, from when it was true.
     pub seconds: u64,
-    /// The settings that make it so, as they stand in a Corefile, each with its ConfigMap.
-    pub settings: Vec<String>,
+    /// What makes it so, each with the name of its ConfigMap.
+    pub settings: Vec<(Setting, String)>,
+}
+
+/// A setting in a Corefile.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Setting {
+    /// Of the plugin `kubernetes`, in seconds.
+    Ttl(u64),
+    /// Of the plugin `cache`: the least time for which it keeps a success.
+    Least(u64),
+    /// Likewise: that it serves what has expired, as it stands there.
+    ServeStale(String),
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ttl(seconds) => write!(f, "ttl {seconds}"),
+            Self::Least(seconds) => write!(f, "a least time of {seconds} after success"),
+            Self::ServeStale(line) => f.write_str(line),
+        }
+    }
 }
 
 /// What these come to, in the order in which an answer passes them; none where none of them serves the cluster's names, or one is like no
@@ -54,7 +76,6 @@ pub fn read(corefiles: &[Corefile]) -> Option<ClusterDns> {
     let mut dns: Option<(String, ClusterDns)> = None;
     for corefile in corefiles {
         let servers = parse(&corefile.text)?;
-        let from = |setting: &str| format!("{setting} in ConfigMap {}", corefile.name);
         let source = servers.iter().find_map(|server| {
             let kubernetes = server.all("kubernetes").next()?;
             Some((names_of(kubernetes, server), kubernetes))
@@ -64,7 +85,7 @@ pub fn read(corefiles: &[Corefile]) -> Option<ClusterDns> {
                 Some(ttl) => ttl.number(1).filter(|own| *own <= LONGEST)?,
                 None => TTL,
             };
-            let settings = vec![from(&format!("ttl {seconds}"))];
+            let settings = vec![(Setting::Ttl(seconds), corefile.name.clone())];
             dns = Some((domain, ClusterDns { seconds, settings }));
         }
         if let Some((domain, dns)) = &mut dns
@@ -72,7 +93,7 @@ pub fn read(corefiles: &[Corefile]) -> Option<ClusterDns> {
                 .and_then(|server| server.all("cache").next())
                 .filter(|cache| cache.is_for(domain))
         {
-            dns.pass(cache, domain, from);
+            dns.pass(cache, domain, &corefile.name);
         }
     }
     dns.map(|(_, dns)| dns)
@@ -80,14 +101,14 @@ pub fn read(corefiles: &[Corefile]) -> Option<ClusterDns> {
 
 impl ClusterDns {
     /// What becomes of an answer in a cache.
-    fn pass(&mut self, cache: &Directive, domain: &str, from: impl Fn(&str) -> String) {
+    fn pass(&mut self, cache: &Directive, domain: &str, config_map: &str) {
         let success = cache.all("success").last();
         let number = |at| success.and_then(|own| own.number(at));
         let most = number(2).or_else(|| cache.number(1)).unwrap_or(LONGEST);
         let least = number(3).unwrap_or(LEAST);
         let seconds = self.seconds.max(least).min(most);
         if seconds > self.seconds {
-            self.settings = vec![from(&format!("a least time of {seconds} after success"))];
+            self.settings = vec![(Setting::Least(seconds), config_map.to_owned())];
         }
         self.seconds = seconds;
         if cache.keeps(domain)
@@ -95,7 +116,8 @@ impl ClusterDns {
             && let Some(more) = stale_for(serve)
         {
             self.seconds = self.seconds.saturating_add(more);
-            self.settings.push(from(&serve.words.join(" ")));
+            let setting = Setting::ServeStale(serve.words.join(" "));
+            self.settings.push((setting, config_map.to_owned()));
         }
     }
 }
@@ -334,7 +356,7 @@ cluster.local:53 {
         let long = long.replace("cache 30 {", "cache 300 {");
         let found = dns(&[&long]).unwrap();
         assert_eq!(found.seconds, 120);
-        assert_eq!(found.settings, ["ttl 120 in ConfigMap coredns"]);
+        assert_eq!(found.settings, [(Setting::Ttl(120), "coredns".to_owned())]);
         // The cache on the nodes does so too.
         assert_eq!(seconds(&[&long, NODE_LOCAL]), Some(30));
         for wrong in ["ttl soon", "ttl 3601", "ttl"] {
@@ -382,8 +404,11 @@ cluster.local:53 {
         assert_eq!(
             both.unwrap().settings,
             [
-                "ttl 20 in ConfigMap coredns",
-                "serve_stale 1h in ConfigMap node-local-dns"
+                (Setting::Ttl(20), "coredns".to_owned()),
+                (
+                    Setting::ServeStale("serve_stale 1h".into()),
+                    "node-local-dns".to_owned()
+                )
             ]
         );
     }

@@ -89,10 +89,8 @@ async fn theirs_stays(scene: Scene, begun: Timestamp) -> Result<()> {
     }
     bed.rolled_out("echo").await?;
     bed.another_pass("echo").await?;
-    ensure!(
-        age_of(&bed.template("echo").await?, "server").as_deref() == Some("45s"),
-        "theirs was overwritten"
-    );
+    bed.has_age("deployment/echo", "server", Some("45s"))
+        .await?;
     no_writes_to_the_deployment(bed, begun)?;
     let status = bed.backend("echo").await?.status.unwrap_or_default();
     ensure!(
@@ -155,10 +153,8 @@ async fn a_pipeline_of_server_side_applies_goes_on(world: Arc<World>) -> Result<
     bed.server_side_apply("newcomer", false, &manifest).await?;
     bed.reason("echo", ConnectionAgeApplied, "FieldConflict", ROLLOUT)
         .await?;
-    ensure!(
-        age_of(&bed.template("echo").await?, "program").as_deref() == Some("45s"),
-        "theirs was overwritten"
-    );
+    bed.has_age("deployment/echo", "program", Some("45s"))
+        .await?;
     let mut expected = scene.template_before();
     let theirs = &mut expected["spec"]["containers"][0];
     theirs["name"] = json!("program");

@@ -86,24 +86,38 @@ pub async fn all(client: &Client, namespace: Option<&str>) -> anyhow::Result<Obj
 async fn dns(client: &Client) -> anyhow::Result<(Vec<Value>, Option<Unlisted>)> {
     let kind = GroupVersionKind::gvk("", "v1", "ConfigMap");
     let resource = ApiResource::from_gvk_with_plural(&kind, "configmaps");
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), cluster_dns::NAMESPACE, &resource);
+    let place = cluster_dns::NAMESPACE;
+    let api = Api::namespaced_with(client.clone(), place, &resource);
     let mut items = Vec::new();
     for name in cluster_dns::CONFIG_MAPS {
-        let place = format!("ConfigMap {name} in namespace {}", cluster_dns::NAMESPACE);
-        let answer = timeout(LISTED_IN, api.get_opt(name))
-            .await
-            .map_err(|_| anyhow!("the API server does not answer"))?;
-        match answer {
-            Ok(own) => items.extend(own.and_then(|own| slim(own, &resource))),
-            Err(kube::Error::Api(status)) if status.code == 403 => {
-                let why = format!("you may not get {place}");
-                return Ok((items, Some(unlisted(&resource, why))));
-            }
-            Err(error) => return Err(anyhow!("{place} cannot be read: {}", why(&error))),
+        let what = format!("ConfigMap {name} in namespace {place}");
+        let (own, unlisted) = one(&api, &resource, name, &what).await?;
+        items.extend(own);
+        if unlisted.is_some() {
+            return Ok((items, unlisted));
         }
     }
     Ok((items, None))
+}
+
+/// An object by its name, if it is there, or why it may not be read.
+async fn one(
+    api: &Api<DynamicObject>,
+    resource: &ApiResource,
+    name: &str,
+    what: &str,
+) -> anyhow::Result<(Option<Value>, Option<Unlisted>)> {
+    let answer = timeout(LISTED_IN, api.get_opt(name))
+        .await
+        .map_err(|_| anyhow!("the API server does not answer"))?;
+    match answer {
+        Ok(own) => Ok((own.and_then(|own| slim(own, resource)), None)),
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            let why = format!("you may not get {what}");
+            Ok((None, Some(unlisted(resource, why))))
+        }
+        Err(error) => Err(anyhow!("{what} cannot be read: {}", why(&error))),
+    }
 }
 
 /// The namespaces that are looked at: who may not list all of them may often get their own.
@@ -116,23 +130,9 @@ async fn namespaces(
     let Some(name) = namespace else {
         return list(client, None, resource, false).await;
     };
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    let answer = timeout(LISTED_IN, api.get_opt(name))
-        .await
-        .map_err(|_| anyhow!("the API server does not answer"))?;
-    match answer {
-        Ok(own) => Ok((
-            own.and_then(|own| slim(own, &resource))
-                .into_iter()
-                .collect(),
-            None,
-        )),
-        Err(kube::Error::Api(status)) if status.code == 403 => {
-            let why = format!("you may not get namespace {name}");
-            Ok((Vec::new(), Some(unlisted(&resource, why))))
-        }
-        Err(error) => Err(anyhow!("namespace {name} cannot be read: {}", why(&error))),
-    }
+    let api = Api::all_with(client.clone(), &resource);
+    let (own, unlisted) = one(&api, &resource, name, &format!("namespace {name}")).await?;
+    Ok((own.into_iter().collect(), unlisted))
 }
 
 /// Every object of a kind, or as much as may be, with why it is not all.

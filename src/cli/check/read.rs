@@ -152,23 +152,21 @@ impl Reader<'_> {
         self.left -= bytes.len().min(self.left);
         let file: Rc<str> = name.into();
         let (objects, namespace) = (&mut self.objects, self.namespace);
-        let (room, all) = (&mut self.room, self.limits.all_weight >> 20);
-        let mut full = false;
+        let all = self.limits.all_weight >> 20;
+        let (room, full) = (&mut self.room, &mut self.full);
         let told = read(&bytes, self.limits, |node| {
-            let left = room.checked_sub(node.weight);
-            *room = left.unwrap_or(0);
-            if left.is_none() {
-                full = true;
+            let Some(left) = room.checked_sub(node.weight) else {
+                *full = true;
                 return Err(format!(
                     "is not read from here on: all files together have more than {all} MiB with their aliases written out, check a part of them at a time"
                 ));
-            }
+            };
+            *room = left;
             objects.add(&file, node, namespace);
             Ok(())
         });
         // Of a file that is larger than what is read of it nobody knows.
-        let may_be = full || self.objects.named.contains(name) || bytes.len() > most;
-        self.full |= full;
+        let may_be = self.full || self.objects.named.contains(name) || bytes.len() > most;
         if told.is_err() && !may_be && !speaks_of_objects(&bytes) {
             let skipped = &mut self.objects.skipped;
             *skipped.entry(OTHER.into()).or_default() += 1;

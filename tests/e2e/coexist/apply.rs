@@ -313,11 +313,8 @@ async fn a_manifest_without_variables_is_no_undo(world: Arc<World>) -> Result<()
     bed.apply(&manifest).await?;
     bed.set_again("echo", 1).await?;
     scene.applied().await?;
-    let template = bed.template("echo").await?;
-    ensure!(
-        age_of(&template, "server").as_deref() == Some("30s"),
-        "{template:#}"
-    );
+    bed.has_age("deployment/echo", "server", Some("30s"))
+        .await?;
     let mut expected = scene.template_before();
     let server = expected["spec"]["containers"][0].as_object_mut();
     server.context("no container")?.remove("env");
@@ -344,10 +341,6 @@ async fn a_record_outlives_an_apply_without_annotations(world: Arc<World>) -> Re
         .await?;
     apply().await?;
     bed.another_pass_over("statefulset/store").await?;
-    let template = bed.template_of(OBJECT).await?;
-    ensure!(
-        age_of(&template, "server").as_deref() == Some("30s"),
-        "{template:#}"
-    );
+    bed.has_age(OBJECT, "server", Some("30s")).await?;
     bed.finish_with(vec![(OBJECT.to_owned(), before)]).await
 }

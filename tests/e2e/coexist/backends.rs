@@ -7,7 +7,7 @@ use evenkeel::api::ConditionType::{ConnectionAgeApplied, Ready};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{FLAG, LISTEN, Scene, age_of, server_with_arguments};
+use super::{FLAG, LISTEN, Scene, server_with_arguments};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests::{self, same};
 use crate::tests;
@@ -77,19 +77,15 @@ async fn of_two_the_older_wins(world: Arc<World>) -> Result<()> {
     }
     bed.another_pass("echo").await?;
     ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
-    ensure!(
-        age_of(&bed.template("echo").await?, "server").as_deref() == Some("30s"),
-        "the younger won"
-    );
+    bed.has_age("deployment/echo", "server", Some("30s"))
+        .await?;
     bed.kubectl(&["delete", "gb", "older"]).await?;
     // Who waits for its turn is not called when the older goes; the next change of the Deployment calls it, as its taking back is one.
     bed.reason("younger", ConnectionAgeApplied, "Applied", ROLLOUT)
         .await?;
     bed.rolled_out("echo").await?;
-    ensure!(
-        age_of(&bed.template("echo").await?, "server").as_deref() == Some("40s"),
-        "the younger did not follow"
-    );
+    bed.has_age("deployment/echo", "server", Some("40s"))
+        .await?;
     scene.ends().await
 }
 

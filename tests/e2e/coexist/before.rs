@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::helm::Chart;
 use super::undo::replace;
-use super::{AGE, FLAG, LISTEN, Scene, add_variable, age_of, backend_by_flag};
+use super::{AGE, FLAG, LISTEN, Scene, add_variable, backend_by_flag};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests::{self, container};
 use crate::tests;
@@ -50,11 +50,8 @@ async fn whoever_has_it_first_keeps_it_until_they_take_it_out(world: Arc<World>)
     for way in WAYS {
         bring(&bed, way, &with_variable(way)).await.context(way)?;
         bed.rolled_out(way).await?;
-        let template = bed.template(way).await?;
-        ensure!(
-            age_of(&template, "server").as_deref() == Some("45s"),
-            "{way} brought nothing"
-        );
+        bed.has_age(&format!("deployment/{way}"), "server", Some("45s"))
+            .await?;
     }
     let begun = Timestamp::now();
     for way in WAYS {
@@ -86,11 +83,8 @@ async fn whoever_has_it_first_keeps_it_until_they_take_it_out(world: Arc<World>)
     for way in WAYS {
         bed.reason(way, ConnectionAgeApplied, "Applied", ROLLOUT)
             .await?;
-        let template = bed.template(way).await?;
-        ensure!(
-            age_of(&template, "server").as_deref() == Some("30s"),
-            "{way}: {template:#}"
-        );
+        bed.has_age(&format!("deployment/{way}"), "server", Some("30s"))
+            .await?;
     }
     bed.finish_with(ends).await
 }
@@ -156,11 +150,8 @@ async fn a_container_that_is_renamed_first_gets_it(world: Arc<World>) -> Result<
     bed.kubectl(&["rollout", "resume", "deployment", "echo"])
         .await?;
     scene.applied().await?;
-    let template = bed.template("echo").await?;
-    ensure!(
-        age_of(&template, "program").as_deref() == Some("30s"),
-        "{template:#}"
-    );
+    bed.has_age("deployment/echo", "program", Some("30s"))
+        .await?;
     let mut expected = scene.template_before();
     expected["spec"]["containers"][0]["name"] = json!("program");
     scene.ends_as(&expected).await

@@ -8,7 +8,7 @@ use evenkeel::api::ConditionType::ConnectionAgeApplied;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{AGE, add_variable, age_of};
+use super::{AGE, add_variable};
 use crate::bed::{Bed, ROLLOUT};
 use crate::manifests::{self, container};
 use crate::tests;
@@ -49,10 +49,8 @@ async fn upgrades_go_on(world: &Arc<World>, prefix: &str, server_side: &str) -> 
     bed.another_pass("echo").await?;
     bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
         .await?;
-    ensure!(
-        age_of(&bed.template("echo").await?, "server").as_deref() == Some("30s"),
-        "the upgrade took the age out"
-    );
+    bed.has_age("deployment/echo", "server", Some("30s"))
+        .await?;
     ensure!(bed.writes_to_workloads(begun)? == 0, "it was written again");
 
     let mut theirs = manifest.clone();
@@ -68,10 +66,8 @@ async fn upgrades_go_on(world: &Arc<World>, prefix: &str, server_side: &str) -> 
     bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
         .await?;
     bed.rolled_out("echo").await?;
-    ensure!(
-        age_of(&bed.template("echo").await?, "server").as_deref() == Some("30s"),
-        "the rollback did not make room"
-    );
+    bed.has_age("deployment/echo", "server", Some("30s"))
+        .await?;
     add_variable(&mut before["spec"]["containers"][0], &other);
     bed.finish_as("echo", &before).await
 }

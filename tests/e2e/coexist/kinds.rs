@@ -7,7 +7,7 @@ use evenkeel::api::ConditionType::ConnectionAgeApplied;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{AGE, FLAG, LISTEN, add_variable, age_of, backend_by_flag};
+use super::{AGE, FLAG, LISTEN, add_variable, backend_by_flag};
 use crate::bed::{Bed, SOON};
 use crate::manifests::{self, container, make_kind, same};
 use crate::tests;
@@ -69,8 +69,7 @@ async fn variables(bed: &Bed, kind: &str) -> Result<()> {
     let holds = message.contains("set again 10 minutes after that");
     ensure!(holds, "{message}");
     bed.another_pass_over(&object).await?;
-    let age = age_of(&bed.template_of(&object).await?, "server");
-    ensure!(age.is_none(), "it is back: {age:?}");
+    bed.has_age(&object, "server", None).await?;
     ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
     Ok(())
 }

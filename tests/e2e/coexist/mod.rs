@@ -164,6 +164,17 @@ impl Bed {
         Ok(server.map_or(0, |server| server.reverts.len()))
     }
 
+    /// Whether a workload, `kind/name`, has this age in the variable of a container.
+    pub async fn has_age(&self, object: &str, container: &str, age: Option<&str>) -> Result<()> {
+        let template = self.template_of(object).await?;
+        let found = age_of(&template, container);
+        ensure!(
+            found.as_deref() == age,
+            "{object} has {found:?}: {template:#}"
+        );
+        Ok(())
+    }
+
     /// Waits until it was so often.
     pub async fn set_again(&self, backend: &str, times: usize) -> Result<()> {
         until(

@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use super::{AGE, GRACE, Scene, age_of};
+use super::Scene;
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests::{self, container, same};
 use crate::tests;
@@ -193,10 +193,8 @@ async fn the_owners_rollout_comes_first(world: Arc<World>) -> Result<()> {
     .await?;
     bed.apply(&manifest).await?;
     scene.applied().await?;
-    ensure!(
-        age_of(&bed.template("echo").await?, "server").as_deref() == Some("40s"),
-        "the change did not follow"
-    );
+    bed.has_age("deployment/echo", "server", Some("40s"))
+        .await?;
     scene.ends().await
 }
 
@@ -269,11 +267,7 @@ async fn waits(bed: &Bed, backend: &Value, age: Option<&str>) -> Result<()> {
     );
     bed.another_pass("echo").await?;
     ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
-    let template = bed.template("echo").await?;
-    ensure!(
-        age_of(&template, "server").as_deref() == age,
-        "{AGE} or {GRACE} changed"
-    );
+    bed.has_age("deployment/echo", "server", age).await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::{AGE, FLAG, Scene, age_of, backend_by_flag, server_with_arguments};
+use super::{AGE, FLAG, Scene, backend_by_flag, server_with_arguments};
 use crate::bed::{Bed, SOON, start_operator};
 use crate::manifests::{self, same};
 use crate::tests;
@@ -123,10 +123,7 @@ async fn stays_out_for_ten_minutes(
     scene.bed.rolled_out("echo").await?;
     scene.bed.another_pass("echo").await?;
     ensure!(scene.bed.writes_to_workloads(begun)? == 0, "it was written");
-    ensure!(
-        age_of(&scene.bed.template("echo").await?, "server").is_none(),
-        "it is back"
-    );
+    scene.bed.has_age("deployment/echo", "server", None).await?;
     comes_again(&scene).await?;
     scene.ends().await
 }
@@ -219,10 +216,7 @@ async fn an_attempt_counts_before_it_is_made(world: Arc<World>) -> Result<()> {
         Ok((!operator.process.is_running()).then_some(()))
     })
     .await?;
-    ensure!(
-        age_of(&scene.bed.template("echo").await?, "server").is_none(),
-        "it was set all the same"
-    );
+    scene.bed.has_age("deployment/echo", "server", None).await?;
     let counted = scene.bed.server("echo").await?.reverts.len();
     ensure!(counted == 1, "{counted} are counted");
     let refusals = [503, 429, 500, 504];
