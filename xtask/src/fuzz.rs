@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process::must;
+use crate::process::{cargo, must};
 
 /// What may be asked of a run.
 #[derive(clap::Args)]
@@ -99,8 +99,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
 fn build(root: &Path) -> Result<PathBuf> {
     let into = root.join("target/fuzz");
     must(
-        Command::new("cargo")
-            .current_dir(root)
+        cargo(root)
             .args(["build", "--locked", "--bins"])
             .arg("--manifest-path=fuzz/Cargo.toml")
             .arg("--target-dir")

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process::{must, output};
+use crate::process::{cargo, must, output};
 
 /// Has the image's name.
 const VALUES: &str = "charts/evenkeel/values.yaml";
@@ -113,12 +113,11 @@ pub fn static_binary_with(root: &Path, cargo_home: &Path) -> Result<PathBuf> {
         .collect();
     // Without --target they would be for build scripts and procedural macros too, which cannot be static.
     must(
-        Command::new("cargo")
+        cargo(root)
             .args(["build", "--release", "--locked", "--bin", "evenkeel"])
             .args(["--target", host])
             .env("CARGO_HOME", cargo_home)
-            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-            .current_dir(root),
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")),
     )?;
     Ok(Path::new(target).join(host).join("release/evenkeel"))
 }
@@ -135,11 +134,8 @@ fn version(root: &Path) -> Result<String> {
 }
 
 fn metadata(root: &Path) -> Result<serde_json::Value> {
-    let text = output(
-        Command::new("cargo")
-            .args(["metadata", "--no-deps", "--format-version=1", "--locked"])
-            .current_dir(root),
-    )?;
+    let arguments = ["metadata", "--no-deps", "--format-version=1", "--locked"];
+    let text = output(cargo(root).args(arguments))?;
     serde_json::from_str(&text).context("cannot read what cargo metadata says")
 }
 

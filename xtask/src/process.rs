@@ -1,6 +1,8 @@
 //! Child processes whose output is shown while it is read.
 
+use std::env;
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -20,6 +22,20 @@ pub fn each_line(command: &mut Command, mut line: impl FnMut(&str)) -> Result<Ex
     child
         .wait()
         .with_context(|| format!("cannot wait for {name}"))
+}
+
+/// Cargo in the repository, as if somebody had started it by hand. What it says of a package to the programs that it runs is left out: a
+/// crate that looks at that when it is built (ring) was built anew, and all that needs it, as often as the clone or the way in was another.
+pub fn cargo(root: &Path) -> Command {
+    let mut cargo = Command::new("cargo");
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo.current_dir(root);
+    cargo
 }
 
 /// Runs a command that must succeed; all of its output is shown.

@@ -4,20 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::process::output;
+use crate::process::{cargo, output};
 
 /// Writes dist/evenkeel.cdx.json.
 pub fn write(root: &Path) -> Result<()> {
     let text = output(
-        Command::new("cargo")
+        cargo(root)
             .args(["metadata", "--format-version=1", "--locked"])
-            .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
-            .current_dir(root),
+            .args(["--filter-platform", "x86_64-unknown-linux-gnu"]),
     )?;
     let metadata = serde_json::from_str(&text).context("cannot read what cargo metadata says")?;
     let bill = bill(&metadata)?;

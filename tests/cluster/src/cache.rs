@@ -1,5 +1,6 @@
 //! Built things, kept by the hash of what they were built from.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -130,6 +131,19 @@ fn evict(all: &Path, name: &str) {
     for entry in entries.iter().rev().skip(KEPT) {
         let _ = fs::remove_dir_all(entry);
     }
+}
+
+/// Cargo without what it says of a package to the programs that it runs, such as a test: a crate that looks at that when it is built (ring)
+/// was built anew, and all that needs it, as often as the clone or the way in was another.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 /// Runs a command and fails with the end of what it said.

@@ -241,7 +241,7 @@ fn rust(source: &Path, root: &Path) -> Result<()> {
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     // Kept, since most of it are dependencies, which a change of ours leaves as they are.
     let target = cache_dir()?.join("example-rust");
-    let mut build = Command::new("cargo");
+    let mut build = cache::cargo();
     build
         .args(["build", "--quiet", "--release", "--locked", "--target"])
         .arg(&platform)

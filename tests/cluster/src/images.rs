@@ -35,7 +35,7 @@ pub fn operator() -> Result<PathBuf> {
     let lock = open_lock(&dist.join(".lock"))?;
     lock.lock()?;
     crate::packages::install_missing()?;
-    let output = Command::new("cargo")
+    let output = cache::cargo()
         .args(["xtask", "image"])
         .current_dir(&root)
         .stderr(Stdio::inherit())

@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::process::each_line;
+use crate::process::{cargo, each_line};
 use crate::{docs, generate};
 use tally::{Row, Tally};
 
@@ -219,12 +219,6 @@ fn cluster(root: &Path, arguments: &[String]) -> Result<Tally> {
         },
     )?;
     Ok(reader.finish(status.success()))
-}
-
-fn cargo(root: &Path) -> Command {
-    let mut command = Command::new("cargo");
-    command.current_dir(root);
-    command
 }
 
 fn go_command(module: &Path) -> Command {
