@@ -19,7 +19,7 @@ tests![
     shared what_runs_is_checked(120),
     shared findings_are_told_as_they_come_and_go(180),
     shared autoscalers_are_read_where_that_is_allowed(120),
-    alone old_dns_answers_are_found_where_that_may_be_read(240),
+    own old_dns_answers_are_found_where_that_may_be_read(240),
 ];
 
 /// For one look at a namespace.

@@ -23,11 +23,11 @@ use crate::tests;
 use crate::world::World;
 
 tests![
-    alone a_killed_leader_is_replaced(300),
-    alone a_leader_that_ends_hands_over(240),
-    alone a_leader_that_ends_amid_long_passes_hands_over(150),
-    alone a_leader_that_is_cut_off_stops_writing(300),
-    alone a_frozen_leader_writes_nothing_when_it_wakes(300),
+    own a_killed_leader_is_replaced(300),
+    own a_leader_that_ends_hands_over(240),
+    own a_leader_that_ends_amid_long_passes_hands_over(150),
+    own a_leader_that_is_cut_off_stops_writing(300),
+    own a_frozen_leader_writes_nothing_when_it_wakes(300),
 ];
 
 /// What was sent without an answer may arrive for so long.

@@ -1,7 +1,7 @@
 //! Every promise on a real Kubernetes, with real gRPC servers and clients.
 //!
 //! A program of its own rather than libtest's: it shows progress, runs most tests four at a time on one cluster and
-//! those that disturb others alone, repeats one (`--filter NAME[,NAME] --repeat N`), and takes its clusters down whatever
+//! those that disturb others on clusters of their own, repeats one (`--filter NAME[,NAME] --repeat N`), and takes its clusters down whatever
 //! happens. `runner` runs, `bed` is what a test works in; the other files are the tests, by topic.
 
 mod bed;

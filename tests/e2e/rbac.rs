@@ -17,7 +17,7 @@ use crate::world::{OPERATORS, World};
 
 tests![
     shared verbs_used_are_verbs_granted(240),
-    alone so_they_are_with_all_that_can_be_granted(300),
+    own so_they_are_with_all_that_can_be_granted(300),
     shared a_missing_right_is_named(120),
     shared kinds_that_may_not_be_read_hold_up_no_other(240),
 ];

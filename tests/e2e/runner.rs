@@ -1,4 +1,4 @@
-//! Runs the tests: four at a time on one shared cluster, then one by one those that have a cluster of their own.
+//! Runs the tests: four at a time on one shared cluster, then two at a time those that have a cluster of their own.
 //!
 //! With `--again`, a test that failed gets a second look, alone on a new cluster, and is told apart from one that fails
 //! always: see docs/decisions/0013-a-second-look.md.
@@ -38,20 +38,22 @@ pub struct Test {
 pub enum Kind {
     /// In namespaces of its own on the one cluster that most share.
     Shared,
-    /// With the machine for itself: it starts clusters, or breaks one.
-    Alone,
-    /// Alone, and it installs the operator: its image is built before.
+    /// On a cluster of its own, which it breaks, or where it has what others would notice.
+    Own,
+    /// Likewise, and it installs the operator: its image is built before.
     Installs,
-    /// Alone, on a cluster that puts two endpoints at the most into an EndpointSlice.
+    /// On a cluster of its own that puts two endpoints at the most into an EndpointSlice.
     SmallSlices,
+    /// On a cluster of its own, and with the machine for itself.
+    Alone,
     /// Shared, and only when the proof is asked for: it takes minutes, or what it needs takes minutes to build.
     Proof,
 }
 
 impl Test {
-    /// Whether it has a cluster of its own.
-    pub fn alone(&self) -> bool {
-        !matches!(self.kind, Kind::Shared | Kind::Proof)
+    /// Whether it runs on the cluster that most share.
+    fn shares(&self) -> bool {
+        matches!(self.kind, Kind::Shared | Kind::Proof)
     }
 }
 
@@ -59,6 +61,7 @@ impl Test {
 #[macro_export]
 macro_rules! tests {
     (@kind shared) => { $crate::runner::Kind::Shared };
+    (@kind own) => { $crate::runner::Kind::Own };
     (@kind alone) => { $crate::runner::Kind::Alone };
     (@kind installs) => { $crate::runner::Kind::Installs };
     (@kind small_slices) => { $crate::runner::Kind::SmallSlices };
@@ -80,6 +83,8 @@ macro_rules! tests {
 
 /// Tests at a time on the shared cluster: on two cores more only make each other slow.
 const AT_A_TIME: usize = 4;
+/// Clusters of their own at a time: their tests mostly wait, for a Lease, a kubelet or Helm.
+const OWN_AT_A_TIME: usize = 2;
 /// Where more fail than this, it is no accident: nobody looks twice.
 const SECOND_LOOKS: usize = 3;
 
@@ -202,9 +207,12 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
     let repeated: Vec<Test> = (0..options.repeat)
         .flat_map(|_| chosen.iter().copied())
         .collect();
-    let (alone, shared): (Vec<Test>, Vec<Test>) = repeated.into_iter().partition(Test::alone);
+    let total = repeated.len();
+    let (shared, own): (Vec<Test>, Vec<Test>) = repeated.into_iter().partition(Test::shares);
+    let installs = own.iter().any(|test| test.kind == Kind::Installs);
+    let (alone, own) = own.into_iter().partition(|test| test.kind == Kind::Alone);
     let mut progress = Progress {
-        total: alone.len() + shared.len(),
+        total,
         begun: Instant::now(),
         again: options.again,
         repetitions: options.count.clone().map(Repetitions::read).transpose()?,
@@ -224,7 +232,7 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
             .map(|test| one(test, world.clone()))
             .buffer_unordered(options.at_a_time);
         while let Some(ended) = running.next().await {
-            progress.take(ended, &world)?;
+            progress.take(ended, Some(&world))?;
         }
         drop(running);
         // A page of something that failed proves nothing.
@@ -232,13 +240,12 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
             world.evidence.write(options.filter.as_deref())?;
         }
     }
-    if alone.iter().any(|test| test.kind == Kind::Installs) {
+    if installs {
         // It is no part of a test's time.
         tokio::task::spawn_blocking(evenkeel_cluster::images::operator).await??;
     }
-    for test in alone {
-        by_itself(test, &mut progress).await?;
-    }
+    by_themselves(own, OWN_AT_A_TIME, &mut progress).await?;
+    by_themselves(alone, 1, &mut progress).await?;
     if options.again {
         progress.again = false;
         let failed = std::mem::take(&mut progress.failed);
@@ -252,35 +259,46 @@ async fn run(chosen: &[Test], options: &Options) -> Result<(usize, usize)> {
             }
             progress.failed = failed;
         } else {
-            for test in failed {
-                by_itself(test, &mut progress).await?;
-            }
+            by_themselves(failed, 1, &mut progress).await?;
         }
     }
     Ok((progress.passed, progress.failed.len()))
 }
 
-/// A test on a cluster of its own.
-async fn by_itself(test: Test, progress: &mut Progress) -> Result<()> {
+/// Tests on clusters of their own.
+async fn by_themselves(tests: Vec<Test>, at_a_time: usize, progress: &mut Progress) -> Result<()> {
+    let mut running = stream::iter(tests)
+        .map(by_itself)
+        .buffer_unordered(at_a_time);
+    while let Some((ended, world)) = running.next().await {
+        progress.take(ended, world.as_deref())?;
+    }
+    Ok(())
+}
+
+/// How a test ended on a cluster of its own, and that cluster if it started.
+async fn by_itself(test: Test) -> (Ended, Option<Arc<World>>) {
     let started = if test.kind == Kind::SmallSlices {
-        World::with_small_slices("e2e-alone").await
+        World::with_small_slices("e2e-own").await
     } else {
-        World::start("e2e-alone", !test.alone()).await
+        World::start("e2e-own", test.shares()).await
     };
     match started {
         Ok(world) => {
             let world = Arc::new(world);
-            let ended = one(test, world.clone()).await;
-            progress.take(ended, &world)
+            (one(test, world.clone()).await, Some(world))
         }
         Err(error) => {
             let error = error.context("its cluster did not start");
-            progress.count(test, Duration::ZERO, &Err(error), "none")
+            ((test, Duration::ZERO, Err(error)), None)
         }
     }
 }
 
-async fn one(test: Test, world: Arc<World>) -> (Test, Duration, Result<()>) {
+/// A test, how long it took, and what came of it.
+type Ended = (Test, Duration, Result<()>);
+
+async fn one(test: Test, world: Arc<World>) -> Ended {
     let begun = Instant::now();
     let run = std::panic::AssertUnwindSafe((test.run)(world)).catch_unwind();
     let outcome = match tokio::time::timeout(test.limit, run).await {
@@ -311,23 +329,8 @@ struct Progress {
 }
 
 impl Progress {
-    fn take(&mut self, ended: (Test, Duration, Result<()>), world: &World) -> Result<()> {
-        let (test, took, outcome) = ended;
-        let logs = world.cluster.logs_dir().display().to_string();
-        if outcome.is_err() {
-            world.cluster.keep_logs()?;
-        }
-        self.count(test, took, &outcome, &logs)
-    }
-
-    fn count(
-        &mut self,
-        test: Test,
-        took: Duration,
-        outcome: &Result<()>,
-        logs: &str,
-    ) -> Result<()> {
-        let verdict = match (outcome, self.again) {
+    fn take(&mut self, (test, took, outcome): Ended, world: Option<&World>) -> Result<()> {
+        let verdict = match (&outcome, self.again) {
             (Ok(()), _) => "ok",
             (Err(_), true) => "AGAIN",
             (Err(_), false) => "FAILED",
@@ -337,9 +340,12 @@ impl Progress {
             test.name,
             took.as_secs_f32()
         );
-        if let Err(error) = outcome {
+        if let Err(error) = &outcome {
             println!("    {}", format!("{error:#}").replace('\n', "\n    "));
-            println!("    logs: {logs}");
+            if let Some(world) = world {
+                println!("    logs: {}", world.cluster.logs_dir().display());
+                world.cluster.keep_logs()?;
+            }
         }
         if let Some(repetitions) = &mut self.repetitions {
             repetitions.add(test.name, outcome.is_ok(), took)?;
