@@ -140,7 +140,7 @@ pub struct Server {
     /// Since when the age that Evenkeel had set is known to be taken out by somebody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone_since: Option<Time>,
-    /// When Evenkeel set the age again after somebody took it out, in the last hour: at most 3 times. A change of `spec` starts anew.
+    /// When Evenkeel set the age again after somebody took it out, in the last six hours: at most 3 times. A change of `spec` starts anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub reverts: Vec<Time>,

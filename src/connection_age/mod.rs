@@ -9,7 +9,7 @@
 //!
 //! | the workload | without a record | with our record |
 //! |---|---|---|
-//! | is asked for, has nothing | inject | set again, at most 3 times an hour |
+//! | is asked for, has nothing | inject | set again, at most 3 times in six hours |
 //! | is asked for, has it already | nothing (the owner's) | nothing (ours), update if the spec changed |
 //! | has another value | nothing: `FieldConflict` | nothing: the owner's override wins |
 //! | is not asked for (any more) | nothing | take back, or forget where `onRemove: Leave` or where it is the owner's now |

@@ -15,7 +15,9 @@ use crate::observed::{Observed, Workload};
 
 /// Attempts in [`WINDOW`] after which somebody else plainly wants the age out.
 const MAX_ATTEMPTS: usize = 3;
-const WINDOW: Duration = Duration::from_hours(1);
+/// Longer than any usual interval at which a pipeline applies all over again: one that does so hourly would otherwise roll the pods twice
+/// an hour for ever.
+const WINDOW: Duration = Duration::from_hours(6);
 
 /// What the status says of a workload, if it speaks of the spec as it is: who changed the spec wants it tried anew.
 pub fn past<'a>(observed: &'a Observed, workload: &Workload) -> Option<&'a Server> {
@@ -37,7 +39,7 @@ pub fn remembers(row: &Server) -> bool {
             .any(|lasting| row.state.as_deref() == Some(lasting.as_str()))
 }
 
-/// The attempts of the last hour.
+/// The attempts in [`WINDOW`].
 pub fn recent(attempts: &[Time], now: Timestamp) -> Vec<Time> {
     let mut recent: Vec<Time> = attempts
         .iter()
@@ -80,7 +82,7 @@ impl View<'_> {
             .filter(|at| Some(*at) == generation)
     }
 
-    /// Whether too many attempts were made in the last hour, or once were and nothing was set since: a pause would only begin the war
+    /// Whether too many attempts were made in [`WINDOW`], or once were and nothing was set since: a pause would only begin the war
     /// anew. Who changes the spec, or the list so that something else is to be said of it, ends that.
     pub(super) fn is_exhausted(&self) -> bool {
         let Some(past) = self.past else { return false };

@@ -292,7 +292,7 @@ pub const CATALOGUE: &[Rule] = &[
         id: "GB090",
         severity: Severity::Warning,
         title: "the age goes into args that a pipeline applies",
-        why: "A flag stands in args, which is one value: each apply of the manifests puts the old one back and replaces the pods, and the operator stops after three times in an hour.",
+        why: "A flag stands in args, which is one value: each apply of the manifests puts the old one back and replaces the pods, and the operator stops after three times in six hours.",
         needs: &[],
         check: Each(gitops::args_are_applied),
     },

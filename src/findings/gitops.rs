@@ -41,7 +41,7 @@ pub(super) fn args_are_applied(observed: &Observed) -> Vec<Seen> {
 fn missing(workload: &Workload, container: &Container, flag: &str, words: &[String]) -> Seen {
     let name = &container.name;
     let message = format!(
-        "spec.connectionAge sets {flag} in the args of container {name} of {workload}, which are in what you apply: each apply takes the flag out, which replaces the pods, and after three times in an hour the operator stops. Write {flag} into the args yourself, or set mode: Advise"
+        "spec.connectionAge sets {flag} in the args of container {name} of {workload}, which are in what you apply: each apply takes the flag out, which replaces the pods, and after three times in six hours the operator stops. Write {flag} into the args yourself, or set mode: Advise"
     );
     let (field, written) = match (&container.args, &container.command) {
         (None, Some(command)) => ("command", command.as_slice()),

@@ -182,21 +182,25 @@ fn a_deployment_made_anew_gets_it_at_once() {
 
 #[test]
 fn a_pipeline_that_reverts_is_answered_three_times() {
-    let (mut world, _) = settled(flag_age(), &json!({"args": ["x"]}));
-    for minute in [1, 2, 3] {
+    for minutes in [1, 30, 60, 115] {
+        let (mut world, _) = settled(flag_age(), &json!({"args": ["x"]}));
+        for time in 1..=3 {
+            apply_arguments(&mut world);
+            let done = world.settle_at(after(time * minutes));
+            assert_eq!(done, [Change::Inject], "every {minutes}");
+        }
         apply_arguments(&mut world);
-        assert_eq!(world.settle_at(after(minute)), [Change::Inject]);
+        let fourth = after(4 * minutes);
+        let plan = world.plan_at(fourth);
+        assert!(plan.steps.is_empty(), "every {minutes}");
+        says(
+            &plan,
+            State::False,
+            "Reverted",
+            &["Deployment a", "args", "--max-age=1m"],
+        );
+        the_war_is_over(&mut world, fourth);
     }
-    apply_arguments(&mut world);
-    let plan = world.plan_at(after(4));
-    assert!(plan.steps.is_empty());
-    says(
-        &plan,
-        State::False,
-        "Reverted",
-        &["Deployment a", "args", "--max-age=1m"],
-    );
-    the_war_is_over(&mut world, after(4));
 }
 
 /// No pause: it would go on for as long as the pipeline does. Who puts the lines into the manifest has it, and a changed spec is tried.
@@ -343,9 +347,9 @@ fn in_peace_the_status_stays_as_it_is() {
     peace(&mut world, after(11));
     world.settle_at(after(12));
     peace(&mut world, after(13));
-    peace(&mut world, after(71));
-    world.tell_at(after(72));
-    assert!(row(&world).reverts.is_empty(), "an hour later");
+    peace(&mut world, after(371));
+    world.tell_at(after(372));
+    assert!(row(&world).reverts.is_empty(), "six hours later");
 }
 
 #[test]
