@@ -195,16 +195,16 @@ pub fn release(metadata: &ObjectMeta) -> Option<Patch> {
     Some(Patch(operations))
 }
 
-/// What an applier owns with the lists that are marked, unless somebody else has one by now. Its marks go when no record is left.
+/// What an applier owns with the lists that are marked, unless somebody else has one by now. A mark goes when nothing of ours is left in
+/// its list.
 fn given_back(metadata: &ObjectMeta, entry: &ManagedFieldsEntry) -> Option<Value> {
     let others = || metadata.managed_fields.iter().flatten();
     let old = &entry.fields_v1.as_ref()?.0;
     let marks = old.as_object()?;
-    let recorded = metadata
-        .annotations
-        .iter()
-        .flatten()
-        .any(|(key, _)| key.starts_with(names::RECORD_PREFIX));
+    let records = || {
+        let all = metadata.annotations.iter().flatten();
+        all.filter(|(key, _)| key.starts_with(names::RECORD_PREFIX))
+    };
     let mut fields = old.clone();
     for key in marks.keys() {
         let Some((container, list)) = marked(key) else {
@@ -218,7 +218,7 @@ fn given_back(metadata: &ObjectMeta, entry: &ManagedFieldsEntry) -> Option<Value
                 put(&mut fields, &path)?;
             }
         }
-        if !recorded {
+        if !records().any(|(_, text)| Record::is_of(text, container, list)) {
             fields.as_object_mut()?.remove(key);
         }
     }

@@ -110,6 +110,13 @@ impl Record {
         }
     }
 
+    /// Whether an annotation says that something was written into this list, as one does from which nothing can be told.
+    pub fn is_of(text: &str, container: &str, list: List) -> bool {
+        Self::parse(text).is_none_or(|own| {
+            own.container == container && own.list == list && !own.entries.is_empty()
+        })
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let record: Self = (text.len() <= MAX_LENGTH)
             .then(|| serde_json::from_str(text).ok())

@@ -113,7 +113,20 @@ fn nothing_is_taken_from_others_to_give_it_back() {
     assert_eq!(entry(&world, "pipeline").pointer(ARGS), None);
 }
 
-/// Two backends: the mark stays for as long as any record does.
+/// A mark that outlived what it was for would have a later write take the list for the applier's no longer.
+#[test]
+fn the_mark_goes_with_the_flag_though_a_variable_follows() {
+    let pipeline = applied_by("pipeline", "Apply");
+    let mut world = sent_by(json!([pipeline]));
+    write(&mut world);
+    release_at_last(&mut world);
+    world.age(Some(env_age()));
+    assert_eq!(write(&mut world), Change::Update);
+    release_at_last(&mut world);
+    assert_eq!(entry(&world, "pipeline"), &pipeline);
+}
+
+/// Two backends: the mark stays for as long as either has a flag there.
 #[test]
 fn the_mark_stays_for_the_other_backend() {
     let other = json!({"maxAge": "1m", "knob": {"flags": {"maxAge": "--other"}}});
