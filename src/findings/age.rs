@@ -81,8 +81,9 @@ pub(super) fn absent(observed: &Observed) -> Option<Seen> {
 
 /// Whether the servers have an age, by themselves or by what is written into their containers or a ConfigMap that these read.
 fn is_set(observed: &Observed) -> bool {
-    let mut servers = observed.serving_workloads();
-    by_itself(observed).is_some() || observed.age_config.is_some() || servers.any(sets)
+    let mut servers = observed.serving_workloads().peekable();
+    let all_set = servers.peek().is_some() && servers.all(sets);
+    by_itself(observed).is_some() || observed.age_config.is_some() || all_set
 }
 
 /// Whether a mesh balances requests, so that no client has to look for pods.

@@ -113,6 +113,18 @@ fn an_age_that_the_containers_speak_of() {
     assert!(ids(&world).is_empty());
 }
 
+/// Connections to the pods of the other one last for ever.
+#[test]
+fn one_of_two_workloads_has_an_age() {
+    let mut with = deployment(3, true);
+    with["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["--max-connection-age=5m"]);
+    let mut world = observed(&json!({}), &with);
+    let mut other = observed(&json!({}), &deployment(3, true)).workloads;
+    other[0].metadata.name = Some("b".into());
+    world.workloads.append(&mut other);
+    assert!(ids(&world).contains(&"GB021".into()));
+}
+
 #[test]
 fn a_grace_that_cuts_requests_off() {
     for (grace, found) in [("4999ms", vec!["GB024"]), ("5s", vec![])] {

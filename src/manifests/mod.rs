@@ -26,6 +26,6 @@ mod tests;
 pub use fix::fix;
 pub use group::{Backend, apart, backends};
 pub use node::{Content, Node};
-pub use objects::{Fault, OTHER, Objects, Placed, Source, Unlisted};
+pub use objects::{Fault, LINK, OTHER, Objects, Placed, Source, Unlisted};
 pub use sets::{Repeated, Sets};
 pub use yaml::{Limits, Unreadable, read};

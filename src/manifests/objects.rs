@@ -25,6 +25,8 @@ const MOST: usize = 20_000;
 
 /// A file that is no manifest, as the values of a chart that are a template.
 pub const OTHER: &str = "file without apiVersion";
+/// What is counted as skipped where a directory is linked, which is not gone into.
+pub const LINK: &str = "link to a directory";
 
 /// Where an object stands.
 #[derive(Clone, Debug)]
@@ -171,7 +173,9 @@ impl Objects {
     /// Whether no object at all was read, not even one that is skipped or at fault.
     pub fn has_nothing(&self) -> bool {
         let mut others = self.skipped.keys();
-        self.is_empty() && others.all(|kind| kind == OTHER) && self.faults.is_empty()
+        self.is_empty()
+            && others.all(|kind| [OTHER, LINK].contains(&kind.as_str()))
+            && self.faults.is_empty()
     }
 
     /// Takes one document in; `namespace` is that of objects which name none.

@@ -5,10 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::manifests::{Fault, Limits, OTHER, Objects, read};
+use crate::manifests::{Fault, LINK, Limits, OTHER, Objects, read};
 
-/// What is not followed.
-const LINK: &str = "link to a directory";
 /// Directories within each other.
 const DEPTH: usize = 32;
 

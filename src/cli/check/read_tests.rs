@@ -130,6 +130,15 @@ fn a_link_leads_to_its_file_and_no_further() {
     assert_eq!(objects.skipped["link to a directory"], 1);
     symlink(root.join("gone"), looked_at.join("c.yaml")).unwrap();
     let faults = read(&looked_at).faults;
+    let only_a_link = root.join("only-a-link");
+    fs::create_dir(&only_a_link).unwrap();
+    symlink(&looked_at, only_a_link.join("in")).unwrap();
+    fs::write(only_a_link.join("values.yaml"), "a: b\n").unwrap();
+    let nothing = read(&only_a_link).faults;
+    assert!(
+        nothing[0].message.starts_with("has no object"),
+        "{nothing:?}"
+    );
     fs::remove_dir_all(root).unwrap();
     assert!(
         faults.len() == 1 && faults[0].file.ends_with("c.yaml"),
