@@ -78,13 +78,18 @@ async fn try_out(world: &Arc<World>, rule: &Rule) -> Result<(usize, Vec<String>)
     for snippet in snippets.iter().filter(|own| !own.starts_with('#')) {
         tried += 1;
         let said = match taken(&bed, snippet).await {
-            Ok(said) if !said.contains("no change") => continue,
+            Ok(said) if !said.lines().all(is_unchanged) => continue,
             Ok(said) => said,
             Err(error) => format!("{error:#}"),
         };
         refused.push(format!("{}: {said}:\n{snippet}", rule.id));
     }
     Ok((tried, refused))
+}
+
+/// As kubectl says it of a patch, and of a whole object.
+fn is_unchanged(line: &str) -> bool {
+    line.contains("(no change)") || line.contains(" unchanged")
 }
 
 fn shown(rule: &Rule, objects: &Objects) -> Vec<String> {
