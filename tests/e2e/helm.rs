@@ -14,7 +14,7 @@ use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Subject};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT};
 use crate::lasting::{lasting, lasts, only_pods};
@@ -55,7 +55,7 @@ pub async fn bring(world: &World, verb: &str, chart: &str, further: &[&str]) -> 
         &chart,
         &namespace,
         "--wait",
-        "--timeout=90s",
+        "--timeout=3m",
     ];
     world
         .cluster
@@ -67,7 +67,7 @@ pub async fn bring(world: &World, verb: &str, chart: &str, further: &[&str]) -> 
 /// `helm test` finds the operator at work, and leaves nothing behind.
 async fn tested(world: &World) -> Result<()> {
     let namespace = format!("--namespace={SYSTEM}");
-    let test = ["test", "evenkeel", &namespace, "--timeout=90s"];
+    let test = ["test", "evenkeel", &namespace, "--timeout=3m"];
     let said = world.cluster.helm(&test).await?;
     ensure!(said.contains("Succeeded"), "{said}");
     until("the test's pod is gone", ROLLOUT, async || {
@@ -93,11 +93,20 @@ pub async fn restricted_namespace(world: &World) -> Result<()> {
         .map(drop)
 }
 
+/// A backend with an age; that of `echo` also with an account for clients that watch.
+fn aged(name: &str) -> Value {
+    let mut backend = manifests::backend_with_age(name, "60s");
+    if name == "echo" {
+        backend["spec"]["endpointWatch"] = json!({"serviceAccount": {"create": true}});
+    }
+    backend
+}
+
 /// Servers that run with an age, and backends that say so.
 async fn served(bed: &Bed, servers: &[(&str, u32)]) -> Result<()> {
     for (name, replicas) in servers {
         bed.apply(&manifests::server(name, *replicas)).await?;
-        bed.apply(&manifests::backend_with_age(name, "60s")).await?;
+        bed.apply(&aged(name)).await?;
     }
     for (name, _) in servers {
         bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
@@ -119,8 +128,9 @@ async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
     only_pods(&bed, 3).await?;
     let before = lasting(&bed).await?;
     ensure!(
-        before.len() == 11,
-        "three pods, and twice a Deployment, two Services and the resource: {before:#?}"
+        before.len() == 18,
+        "three pods, twice a Deployment, two Services and the resource, once an account, its Role and binding; and the namespace's \
+         own account and three bindings of users: {before:#?}"
     );
 
     let namespace = format!("--namespace={SYSTEM}");
@@ -152,7 +162,7 @@ async fn uninstalled_and_installed_again(world: Arc<World>) -> Result<()> {
 
     install(&world, &[]).await?;
     // Something to do, so that it can be seen that the new one is at work.
-    let mut changed = manifests::backend_with_age("echo", "60s");
+    let mut changed = aged("echo");
     changed["spec"]["balance"]["window"] = "15s".into();
     bed.apply(&changed).await?;
     bed.reason("echo", ConnectionAgeApplied, "Applied", TAKES_OVER)
@@ -394,7 +404,7 @@ async fn by_kustomize(world: Arc<World>) -> Result<()> {
             "rollout",
             "status",
             "deployment/evenkeel",
-            "--timeout=90s",
+            "--timeout=3m",
         ])
         .await?;
     let bed = Bed::without_operator(&world, "shop").await?;

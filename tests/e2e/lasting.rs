@@ -1,16 +1,21 @@
 //! What outlives the operator: the same before and after, whatever is done to it.
 
+use std::fmt::Debug;
+
 use anyhow::{Result, ensure};
 use evenkeel::api::GrpcBackend;
 use evenkeel_cluster::until;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::ListParams;
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 
 use crate::bed::{Bed, ROLLOUT};
 
-/// What must be the same before and after: pods with their restarts, Deployments, Services and the resources.
+/// What must be the same before and after: pods with their restarts, Deployments, the resources and what was made for them.
 pub async fn lasting(bed: &Bed) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let all = ListParams::default();
@@ -28,22 +33,24 @@ pub async fn lasting(bed: &Bed) -> Result<Vec<String>> {
             "Deployment {name} {uid:?}: generation {generation:?}"
         ));
     }
-    for service in bed.namespace.api::<Service>().list(&all).await? {
-        found.push(format!(
-            "Service {} {:?}",
-            service.name_any(),
-            service.uid()
-        ));
-    }
-    for backend in bed.namespace.api::<GrpcBackend>().list(&all).await? {
-        found.push(format!(
-            "GrpcBackend {} {:?}",
-            backend.name_any(),
-            backend.uid()
-        ));
-    }
+    found.extend(objects::<Service>(bed, "Service").await?);
+    found.extend(objects::<ServiceAccount>(bed, "ServiceAccount").await?);
+    found.extend(objects::<Role>(bed, "Role").await?);
+    found.extend(objects::<RoleBinding>(bed, "RoleBinding").await?);
+    found.extend(objects::<GrpcBackend>(bed, "GrpcBackend").await?);
     found.sort();
     Ok(found)
+}
+
+/// Every object of one kind by its name and uid.
+async fn objects<K>(bed: &Bed, kind: &str) -> Result<Vec<String>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned,
+{
+    let list = bed.namespace.api().list(&ListParams::default()).await?;
+    let line = |object: K| format!("{kind} {} {:?}", object.name_any(), object.uid());
+    Ok(list.into_iter().map(line).collect())
 }
 
 /// Fails unless all of that is as it was.

@@ -209,13 +209,7 @@ async fn stored_resources_outlive_an_upgrade(world: Arc<World>) -> Result<()> {
 
     // Back again, with the rights and the definition of before.
     let namespace = format!("--namespace={SYSTEM}");
-    let back = [
-        "rollback",
-        "evenkeel",
-        &namespace,
-        "--wait",
-        "--timeout=90s",
-    ];
+    let back = ["rollback", "evenkeel", &namespace, "--wait", "--timeout=3m"];
     world.cluster.helm(&back).await?;
     marked(&world, 0).await?;
     at_work(&bed).await?;
@@ -270,7 +264,7 @@ async fn nothing_is_left_without_the_definition(world: Arc<World>) -> Result<()>
         .await?;
     ensure!(bed.template("echo").await? != before, "no age is set");
 
-    let all = ["delete", "gb", "--all", "--all-namespaces", "--timeout=90s"];
+    let all = ["delete", "gb", "--all", "--all-namespaces", "--timeout=3m"];
     world.cluster.kubectl(&all).await?;
     same(&bed.template("echo").await?, &before)?;
     let live = bed.live("echo").await?;
@@ -287,7 +281,7 @@ async fn nothing_is_left_without_the_definition(world: Arc<World>) -> Result<()>
         "evenkeel",
         &namespace,
         "--wait",
-        "--timeout=90s",
+        "--timeout=3m",
     ];
     world.cluster.helm(&uninstall).await?;
     nothing_is_left(&world, &format!("crd,{OF_A_RELEASE}")).await?;

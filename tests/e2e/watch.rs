@@ -212,6 +212,8 @@ async fn more_than_one_slice_loses_pods(world: Arc<World>) -> Result<()> {
             &["--rate=50", PATIENT],
         )
         .await?;
+        // It hears of one slice after the other, and forgets the one before each time.
+        tokio::time::sleep(span).await;
         let counts = client.during(span).await?;
         counts.no_errors()?;
         println!(

@@ -89,7 +89,7 @@ impl Stage {
         self.screen.command("helm", &words);
         let said = self.cluster.helm(&words).await?;
         self.screen
-            .output(said.split("TEST SUITE:").next().unwrap_or_default());
+            .output(said.split("\nNOTES:").next().unwrap_or_default());
         Ok(())
     }
 
