@@ -41,7 +41,7 @@ test: ## Run every test, those on a real cluster included (ARGS="--phase rust" f
 lint: ## Check formatting and lints only
 	cargo xtask test --phase lint
 
-flake: ## Repeat one test on a real cluster (TEST=name[,name] N=50), and count in docs/repetitions.md
+flake: ## Repeat tests on a real cluster (TEST=part-of-name[,another] N=50), and count in docs/repetitions.md
 	$(E2E) --filter '$(or $(TEST),$(error say which test: make flake TEST=name N=50))' --repeat $(or $(N),50) --count docs/repetitions.md
 
 fuzz: ## Throw made-up input at what reads the text of others (TARGET=manifests SECONDS=60)
