@@ -102,7 +102,7 @@ async fn applied(bed: &Bed, name: &str) -> Result<()> {
 }
 
 /// Whether the operator wrote nothing in a span of even traffic. A machine that stood still for seconds shows nothing, neither of
-/// the traffic nor of an operator that lost its Lease by it: that span does not count.
+/// the traffic nor of an operator that lost its Lease or two pages in a row by it: that span does not count.
 async fn quiet_for_a_span(bed: &Bed, client: &Client) -> Result<bool> {
     stable(bed).await?;
     let operator = bed.operator.as_ref().context("no operator")?;
@@ -110,6 +110,7 @@ async fn quiet_for_a_span(bed: &Bed, client: &Client) -> Result<bool> {
     let counts = client.during(SPAN).await?;
     let even = counts.replies.len() == BACKENDS * REPLICAS
         && counts.ok >= RATE * SPAN.as_secs() * 9 / 10
+        && counts.late < RATE
         && counts.goaway_reasons.contains_key("max_age");
     let mut writes = bed.world.cluster.audit().writes_by(&operator.user, since)?;
     let all = writes.len();
