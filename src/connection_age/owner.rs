@@ -19,13 +19,21 @@ const PIPELINE: &str = "kubectl-client-side-apply";
 
 /// Whether somebody else has claimed since what the record says we wrote; then it is not ours to take.
 pub fn is_theirs(workload: &Workload, record: &Record, entry: &Entry) -> bool {
-    managers(workload, &record.container, record.list, Some(entry))
-        .next()
-        .is_some()
+///
+/// Who edits another argument by hand owns the whole list, and has said nothing of ours in it. From a program's list it cannot be told:
+/// a chart may name ours by now.
+    let mut others = managers(workload, &record.container, record.list, Some(entry));
+    others.any(|other| record.list == List::Env || !is_by_hand(other))
         || in_manifest(workload, record, entry)
 }
 
 /// Whether the list was put back by a person's hand, as by `kubectl rollout undo`, or in a way that left no trace. Variables that go
+fn is_by_hand(entry: &ManagedFieldsEntry) -> bool {
+    let manager = entry.manager.as_deref().unwrap_or_default();
+    let applied = entry.operation.as_deref() == Some("Apply");
+    !applied && manager.starts_with("kubectl") && manager != PIPELINE
+}
+
 /// with all others are no answer to ours where the manifest has none either: so it drops them with its own.
 pub fn looks_undone(workload: &Workload, record: &Record) -> bool {
     if record.list == List::Env {
@@ -39,13 +47,7 @@ pub fn looks_undone(workload: &Workload, record: &Record) -> bool {
             .and_then(|manifest| sent(manifest, record));
         return !(empty && record.before == Before::Present && sent.is_none_or(Vec::is_empty));
     }
-    managers(workload, &record.container, record.list, None).all(|entry| {
-        entry.operation.as_deref() != Some("Apply")
-            && entry
-                .manager
-                .as_deref()
-                .is_some_and(|manager| manager.starts_with("kubectl") && manager != PIPELINE)
-    })
+    managers(workload, &record.container, record.list, None).all(is_by_hand)
 }
 
 /// Others that own an entry (a variable has an owner of its own, arguments have the list's). Whom a list was only given back owns
