@@ -146,21 +146,24 @@ fn is_ours(entry: &ManagedFieldsEntry) -> bool {
 
 /// What is written with a change of these lists, of container and list each: server-side apply takes away only what its manager
 /// owned, and a change by us takes a list from everybody. Who has one by an apply is marked, to get it back with the release; not where
-/// several have it: each of them, with the list as it was, would be in the way of the others' next apply.
+/// several have it: each of them, with the list as it was, would be in the way of the others' next apply. So would one from whom
+/// somebody has taken it since.
 pub fn lend(metadata: &ObjectMeta, lists: &[(&str, List)]) -> Vec<PatchOperation> {
     let entries = || metadata.managed_fields.iter().flatten();
     let applied = |entry: &ManagedFieldsEntry, path: &[String]| {
         entry.operation.as_deref() == Some("Apply") && has(entry, path)
     };
     let marked = entries().enumerate().filter_map(|(at, entry)| {
-        let mut fields = entry.fields_v1.as_ref()?.0.clone();
-        let lost = lists.iter().filter(|(container, list)| {
-            let path = path_of(container, *list);
-            let all = entries().filter(|own| applied(own, &path));
-            applied(entry, &path) && all.count() == 1
-        });
-        for (container, list) in lost {
-            put(&mut fields, &[mark(container, *list)])?;
+        let old = &entry.fields_v1.as_ref()?.0;
+        let mut fields = old.clone();
+        for (container, list) in lists {
+            let (path, mark) = (path_of(container, *list), mark(container, *list));
+            let alone = entries().filter(|own| applied(own, &path)).count() == 1;
+            if alone && applied(entry, &path) {
+                put(&mut fields, &[mark])?;
+            } else if entries().any(|own| !is_ours(own) && has(own, &path)) {
+                fields.as_object_mut()?.remove(&mark);
+            }
         }
         (fields != entry.fields_v1.as_ref()?.0).then(|| replace(fields_of(at), fields))
     });

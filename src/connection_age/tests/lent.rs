@@ -105,6 +105,27 @@ fn what_two_have_is_given_back_to_neither() {
 /// What somebody else has taken since is not the applier's any more.
 #[test]
 fn nothing_is_taken_from_others_to_give_it_back() {
+/// As after a forced apply under another name: the former applier would be in the way of the new one for ever.
+#[test]
+fn a_list_that_changed_hands_is_given_back_to_the_last_alone() {
+    let mut world = sent_by(json!([applied_by("pipeline", "Apply")]));
+    write(&mut world);
+    release_at_last(&mut world);
+    world.owner(|own| own["args"] = json!(["x"]));
+    let entries = world.deployments[0]["metadata"]["managedFields"].as_array_mut();
+    let entries = entries.unwrap();
+    let (container, _) = ARGS.rsplit_once('/').unwrap();
+    let former = entries[0].pointer_mut(container).unwrap();
+    former.as_object_mut().unwrap().remove("f:args").unwrap();
+    entries.push(applied_by("newcomer", "Apply"));
+    assert_eq!(write(&mut world), Change::Inject);
+    release_at_last(&mut world);
+    for (manager, has) in [("pipeline", false), ("newcomer", true)] {
+        assert_eq!(entry(&world, manager).pointer(ARGS).is_some(), has);
+        assert_eq!(entry(&world, manager).pointer(MARK).is_some(), has);
+    }
+}
+
     let mut world = sent_by(json!([applied_by("pipeline", "Apply")]));
     write(&mut world);
     let entries = world.deployments[0]["metadata"]["managedFields"].as_array_mut();
