@@ -170,3 +170,7 @@ fn a_rollout_of_ours_that_serves_nobody_does_not_keep_back_its_correction() {
         }
     }
 }
+            // It has its place among the rollouts already.
+            let full = plan(&world.observed(), FULL, after(2)).steps;
+            let changes: Vec<Change> = full.iter().map(|step| step.change).collect();
+            assert_eq!(changes, [change], "{kind}, with a full budget");
