@@ -160,8 +160,8 @@ async fn rollouts_under_way_count_after_a_restart(world: Arc<World>) -> Result<(
     same(&bed.template("other").await?, &before)?;
     bed.kubectl(&["delete", "gb", "stuck"]).await?;
     bed.reason("other", ConnectionAgeApplied, "Applied", ROLLOUT)
-        .await
-        .map(drop)
+        .await?;
+    bed.finish().await
 }
 
 /// A backend as it is asked for, and what it comes to.
