@@ -128,7 +128,7 @@ pub struct Server {
     /// Who set what stands in the template: `Evenkeel`, also where only the grace is its own and the age the owner's, or the workload's `Owner`, by whom another GrpcBackend counts too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_by: Option<SetBy>,
-    /// What its connections say, by the server's own count of them: `AtAge` (they end as often as the age has it), `Later` (they outlive it), `Unclear` (they end more often: probes, or clients that come and go), `Measuring` (not for long enough yet: 3.3 ages; or its metrics cannot be read), `NotMeasurable` (the server does not count its connections in `grpc_tcp_connections_created_total` and `grpc_tcp_connection_count`).
+    /// What its connections say, by the server's own count of them: `AtAge` (they end as often as the age has it), `Later` (they outlive it), `Unclear` (they end more often: probes, or clients that come and go), `Measuring` (not for long enough yet: 3.3 ages; or its metrics cannot be read), `NotMeasurable` (the server does not count its connections in `grpc_tcp_connections_created_total` and `grpc_tcp_connection_count`, its pods have no port for metrics, or `spec.balance.mode` is `Disabled`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<ObservedAge>,
     /// The age that it is to have.
@@ -174,7 +174,7 @@ pub enum ObservedAge {
     AtAge,
     /// Not for long enough yet, or its metrics cannot be read.
     Measuring,
-    /// The server does not count them.
+    /// The server does not count them, or nobody may ask.
     NotMeasurable,
 }
 

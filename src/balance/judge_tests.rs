@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::super::report::MetricsReason;
 use super::super::round::{Scrape, ScrapeError};
 use super::super::simulation::{World, brisk};
+use super::super::turnover::Turnover;
 use super::super::verdict::Verdict;
 use super::*;
 
@@ -240,6 +241,24 @@ fn a_minority_of_pods_is_not_judged_for_all() {
     world.pods[0].error = Some(ScrapeError::Refused);
     assert_eq!(world.rounds(2, even), Verdict::NoMetrics);
     assert_eq!(world.judge.report().metrics.reason, MetricsReason::Refused);
+}
+
+/// What no waiting mends is not said to be under way.
+#[test]
+fn connections_are_not_counted_where_there_is_no_port_for_it() {
+    for (error, turnover) in [
+        (ScrapeError::NoMetricsPort, Turnover::Unknown),
+        (ScrapeError::UndeclaredPort(9), Turnover::Unknown),
+        (ScrapeError::HostNetwork, Turnover::Unknown),
+        (ScrapeError::Refused, Turnover::Measuring),
+        (ScrapeError::NotInPrometheus, Turnover::Measuring),
+    ] {
+        let mut world = World::new(brisk(), 1);
+        world.pods[0].error = Some(error);
+        world.rounds(2, even);
+        let seen: Vec<Turnover> = world.judge.report().turnover.values().copied().collect();
+        assert_eq!(seen, [turnover], "{error:?}");
+    }
 }
 
 #[test]

@@ -188,6 +188,10 @@ impl Pod {
                     self.owed = ANSWERS;
                 }
                 self.error = Some(error);
+                if error.is_of_the_pod() {
+                    let (age, grace) = (settings.age, settings.grace);
+                    self.connections.push(scrape.at, None, age, grace);
+                }
                 return None;
             }
         };

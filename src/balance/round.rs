@@ -138,6 +138,14 @@ pub enum ScrapeError {
 }
 
 impl ScrapeError {
+    /// Whether it stays so as long as the pod is as it is.
+    pub fn is_of_the_pod(&self) -> bool {
+        matches!(
+            self,
+            Self::NoMetricsPort | Self::UndeclaredPort(_) | Self::HostNetwork
+        )
+    }
+
     /// Whether it may come of what the pod was asked with.
     pub fn is_of_credentials(&self) -> bool {
         matches!(

@@ -20,7 +20,7 @@ const AGES: f64 = 3.3;
 /// What is known of one pod's connections.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Turnover {
-    /// The server does not count its connections.
+    /// The server does not count its connections, or the pod has no port where it could say so.
     Unknown,
     /// Not for long enough yet, or without an age to compare with.
     #[default]

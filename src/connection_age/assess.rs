@@ -19,10 +19,7 @@ pub enum Assessment {
 
 impl View<'_> {
     pub(super) fn claim(&self, index: usize, wanted: &Wanted) -> Option<Statement> {
-        wanted
-            .entries
-            .iter()
-            .find_map(|entry| claims::refusal(self.observed, self.workload, index, entry))
+        claims::refusal(self.observed, self.workload, index, wanted)
     }
 
     pub(super) fn assess(&self, draft: &Draft<'_>, index: usize, wanted: &Wanted) -> Assessment {

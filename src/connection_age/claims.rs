@@ -1,5 +1,6 @@
-//! Two backends, one variable: the older wins.
+//! Two backends, one variable, or two names for the same: the older wins.
 
+use k8s_openapi::api::core::v1::Container;
 use kube::ResourceExt as _;
 
 use super::knob::{Entry, Found, Wanted};
@@ -9,30 +10,44 @@ use crate::api::conditions::Statement;
 use crate::api::{AgeMode, GrpcBackend, Reason};
 use crate::observed::{Observed, Workload};
 
-/// Who keeps us from an entry of a container.
+/// Who keeps us from what is wanted in a container.
 pub fn refusal(
     observed: &Observed,
     workload: &Workload,
     index: usize,
-    entry: &Entry,
+    wanted: &Wanted,
 ) -> Option<Statement> {
-    let container = &workload.containers().get(index)?.name;
+    let container = workload.containers().get(index)?;
     observed.siblings.iter().find_map(|sibling| {
         let name = sibling.name_any();
-        let why = if is_older(sibling, &observed.backend) && asks(sibling, workload, index, entry)
-        {
-            "which is older and asks for it too"
-        } else if has_written(&name, workload, index, entry) {
-            "which has set it"
+        let asked = sibling.spec.connection_age.as_ref();
+        let asked = asked.and_then(|age| Wanted::of(age).ok());
+        let older = asked.as_ref().filter(|_| {
+            is_older(sibling, &observed.backend) && is_active(sibling, workload, index)
+        });
+        let written = written(&name, workload, container).map(|written| Wanted {
+            also: asked
+                .as_ref()
+                .map_or_else(Vec::new, |asked| asked.also.clone()),
+            ..written
+        });
+        let claimed = older.and_then(|theirs| wanted.meets(theirs));
+        let (ours, theirs, why) = if let Some((ours, theirs)) = claimed {
+            (ours, theirs, "is older and asks for")
         } else {
-            return None;
+            let (ours, theirs) = wanted.meets(&written?)?;
+            (ours, theirs, "has set")
+        };
+        let what = if ours == theirs {
+            "it".to_owned()
+        } else {
+            format!("the same by {theirs}")
         };
         Some(Statement::no(
             Reason::ClaimedByOther,
             format!(
-                "{} in container {container} of {} belongs to GrpcBackend {name}, {why}: remove spec.connectionAge from one of the two",
-                entry.key(),
-                workload,
+                "{ours} in container {} of {workload} belongs to GrpcBackend {name}, which {why} {what}: remove spec.connectionAge from one of the two",
+                container.name,
             ),
         ))
     })
@@ -48,27 +63,23 @@ fn is_older(sibling: &GrpcBackend, backend: &GrpcBackend) -> bool {
     age(sibling) < age(backend)
 }
 
-/// Whether the sibling's spec asks for the same variable or flag of the same container.
-fn asks(sibling: &GrpcBackend, workload: &Workload, index: usize, entry: &Entry) -> bool {
+/// Whether the sibling's spec is about this container.
+fn is_active(sibling: &GrpcBackend, workload: &Workload, index: usize) -> bool {
     let active = sibling.metadata.deletion_timestamp.is_none() && !sibling.spec.suspend;
     active
         && sibling.spec.connection_age.as_ref().is_some_and(|age| {
             age.mode.unwrap_or_default() == AgeMode::Enforce
                 && target::find(&sibling.spec, age, workload) == Target::Container(index)
-                && Wanted::of(age)
-                    .is_ok_and(|wanted| wanted.entries.iter().any(|w| w.key() == entry.key()))
         })
 }
 
-/// Whether the sibling's record says that it wrote it, and it is still there.
-fn has_written(sibling: &str, workload: &Workload, index: usize, entry: &Entry) -> bool {
+/// What the sibling's record says that it wrote, as far as it is still there.
+fn written(sibling: &str, workload: &Workload, container: &Container) -> Option<Wanted> {
     let Recorded::Record(record) = Record::of(workload, sibling) else {
-        return false;
+        return None;
     };
-    let container = &workload.containers()[index];
-    let as_written = record.as_wanted();
-    record.container == container.name
-        && record.entries.iter().any(|written| {
-            written.key() == entry.key() && as_written.find(container, written) == Found::Same
-        })
+    let mut written = record.as_wanted();
+    let there = |entry: &Entry| record.as_wanted().find(container, entry) == Found::Same;
+    written.entries.retain(there);
+    (record.container == container.name).then_some(written)
 }

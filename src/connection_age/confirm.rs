@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{ObservedAge, Server};
+use crate::api::{BalanceMode, ObservedAge, Server};
 use crate::balance::Turnover;
 use crate::observed::Observed;
 
 /// The rows, each with what was seen at its pods. What was seen before stands until something else is.
 pub fn confirmed(observed: &Observed, servers: Vec<Server>, before: &[Server]) -> Vec<Server> {
+    let balance = observed.backend.spec.balance.as_ref();
+    let unread = balance.and_then(|balance| balance.mode) == Some(BalanceMode::Disabled);
     let confirm = |mut server: Server| {
         let same = |old: &&Server| {
             (&old.kind, &old.name, &old.running) == (&server.kind, &server.name, &server.running)
@@ -16,6 +18,11 @@ pub fn confirmed(observed: &Observed, servers: Vec<Server>, before: &[Server]) -
         server.observed = server.running.as_ref().and_then(|_| {
             let published = observed.published.as_ref();
             let seen = published.map(|published| of(observed, &server, &published.turnover));
+            let seen = if unread {
+                Some(ObservedAge::NotMeasurable)
+            } else {
+                seen
+            };
             match (seen, before) {
                 (None | Some(ObservedAge::Measuring), Some(before)) => Some(before),
                 (seen, _) => seen,

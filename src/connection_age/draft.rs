@@ -273,11 +273,7 @@ impl<'a> Draft<'a> {
 
     fn remove_arguments(&mut self, index: usize, record: &Record, ours: &[&Entry]) {
         let container = &self.containers()[index];
-        let live = match record.list {
-            List::Args => container.args.clone(),
-            List::Command | List::Env => container.command.clone(),
-        }
-        .unwrap_or_default();
+        let live = record.list.of(container).cloned().unwrap_or_default();
         let mut left = live.clone();
         for entry in ours.iter().rev() {
             match entry {

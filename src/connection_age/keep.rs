@@ -25,6 +25,15 @@ impl View<'_> {
         wanted: &Wanted,
     ) -> Outcome {
         let workload = self.workload;
+        if self.came_back(record) {
+            return Outcome {
+                statement: Some(self.settled(index, wanted)),
+                step: Some(self.forget(&format!(
+                    "Somebody has put the connection age of {workload} in again: it is theirs from now on"
+                ))),
+                ..Outcome::default()
+            };
+        }
         if self.ours_failed(record) {
             let mut draft = Draft::new(self.workload);
             draft.undo(record);

@@ -152,6 +152,26 @@ impl Wanted {
         })
     }
 
+    /// Where both would set one thing of a server: by which key this one, and by which the other. A server may take the same by several.
+    pub fn meets(&self, other: &Self) -> Option<(String, String)> {
+        self.entries.iter().map(Entry::key).find_map(|ours| {
+            let mut all = other.entries.iter().map(Entry::key);
+            let theirs = all
+                .find(|theirs| *theirs == ours || self.takes_too(theirs) || other.takes_too(&ours));
+            theirs.map(|theirs| (ours, theirs))
+        })
+    }
+
+    fn takes_too(&self, key: &str) -> bool {
+        self.also.iter().any(|name| {
+            key == if name.starts_with('-') {
+                format!("flag {}", arguments::name(name))
+            } else {
+                format!("env {name}")
+            }
+        })
+    }
+
     /// Whether every entry is there with our value.
     pub fn runs_in(&self, container: &Container) -> bool {
         self.entries

@@ -2,6 +2,7 @@
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{Patch, PatchOperation};
+use k8s_openapi::api::core::v1::Container;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::{Value, json};
 
@@ -18,11 +19,19 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const PIPELINE: &str = "kubectl-client-side-apply";
 
 /// Whether somebody else has claimed since what the record says we wrote; then it is not ours to take.
+///
+/// Who edits another argument by hand owns the whole list, and has said nothing of ours in it. From a program's list it cannot be told:
+/// a chart may name ours by now.
 pub fn is_theirs(workload: &Workload, record: &Record, entry: &Entry) -> bool {
-    managers(workload, &record.container, record.list, Some(entry))
-        .next()
-        .is_some()
+    let mut others = managers(workload, &record.container, record.list, Some(entry));
+    others.any(|other| record.list == List::Env || !is_by_hand(other))
         || in_manifest(workload, record, entry)
+}
+
+fn is_by_hand(entry: &ManagedFieldsEntry) -> bool {
+    let manager = entry.manager.as_deref().unwrap_or_default();
+    let applied = entry.operation.as_deref() == Some("Apply");
+    !applied && manager.starts_with("kubectl") && manager != PIPELINE
 }
 
 /// Whether the list was put back by a person's hand, as by `kubectl rollout undo`, or in a way that left no trace. Variables that go
@@ -39,13 +48,7 @@ pub fn looks_undone(workload: &Workload, record: &Record) -> bool {
             .and_then(|manifest| sent(manifest, record));
         return !(empty && record.before == Before::Present && sent.is_none_or(Vec::is_empty));
     }
-    managers(workload, &record.container, record.list, None).all(|entry| {
-        entry.operation.as_deref() != Some("Apply")
-            && entry
-                .manager
-                .as_deref()
-                .is_some_and(|manager| manager.starts_with("kubectl") && manager != PIPELINE)
-    })
+    managers(workload, &record.container, record.list, None).all(is_by_hand)
 }
 
 /// Others that own an entry (a variable has an owner of its own, arguments have the list's). Whom a list was only given back owns
@@ -144,32 +147,35 @@ fn is_ours(entry: &ManagedFieldsEntry) -> bool {
 
 /// What is written with a change of these lists, of container and list each: server-side apply takes away only what its manager
 /// owned, and a change by us takes a list from everybody. Who has one by an apply is marked, to get it back with the release; not where
-/// several have it: each of them, with the list as it was, would be in the way of the others' next apply.
+/// several have it: each of them, with the list as it was, would be in the way of the others' next apply. So would one from whom
+/// somebody has taken it since.
 pub fn lend(metadata: &ObjectMeta, lists: &[(&str, List)]) -> Vec<PatchOperation> {
     let entries = || metadata.managed_fields.iter().flatten();
     let applied = |entry: &ManagedFieldsEntry, path: &[String]| {
         entry.operation.as_deref() == Some("Apply") && has(entry, path)
     };
     let marked = entries().enumerate().filter_map(|(at, entry)| {
-        let mut fields = entry.fields_v1.as_ref()?.0.clone();
-        let lost = lists.iter().filter(|(container, list)| {
-            let path = path_of(container, *list);
-            let all = entries().filter(|own| applied(own, &path));
-            applied(entry, &path) && all.count() == 1
-        });
-        for (container, list) in lost {
-            put(&mut fields, &[mark(container, *list)])?;
+        let old = &entry.fields_v1.as_ref()?.0;
+        let mut fields = old.clone();
+        for (container, list) in lists {
+            let (path, mark) = (path_of(container, *list), mark(container, *list));
+            let alone = entries().filter(|own| applied(own, &path)).count() == 1;
+            if alone && applied(entry, &path) {
+                put(&mut fields, &[mark])?;
+            } else if entries().any(|own| !is_ours(own) && has(own, &path)) {
+                fields.as_object_mut()?.remove(&mark);
+            }
         }
-        (fields != entry.fields_v1.as_ref()?.0).then(|| replace(fields_of(at), fields))
+        (fields != *old).then(|| replace(fields_of(at), fields))
     });
     marked.collect()
 }
 
 /// Removes our managedFields entry, so that every later apply of the owner succeeds and wins, and gives back what [`lend`] has marked;
-/// `None` if there is nothing of the kind.
+/// `None` if there is nothing of the kind. `containers`: as they are now.
 ///
 /// Not guaranteed: that the entries are still at that place when the patch arrives. Then the `test` fails, nothing changes, and the next look finds the new place.
-pub fn release(metadata: &ObjectMeta) -> Option<Patch> {
+pub fn release(metadata: &ObjectMeta, containers: &[Container]) -> Option<Patch> {
     let mut operations = Vec::new();
     // From the end, so that one removal does not move the next.
     let entries = metadata.managed_fields.iter().flatten().enumerate();
@@ -180,7 +186,7 @@ pub fn release(metadata: &ObjectMeta) -> Option<Patch> {
         if is_ours(entry) {
             operations.push(test(manager, names::WORKLOAD_MANAGER.into()));
             operations.push(remove(pointer(place)));
-        } else if let Some(fields) = given_back(metadata, entry) {
+        } else if let Some(fields) = given_back(metadata, containers, entry) {
             let old = entry.fields_v1.as_ref()?.0.clone();
             operations.push(test(manager, json!(entry.manager)));
             operations.push(test(fields_of(at), old));
@@ -197,7 +203,11 @@ pub fn release(metadata: &ObjectMeta) -> Option<Patch> {
 
 /// What an applier owns with the lists that are marked, unless somebody else has one by now. A mark goes when nothing of ours is left in
 /// its list.
-fn given_back(metadata: &ObjectMeta, entry: &ManagedFieldsEntry) -> Option<Value> {
+fn given_back(
+    metadata: &ObjectMeta,
+    containers: &[Container],
+    entry: &ManagedFieldsEntry,
+) -> Option<Value> {
     let others = || metadata.managed_fields.iter().flatten();
     let old = &entry.fields_v1.as_ref()?.0;
     let marks = old.as_object()?;
@@ -211,7 +221,9 @@ fn given_back(metadata: &ObjectMeta, entry: &ManagedFieldsEntry) -> Option<Value
             continue;
         };
         let path = path_of(container, list);
-        if !others().any(|other| !is_ours(other) && has(other, &path)) {
+        let mut live = containers.iter().filter(|own| own.name == container);
+        let is_there = live.any(|own| list.of(own).is_some_and(|words| !words.is_empty()));
+        if is_there && !others().any(|other| !is_ours(other) && has(other, &path)) {
             // Nothing to give back where the container is none of its own any more.
             let inner = path.split_last().map(|(_, container)| container);
             if inner.is_some_and(|inner| has(entry, inner)) {

@@ -1,5 +1,6 @@
 //! What a backend wrote into a workload, kept in an annotation of that workload.
 
+use k8s_openapi::api::core::v1::Container;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,15 @@ impl List {
             Self::Env => "env",
             Self::Args => "args",
             Self::Command => "command",
+        }
+    }
+
+    /// The words of a container's list; variables are none.
+    pub fn of(self, container: &Container) -> Option<&Vec<String>> {
+        match self {
+            Self::Env => None,
+            Self::Args => container.args.as_ref(),
+            Self::Command => container.command.as_ref(),
         }
     }
 }

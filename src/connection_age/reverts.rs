@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::record::{List, Record};
 use super::workload::View;
 use super::{later, rollout};
 use crate::api::{Reason, Server, SetBy};
@@ -63,6 +64,19 @@ impl View<'_> {
         let since = past.gone_since.as_ref().map(|since| since.0);
         let was_in = past.set_by == Some(SetBy::Evenkeel);
         since.or(was_in.then_some(self.now)).filter(|_| same)
+    }
+
+    /// Whether arguments that somebody took out are there again by no attempt of ours: who put them in has claimed them. A variable's owner
+    /// is known without that.
+    pub(super) fn came_back(&self, record: &Record) -> bool {
+        let Some(past) = self.past.filter(|_| record.list != List::Env) else {
+            return false;
+        };
+        past.gone_since.as_ref().is_some_and(|gone| {
+            let begun = record.under_way.as_ref().map(|ours| &ours.since);
+            let mut attempts = past.reverts.iter().chain(begun);
+            attempts.all(|at| at.0 < gone.0)
+        })
     }
 
     /// Whether the rollout of this spec has failed before, and was taken back.

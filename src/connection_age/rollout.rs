@@ -243,7 +243,8 @@ pub fn started_by(workload: &Workload) -> Vec<String> {
         .filter(|backend| match Record::of(workload, backend) {
             // The controller may not have counted the revision up yet.
             Recorded::Record(record) => {
-                !record.entries.is_empty() && workload.revision() <= record.revision + 1
+                !record.entries.is_empty()
+                    && workload.revision() <= record.revision.saturating_add(1)
             }
             Recorded::Nothing | Recorded::Malformed => false,
         })

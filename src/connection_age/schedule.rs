@@ -264,7 +264,7 @@ fn dangling(workload: &Workload) -> Option<Step> {
         name: workload.name().to_owned(),
         uid: workload.metadata.uid.clone().unwrap_or_default(),
         change: Change::Release,
-        patch: owner::release(&workload.metadata)?,
+        patch: owner::release(&workload.metadata, workload.containers())?,
         starts_rollout: false,
         again: false,
         urgent: false,

@@ -23,8 +23,8 @@ impl View<'_> {
     /// Whether the rollout that our write started came to nothing, with no other change to the template since.
     pub(super) fn ours_failed(&self, record: &Record) -> bool {
         let workload = self.workload;
-        let told =
-            workload.progress.deadline_exceeded && workload.revision() == record.revision + 1;
+        let told = workload.progress.deadline_exceeded
+            && workload.revision() == record.revision.saturating_add(1);
         workload.is_seen() && (told || self.gives_up_at(record).is_some_and(|due| self.now >= due))
     }
 

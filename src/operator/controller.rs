@@ -44,7 +44,7 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<&str>, stop: Cancellatio
         shared.metrics.backends().clone(),
     );
     let (backends, writer) = reflector::store();
-    let triggers = specs(&client, namespace, writer, sampler.calls());
+    let triggers = specs(&client, namespace, writer, &sampler.calls());
     let (deployments, deployment_events) =
         watched(api::<Deployment>(&client, namespace), kept::deployment);
     let (stateful_sets, stateful_set_events) =
@@ -125,8 +125,10 @@ fn specs(
     client: &Client,
     namespace: Option<&str>,
     copy: reflector::store::Writer<GrpcBackend>,
-    mut calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
+    calls: &mpsc::Sender<ObjectRef<GrpcBackend>>,
 ) -> impl Stream<Item = watcher::Result<GrpcBackend>> + Send + use<> {
+    let all = copy.as_reader();
+    let (mut gone, mut changed) = (calls.clone(), calls.clone());
     readable(watcher(
         api::<DeserializeGuard<GrpcBackend>>(client, namespace),
         watcher::Config::default(),
@@ -138,7 +140,7 @@ fn specs(
     .inspect_ok(move |event| {
         // The predicate holds back a deletion that changed nothing else; what is kept of the backend must go all the same.
         if let watcher::Event::Delete(backend) = event {
-            let _ = calls.try_send(ObjectRef::from_obj(backend));
+            let _ = gone.try_send(ObjectRef::from_obj(backend));
         }
     })
     .touched_objects()
@@ -148,6 +150,22 @@ fn specs(
             .combine(deletion),
         PredicateConfig::default(),
     )
+    .inspect_ok(move |backend| {
+        let namespace = backend.metadata.namespace.as_ref();
+        for other in concerned(&all, namespace, |other| shares(other, backend)) {
+            let _ = changed.try_send(other);
+        }
+    })
+}
+
+/// Whether another one may want an age for the same pods. Of two the older has its way, and no change of a workload need tell that it
+/// asks for something, or no more.
+fn shares(other: &GrpcBackend, backend: &GrpcBackend) -> bool {
+    let (own, theirs) = (&backend.spec.selector, &other.spec.selector);
+    let differs = |(key, value)| theirs.get(key).is_some_and(|their| their != value);
+    other.metadata.name != backend.metadata.name
+        && other.spec.connection_age.is_some()
+        && !own.iter().any(differs)
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::core::v1::{Container, ObjectReference};
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt as _};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::Namespaced;
@@ -188,7 +189,7 @@ async fn follow_up(
     released
 }
 
-/// One form for all kinds: of the answer only the metadata is read.
+/// One form for all kinds: of the answer only the metadata and the containers are read.
 fn resource(kind: Kind) -> ApiResource {
     match kind {
         Kind::Deployment => ApiResource::erase::<Deployment>(&()),
@@ -209,7 +210,9 @@ async fn give_up_fields(
     } else {
         after
     };
-    let Some(release) = connection_age::release(&after.metadata) else {
+    let containers = &after.data["spec"]["template"]["spec"]["containers"];
+    let containers: Vec<Container> = Deserialize::deserialize(containers).unwrap_or_default();
+    let Some(release) = connection_age::release(&after.metadata, &containers) else {
         return Ok(());
     };
     let release = Step {

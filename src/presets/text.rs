@@ -105,15 +105,7 @@ pub fn details(server: &Server) -> String {
         ("format", Some(names.format)),
         (
             "also by",
-            server.also.as_ref().map(|also| {
-                let names: Vec<&str> = also
-                    .max_age
-                    .iter()
-                    .chain(&also.grace)
-                    .map(String::as_str)
-                    .collect();
-                names.join(", ")
-            }),
+            server.also.as_ref().map(|_| also_by(server).join(", ")),
         ),
         ("default", server.default.clone()),
         ("versions", Some(versions(server))),
@@ -197,6 +189,13 @@ pub fn markdown() -> String {
             );
         }
     }
+    text += "\nSome take the same in other ways too. Where the owner has one of these it is theirs: nothing is written, and the condition says `FieldConflict`.\nA server's own configuration file is not read; with most servers a flag or a variable wins over it.\n\n| preset | also by |\n|---|---|\n";
+    for server in all() {
+        let also: Vec<String> = also_by(server).into_iter().map(code).collect();
+        if !also.is_empty() {
+            let _ = writeln!(text, "| **{}** | {} |", server.name, also.join(", "));
+        }
+    }
     text += "\n## Only by a configuration file\n\nEvenkeel does not write files. The condition `ConnectionAgeApplied` says `NoKnob` with these lines, for the age and grace that were asked for.\n\n";
     for server in all() {
         if let Some(Takes::Config(config)) = server.takes() {
@@ -228,6 +227,13 @@ pub fn markdown() -> String {
         }
     }
     text
+}
+
+/// The other variables and flags by which it takes the same.
+fn also_by(server: &Server) -> Vec<&str> {
+    let also = server.also.iter();
+    let names = also.flat_map(|also| also.max_age.iter().chain(&also.grace));
+    names.map(String::as_str).collect()
 }
 
 fn with_note(server: &Server) -> String {

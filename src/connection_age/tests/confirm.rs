@@ -96,6 +96,22 @@ fn what_was_seen_stands_until_something_else_is() {
     }
 }
 
+/// Nobody reads the pods' metrics then, and no waiting changes that.
+#[test]
+fn where_nothing_is_read_it_says_so() {
+    let mut world = in_place();
+    world.backend.spec.balance = serde_json::from_value(json!({"mode": "Disabled"})).unwrap();
+    let mut told = world.plan().servers;
+    for before in [None, Some(ObservedAge::Measuring), Some(ObservedAge::AtAge)] {
+        told[0].observed = before;
+        let seen = rows(&world, None, &told)[0].observed;
+        assert_eq!(seen, Some(ObservedAge::NotMeasurable), "{before:?}");
+    }
+    world.container(0)["env"] = Value::Null;
+    world.roll();
+    assert_eq!(rows(&world, None, &[])[0].observed, None, "nothing runs");
+}
+
 #[test]
 fn each_word_is_explained_where_a_user_looks() {
     let crd = serde_json::to_value(crate::api::crd()).unwrap();

@@ -240,6 +240,44 @@ fn the_younger_gives_up_what_the_older_asks_for_later() {
     assert!(younger.plan().steps.is_empty());
 }
 
+/// A preset knows of further names by which its server takes the same: which of the two backends has the preset makes no difference.
+#[test]
+fn of_two_names_for_the_same_the_older_wins_too() {
+    let preset = json!({"maxAge": "1m", "knob": {"preset": "SpiceDB"}});
+    let name = "SPICEDB_GRPC_MAX_CONN_AGE";
+    let variable = json!({"maxAge": "2m", "knob": {"env": {"maxAge": name}}});
+    for (first, second) in [(&preset, &variable), (&variable, &preset)] {
+        let container = json!({"args": ["serve"]});
+        let (mut older, mut younger) = two(first.clone(), second.clone(), &container);
+        let claimed = |own: &World, other: &str| {
+            let words = [other, name, "the same by", "flag grpc-max-conn-age"];
+            says(&own.plan(), State::False, "ClaimedByOther", &words);
+        };
+        // The younger was there first, and makes room.
+        let alone = std::mem::take(&mut younger.siblings);
+        assert_eq!(younger.settle(), [Change::Inject]);
+        younger.siblings = alone;
+        older.deployments = younger.deployments.clone();
+        older.roll();
+        assert_eq!(older.changes(), []);
+        claimed(&older, "GrpcBackend late, which has set");
+        assert_eq!(younger.settle(), [Change::TakeBack]);
+        older.deployments = younger.deployments.clone();
+        older.roll();
+        assert_eq!(older.settle(), [Change::Inject]);
+        // Now it is in by the older, and nobody takes it out again.
+        younger.deployments = older.deployments.clone();
+        younger.roll();
+        assert_eq!((older.changes(), younger.changes()), (vec![], vec![]));
+        assert_eq!(older.reason(), "Applied");
+        claimed(&younger, "GrpcBackend echo, which is older and asks for");
+        // Suspended it asks for nothing, and what it has set is its own still.
+        younger.siblings[0].spec.suspend = true;
+        assert_eq!(younger.changes(), []);
+        claimed(&younger, "GrpcBackend echo, which has set");
+    }
+}
+
 #[test]
 fn a_sibling_that_only_advises_or_is_suspended_claims_nothing() {
     let (_, mut younger) = two(env_age(), env_age(), &json!({}));

@@ -2,6 +2,7 @@
 
 use super::kinds::{OTHERS, fail, server, world};
 use super::*;
+use crate::connection_age::started_by;
 
 #[test]
 fn a_rollout_that_fails_is_taken_back_once() {
@@ -131,6 +132,24 @@ fn times_at_the_end_of_all_time_are_borne() {
     }
 }
 
+/// Neither for any number.
+#[test]
+fn a_revision_at_the_end_of_all_numbers_is_borne() {
+    let mut world = World::with(env_age(), &json!({}));
+    world.apply_at(now());
+    let mut record = world.record().unwrap();
+    record["revision"] = i64::MAX.into();
+    let own = &mut world.deployments[0];
+    own["metadata"]["annotations"][crate::names::record_annotation("echo")] =
+        record.to_string().into();
+    own["status"]["updatedReplicas"] = 1.into();
+    own["status"]["conditions"] = json!([
+        {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    ]);
+    assert_eq!(world.changes(), []);
+    assert_eq!(started_by(&workload(&world.deployments[0])), ["echo"]);
+}
+
 /// The user sees that it was wrong: nothing serves with it, so that nobody has to wait until it has failed.
 #[test]
 fn a_rollout_of_ours_that_serves_nobody_does_not_keep_back_its_correction() {
@@ -158,6 +177,10 @@ fn a_rollout_of_ours_that_serves_nobody_does_not_keep_back_its_correction() {
                 steps.iter().map(|step| step.change).collect()
             };
             assert_eq!(corrected(&world), [change], "{kind}");
+            // It has its place among the rollouts already.
+            let full = plan(&world.observed(), FULL, after(2)).steps;
+            let changes: Vec<Change> = full.iter().map(|step| step.change).collect();
+            assert_eq!(changes, [change], "{kind}, with a full budget");
             // One that serves with it: the rollout goes on, and is not disturbed.
             let mut serves = world.clone();
             let more = pod(&serves.deployments[0], 7);

@@ -47,11 +47,14 @@ fn world_args(deployment: &Value) -> Value {
 
 /// As the operator does at once, or the pass after it has ended before that.
 fn release_at_last(world: &mut World) {
-    let metadata = workload(&world.deployments[0]).metadata;
-    let patch = release(&metadata).unwrap();
+    let patch = released(world).unwrap();
     json_patch::patch(&mut world.deployments[0], &patch.0).unwrap();
-    let metadata = workload(&world.deployments[0]).metadata;
-    assert_eq!(release(&metadata), None);
+    assert_eq!(released(world), None);
+}
+
+fn released(world: &World) -> Option<json_patch::Patch> {
+    let seen = workload(&world.deployments[0]);
+    release(&seen.metadata, seen.containers())
 }
 
 fn sent_by(managers: Value) -> World {
@@ -102,6 +105,27 @@ fn what_two_have_is_given_back_to_neither() {
     }
 }
 
+/// As after a forced apply under another name: the former applier would be in the way of the new one for ever.
+#[test]
+fn a_list_that_changed_hands_is_given_back_to_the_last_alone() {
+    let mut world = sent_by(json!([applied_by("pipeline", "Apply")]));
+    write(&mut world);
+    release_at_last(&mut world);
+    world.owner(|own| own["args"] = json!(["x"]));
+    let entries = world.deployments[0]["metadata"]["managedFields"].as_array_mut();
+    let entries = entries.unwrap();
+    let (container, _) = ARGS.rsplit_once('/').unwrap();
+    let former = entries[0].pointer_mut(container).unwrap();
+    former.as_object_mut().unwrap().remove("f:args").unwrap();
+    entries.push(applied_by("newcomer", "Apply"));
+    assert_eq!(write(&mut world), Change::Inject);
+    release_at_last(&mut world);
+    for (manager, has) in [("pipeline", false), ("newcomer", true)] {
+        assert_eq!(entry(&world, manager).pointer(ARGS).is_some(), has);
+        assert_eq!(entry(&world, manager).pointer(MARK).is_some(), has);
+    }
+}
+
 /// What somebody else has taken since is not the applier's any more.
 #[test]
 fn nothing_is_taken_from_others_to_give_it_back() {
@@ -111,6 +135,29 @@ fn nothing_is_taken_from_others_to_give_it_back() {
     entries.unwrap().push(applied_by("edit", "Update"));
     release_at_last(&mut world);
     assert_eq!(entry(&world, "pipeline").pointer(ARGS), None);
+}
+
+/// Where the whole list was taken away, or the container is not the applier's any more, it would own what it has never sent.
+#[test]
+fn what_is_gone_is_given_back_to_nobody() {
+    let container = "/fieldsV1/f:spec/f:template/f:spec/f:containers/k:{\"name\":\"srv\"}";
+    for gone in ["the list", "the container"] {
+        let mut world = sent_by(json!([applied_by("pipeline", "Apply")]));
+        write(&mut world);
+        release_at_last(&mut world);
+        let (parent, field) = match gone {
+            "the list" => (container, "f:args"),
+            _ => container.rsplit_once('/').unwrap(),
+        };
+        let entries = world.deployments[0]["metadata"]["managedFields"].as_array_mut();
+        let owned = entries.unwrap()[0].pointer_mut(parent).unwrap();
+        owned.as_object_mut().unwrap().remove(field).unwrap();
+        if gone == "the list" {
+            world.owner(|own| drop(own.as_object_mut().unwrap().remove("args")));
+        }
+        assert!(entry(&world, "pipeline").pointer(MARK).is_some());
+        assert_eq!(released(&world), None, "{gone}");
+    }
 }
 
 /// A mark that outlived what it was for would have a later write take the list for the applier's no longer.

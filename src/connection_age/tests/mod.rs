@@ -199,8 +199,9 @@ impl World {
                 target["metadata"]["managedFields"] = json!([{
                     "manager": names::WORKLOAD_MANAGER, "operation": "Update", "apiVersion": "apps/v1"
                 }]);
-                let metadata = workload(target).metadata;
-                json_patch::patch(target, &release(&metadata).unwrap().0).unwrap();
+                let seen = workload(target);
+                let released = release(&seen.metadata, seen.containers()).unwrap();
+                json_patch::patch(target, &released.0).unwrap();
             }
             plan.arrived(step);
         }

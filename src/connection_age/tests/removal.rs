@@ -221,6 +221,46 @@ fn what_somebody_has_claimed_since_is_only_forgotten() {
     }
 }
 
+/// Who edits another argument by hand owns the whole list from then on, and has said nothing of ours. Whoever sends the list as a program
+/// may mean ours too.
+#[test]
+fn another_argument_edited_by_hand_claims_nothing() {
+    let mut longer = flag_age();
+    longer["maxAge"] = "5m".into();
+    for (manager, operation, by_hand) in [
+        ("kubectl-edit", "Update", true),
+        ("kubectl-patch", "Update", true),
+        ("kubectl-replace", "Update", true),
+        ("kubectl", "Apply", false),
+        ("helm", "Update", false),
+        ("dashboard", "Update", false),
+    ] {
+        let (mut world, _) = applied(flag_age(), &json!({"args": ["x"]}));
+        world.owner(|own| own["args"] = json!(["y", "--max-age=1m"]));
+        world.deployments[0]["metadata"]["managedFields"] = json!([{
+            "manager": manager, "operation": operation,
+            "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"srv\"}": {"f:args": {}}}}}}}
+        }]);
+        assert_eq!(world.settle(), [], "{manager}");
+        let mut changed = world.clone();
+        changed.age(Some(longer.clone()));
+        if by_hand {
+            assert_eq!(changed.settle(), [Change::Update], "{manager}");
+            let args = json!(["y", "--max-age=5m"]);
+            assert_eq!(changed.container(0)["args"], args, "{manager}");
+            assert_eq!(world.delete().settle(), [Change::TakeBack], "{manager}");
+            assert_eq!(world.container(0)["args"], json!(["y"]), "{manager}");
+        } else {
+            assert_eq!(changed.changes(), [Change::Forget], "{manager}");
+            let words = ["has --max-age=1m already", "remove it there"];
+            says(&changed.plan(), State::False, "FieldConflict", &words);
+            assert_eq!(world.delete().settle(), [Change::Forget], "{manager}");
+            let args = json!(["y", "--max-age=1m"]);
+            assert_eq!(world.container(0)["args"], args, "{manager}");
+        }
+    }
+}
+
 #[test]
 fn a_record_that_somebody_edited_is_forgotten() {
     for text in ["", "{}", "null", "[1]", r#"{"container":"srv"}"#] {

@@ -163,12 +163,37 @@ fn an_age_that_its_owner_takes_out_is_no_revert() {
 fn a_redo_ends_the_wait() {
     let (mut world, _) = settled(flag_age(), &json!({"args": ["x"]}));
     world.owner(|c| c["args"] = json!(["x"]));
-    world.settle();
+    world.settle_at(after(1));
     assert!(row(&world).gone_since.is_some());
-    world.owner(|c| c["args"] = json!(["x", "--max-age=1m"]));
-    assert_eq!(world.settle(), []);
+    let args = json!(["x", "--max-age=1m"]);
+    world.owner(|c| c["args"] = args.clone());
+    assert_eq!(world.settle_at(after(2)), [Change::Forget]);
     assert!(row(&world).gone_since.is_none());
     assert_eq!(world.reason(), "Applied");
+    assert_eq!(row(&world).set_by, Some(crate::api::SetBy::Owner));
+    assert_eq!(world.delete().settle(), []);
+    assert_eq!(world.container(0)["args"], args, "it is theirs");
+}
+
+/// Neither is what we have put in again ourselves, whatever of it the status tells already.
+#[test]
+fn our_own_attempt_is_no_redo() {
+    for told in [true, false] {
+        let (mut world, former) = settled(flag_age(), &json!({"args": ["x"]}));
+        world.owner(|c| c["args"] = json!(["x"]));
+        assert_eq!(world.settle_at(after(1)), []);
+        let before = world.backend.status.clone();
+        assert_eq!(world.apply_at(after(11)), [Change::Inject]);
+        if !told {
+            // Of the attempt the answer was lost, and of the status the write.
+            world.backend.status = before;
+        }
+        world.roll();
+        assert_eq!(world.settle_at(after(12)), []);
+        assert!(row(&world).gone_since.is_none());
+        world.delete().settle();
+        assert_eq!(world.deployments[0]["spec"], former["spec"]);
+    }
 }
 
 #[test]
@@ -217,7 +242,7 @@ fn the_war_is_over(world: &mut World, since: Timestamp) {
     assert_eq!(other.settle_at(days_later), [Change::Inject]);
     let mut had = world.clone();
     had.owner(|c| c["args"] = json!(["x", "--max-age=1m"]));
-    assert_eq!(had.settle_at(days_later), []);
+    assert_eq!(had.settle_at(days_later), [Change::Forget]);
     assert_eq!(had.reason(), "Applied");
 }
 

@@ -25,6 +25,7 @@ tests![
     shared value_from_that_comes_later_needs_room(150),
     shared what_is_edited_wins(150),
     shared arguments_that_a_pipeline_drops_are_gone(150),
+    shared another_manager_has_to_force_once(150),
     shared a_manifest_without_variables_is_no_undo(150),
     shared a_record_outlives_an_apply_without_annotations(150),
 ];
@@ -300,6 +301,32 @@ async fn arguments_that_a_pipeline_drops_are_gone(world: Arc<World>) -> Result<(
     apply(&theirs).await?;
     ends.push((format!("Deployment/{KEPT}"), bed.template(KEPT).await?));
     bed.finish_with(ends).await
+}
+
+/// The list is the former manager's, and with ours in it not what the new one sends. After one apply by force there is no conflict
+/// any more, neither with the former nor with us.
+async fn another_manager_has_to_force_once(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "moved").await?;
+    let mut manifest = manifests::server("echo", 0);
+    container(&mut manifest)["args"] = json!([LISTEN]);
+    let apply = async |manager: &str, force| bed.server_side_apply(manager, force, &manifest).await;
+    apply("pipeline", false).await?;
+    bed.apply(&backend_by_flag("echo", "30s")).await?;
+    bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
+        .await?;
+    let refused = apply("newcomer", false).await.err();
+    let refused = format!("{:#}", refused.context("it is taken")?);
+    ensure!(
+        refused.contains("\"pipeline\"") && !refused.contains("evenkeel"),
+        "{refused}"
+    );
+    for (attempt, force) in [(1, true), (2, false)] {
+        apply("newcomer", force).await?;
+        bed.set_again("echo", attempt).await?;
+        bed.reason("echo", ConnectionAgeApplied, "Applied", ROLLOUT)
+            .await?;
+    }
+    bed.finish().await
 }
 
 /// A three-way merge of a manifest that has no `env` any more takes the whole list away: ours is set again at once, and counted.

@@ -16,6 +16,7 @@ use crate::world::World;
 tests![
     shared different_knobs_live_side_by_side(200),
     shared of_two_the_older_wins(200),
+    shared the_other_is_called_when_the_older_asks_no_more(90),
 ];
 
 /// One by variable, one by switch; each goes by itself and leaves the other's alone.
@@ -80,11 +81,37 @@ async fn of_two_the_older_wins(world: Arc<World>) -> Result<()> {
     bed.has_age("deployment/echo", "server", Some("30s"))
         .await?;
     bed.kubectl(&["delete", "gb", "older"]).await?;
-    // Who waits for its turn is not called when the older goes; the next change of the Deployment calls it, as its taking back is one.
     bed.reason("younger", ConnectionAgeApplied, "Applied", ROLLOUT)
         .await?;
     bed.rolled_out("echo").await?;
     bed.has_age("deployment/echo", "server", Some("40s"))
+        .await?;
+    scene.ends().await
+}
+
+/// The older has written nothing, so that no change of the Deployment calls the other either.
+async fn the_other_is_called_when_the_older_asks_no_more(world: Arc<World>) -> Result<()> {
+    let scene = Scene::before(&world, "two-calls", &manifests::server("echo", 1)).await?;
+    let bed = &scene.bed;
+    let age = json!({"maxAge": "30s", "knob": {"flags": {"maxAge": FLAG}}});
+    bed.apply(&named("older", &age)).await?;
+    bed.reason("older", ConnectionAgeApplied, "NothingToExtend", SOON)
+        .await?;
+    older_than_a_second(bed, "older").await?;
+    bed.apply(&named("younger", &age)).await?;
+    for (suspended, reason) in [
+        (false, "ClaimedByOther"),
+        (true, "NothingToExtend"),
+        (false, "ClaimedByOther"),
+    ] {
+        let suspend = json!({"spec": {"suspend": suspended}}).to_string();
+        bed.kubectl(&["patch", "gb", "older", "--type=merge", "-p", &suspend])
+            .await?;
+        bed.reason("younger", ConnectionAgeApplied, reason, SOON)
+            .await?;
+    }
+    bed.kubectl(&["delete", "gb", "older"]).await?;
+    bed.reason("younger", ConnectionAgeApplied, "NothingToExtend", SOON)
         .await?;
     scene.ends().await
 }

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::{AGE, FLAG, Scene, backend_by_flag, server_with_arguments};
+use super::before::arguments_of;
+use super::{AGE, FLAG, LISTEN, Scene, backend_by_flag, server_with_arguments};
 use crate::bed::{Bed, SOON, start_operator};
 use crate::manifests::{self, same};
 use crate::tests;
@@ -22,6 +23,7 @@ tests![
     shared what_is_edited_out_stays_out_for_ten_minutes(200),
     shared a_loop_of_replacements_ends_in_reverted(300),
     shared a_replacement_of_what_runs_makes_it_theirs(150),
+    shared another_argument_edited_beside_ours(150),
     shared an_attempt_counts_before_it_is_made(200),
 ];
 
@@ -86,9 +88,13 @@ async fn an_undo_of_arguments_holds_too(world: Arc<World>) -> Result<()> {
         scene.bed.server("echo").await?.gone_since.is_none(),
         "it still counts as gone"
     );
-    // By that hand it is theirs now.
+    // By that hand it is theirs now, which the record's end says.
+    scene
+        .bed
+        .becomes("gb/echo", "/status/servers/0/setBy", &json!("Owner"))
+        .await?;
     let mut expected = scene.template_before();
-    expected["spec"]["containers"][0]["args"] = json!([super::LISTEN, format!("{FLAG}=30s")]);
+    expected["spec"]["containers"][0]["args"] = json!([LISTEN, format!("{FLAG}=30s")]);
     scene.ends_as(&expected).await
 }
 
@@ -189,6 +195,33 @@ async fn a_replacement_of_what_runs_makes_it_theirs(world: Arc<World>) -> Result
     bed.becomes("gb/echo", "/status/servers/0/setBy", &json!("Owner"))
         .await?;
     let expected = bed.template("echo").await?;
+    scene.ends_as(&expected).await
+}
+
+/// Whoever edits one argument by hand owns the whole list from then on, and has said nothing of ours.
+async fn another_argument_edited_beside_ours(world: Arc<World>) -> Result<()> {
+    let mut manifest = server_with_arguments();
+    manifests::container(&mut manifest)["args"] = json!([LISTEN, "--drain=0s"]);
+    let backend = backend_by_flag("echo", "30s");
+    let scene = Scene::after(&world, "beside", &manifest, &backend).await?;
+    let bed = &scene.bed;
+    let begun = Timestamp::now();
+    bed.edit("echo", "/^ *- --drain=0s$/s/0s/1s/").await?;
+    bed.rolled_out("echo").await?;
+    bed.another_pass("echo").await?;
+    ensure!(bed.writes_to_workloads(begun)? == 0, "it was written");
+    let args = arguments_of(bed, "echo").await?;
+    let wanted = json!([LISTEN, "--drain=1s", format!("{FLAG}=30s")]);
+    ensure!(args == wanted, "{args}");
+    bed.becomes("gb/echo", "/status/servers/0/setBy", &json!("Evenkeel"))
+        .await?;
+    bed.apply(&backend_by_flag("echo", "40s")).await?;
+    scene.applied().await?;
+    let args = arguments_of(bed, "echo").await?;
+    let wanted = json!([LISTEN, "--drain=1s", format!("{FLAG}=40s")]);
+    ensure!(args == wanted, "{args}");
+    let mut expected = scene.template_before();
+    expected["spec"]["containers"][0]["args"] = json!([LISTEN, "--drain=1s"]);
     scene.ends_as(&expected).await
 }
 

@@ -23,11 +23,16 @@ const COUNTED: [&str; 2] = [
     "deprecated.daemonset.template.generation",
 ];
 
+/// Who applies a workload server-side.
+const PIPELINE: &str = "pipeline";
+
 /// One workload, and an operator that can be killed at its writes.
 pub struct Lane {
     bed: Bed,
     proxy: Proxy,
     kind: String,
+    /// The workload as its owner sends it.
+    server: Value,
     /// The workload before any backend.
     before: DynamicObject,
     /// The backend's name: another after each deletion, so that nothing waits for the garbage collector.
@@ -78,9 +83,20 @@ impl Kill {
 impl Lane {
     /// The workload with its operator, and no backend.
     pub async fn new(world: &Arc<World>, prefix: &str, server: &Value) -> Result<Self> {
-        let mut bed = Bed::without_operator(world, prefix).await?;
-        let kind = server["kind"].as_str().context("no kind")?.to_owned();
+        let bed = Bed::without_operator(world, prefix).await?;
         bed.apply(server).await?;
+        Self::of(bed, server).await
+    }
+
+    /// The same where the owner applies server-side, and has a list of arguments for its own.
+    pub async fn server_side(world: &Arc<World>, prefix: &str, server: &Value) -> Result<Self> {
+        let bed = Bed::without_operator(world, prefix).await?;
+        bed.server_side_apply(PIPELINE, false, server).await?;
+        Self::of(bed, server).await
+    }
+
+    async fn of(mut bed: Bed, server: &Value) -> Result<Self> {
+        let kind = server["kind"].as_str().context("no kind")?.to_owned();
         until("it serves", ROLLOUT, async || {
             is_rolled_out(&bed.live_of(&kind, "echo").await?).map(Some)
         })
@@ -91,11 +107,17 @@ impl Lane {
             bed,
             proxy,
             kind,
+            server: server.clone(),
             before,
             name: "echo-0".into(),
             created: 0,
             asked: 0,
         })
+    }
+
+    /// Whether it is a Deployment.
+    pub fn is_deployment(&self) -> bool {
+        self.kind == "Deployment"
     }
 
     async fn live(&self) -> Result<DynamicObject> {
@@ -144,11 +166,11 @@ impl Lane {
         // A Deployment's generation counts changes of its annotations too.
         let records = |of: &DynamicObject| {
             let mut keys = of.annotations().keys();
-            self.kind == "Deployment" && keys.any(|key| key.starts_with(RECORDS))
+            self.is_deployment() && keys.any(|key| key.starts_with(RECORDS))
         };
         let differs =
             left.data["spec"] != arrived.data["spec"] || records(left) != records(arrived);
-        let needed = i64::from(differs) + i64::from(to.fails());
+        let needed = i64::from(differs) + i64::from(to.fails()) + 2 * i64::from(to.taken_out);
         let generation = |of: &DynamicObject| of.metadata.generation.unwrap_or(0);
         let written = generation(arrived) - generation(left);
         ensure!(
@@ -195,6 +217,11 @@ impl Lane {
 
     /// Creates, changes or deletes the backend.
     async fn ask_for(&mut self, to: &State) -> Result<()> {
+        if to.taken_out {
+            // As it is sent again, without ours.
+            let (bed, server) = (&self.bed, &self.server);
+            return bed.server_side_apply(PIPELINE, false, server).await;
+        }
         let backends: Api<GrpcBackend> = self.bed.namespace.api();
         let exists = backends.get_opt(&self.name).await?.is_some();
         self.asked += 1;
@@ -280,6 +307,13 @@ impl Lane {
             condition.reason,
             condition.message
         );
+        let reverts: usize = status.servers.iter().map(|row| row.reverts.len()).sum();
+        let waits = status.servers.iter().any(|row| row.gone_since.is_some());
+        ensure!(
+            reverts == usize::from(to.taken_out) && !waits,
+            "{:?}",
+            status.servers
+        );
         let held = backend.finalizers().iter().any(|name| name == FINALIZER);
         ensure!(held == to.holds, "finalizers {:?}", backend.finalizers());
         let services: Api<Service> = self.bed.namespace.api();
@@ -323,7 +357,26 @@ impl Lane {
             live.annotations()
         );
         none_of_our_fields(&live)?;
+        self.has_its_fields(to, &live)?;
         is_rolled_out(&live)
+    }
+
+    /// Who applies server-side owns what it has sent, also the list that we have changed; for as long as ours is in it, with our mark.
+    fn has_its_fields(&self, to: &State, live: &DynamicObject) -> Result<()> {
+        let applied = |of: &DynamicObject| {
+            let mut all = of.managed_fields().iter();
+            let own = all.find(|own| own.manager.as_deref() == Some(PIPELINE));
+            own.and_then(|own| Some(own.fields_v1.as_ref()?.0.clone()))
+        };
+        let mut wanted = applied(&self.before);
+        if let Some(fields) = &mut wanted
+            && to.adds.iter().any(|(field, _)| *field == "args")
+        {
+            fields["f:lent.evenkeel.dev/args.server"] = json!({});
+        }
+        let found = applied(live);
+        ensure!(found == wanted, "{PIPELINE} owns {found:?}");
+        Ok(())
     }
 }
 
