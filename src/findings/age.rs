@@ -62,7 +62,7 @@ pub fn ends_by_itself(observed: &Observed) -> Option<&'static Server> {
 
 /// GB021: without an age, clients that found their pods once never look again.
 pub(super) fn absent(observed: &Observed) -> Option<Seen> {
-    if is_settled(observed) || is_set(observed) || is_meshed(observed) {
+    if is_settled(observed) || is_set(observed) || mesh::balances_all(observed) {
         return None;
     }
     // To the operator a mesh shows in running pods: while there are none, as between those of a rollout, what was said stands.
@@ -84,12 +84,6 @@ fn is_set(observed: &Observed) -> bool {
     let mut servers = observed.serving_workloads().peekable();
     let all_set = servers.peek().is_some() && servers.all(sets);
     by_itself(observed).is_some() || observed.age_config.is_some() || all_set
-}
-
-/// Whether a mesh balances requests, so that no client has to look for pods.
-fn is_meshed(observed: &Observed) -> bool {
-    let mut servers = observed.serving_workloads().peekable();
-    servers.peek().is_some() && servers.all(|own| mesh::balances(observed, own))
 }
 
 fn is_without_pods(observed: &Observed) -> bool {

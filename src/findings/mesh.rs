@@ -15,27 +15,11 @@ use super::snippet;
 /// GB028: a proxy beside the server balances requests already.
 pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
     observed.backend.spec.connection_age.as_ref()?;
-    let of_pods = observed.pods.iter().find_map(|pod| {
-        let proxy = mesh_proxy(pod.spec.as_ref()?)?;
-        let name = pod.name_any();
-        Some(format!(
-            "pod {name} has the proxy {proxy} beside its server"
-        ))
-    });
-    let seen = of_pods.or_else(|| {
-        let (workload, mesh) = observed
-            .serving_workloads()
-            .find_map(|workload| Some((workload, injected(observed, workload)?)))?;
-        let Asked { mesh, by_namespace } = mesh;
-        Some(if by_namespace {
-            format!(
-                "namespace {} has {mesh} put a proxy before the server of {workload}",
-                observed.namespace()
-            )
-        } else {
-            format!("{workload} asks {mesh} to put a proxy before its server")
-        })
-    })?;
+    if !balances_all(observed) {
+        return None;
+    }
+    let mut servers = observed.serving_workloads();
+    let seen = servers.find_map(|workload| how_it_shows(observed, workload))?;
     let seen = Seen::in_backend(
         observed,
         "spec.connectionAge",
@@ -45,6 +29,37 @@ pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
         ),
     );
     Some(seen.instead(&snippet::spec("connectionAge: null   # or no such field")))
+}
+
+/// How a mesh shows: first by what stays as it is when pods come and go.
+fn how_it_shows(observed: &Observed, workload: &Workload) -> Option<String> {
+    let there = |pod: &PodSpec| {
+        let proxy = mesh_proxy(pod)?;
+        Some(format!(
+            "the pods of {workload} have the proxy {proxy} beside their server"
+        ))
+    };
+    let asked = || {
+        let Asked { mesh, by_namespace } = injected(observed, workload)?;
+        Some(if by_namespace {
+            format!(
+                "namespace {} has {mesh} put a proxy before the server of {workload}",
+                observed.namespace()
+            )
+        } else {
+            format!("{workload} asks {mesh} to put a proxy before its server")
+        })
+    };
+    let template = workload.template.spec.as_ref().and_then(there);
+    template
+        .or_else(asked)
+        .or_else(|| pods(observed).find_map(there))
+}
+
+/// Whether a mesh balances what is sent to each workload, so that no client has to look for pods.
+pub(super) fn balances_all(observed: &Observed) -> bool {
+    let mut servers = observed.serving_workloads().peekable();
+    servers.peek().is_some() && servers.all(|own| balances(observed, own))
 }
 
 /// The mesh that puts a proxy before a workload's pods which balances requests, and whether it is their namespace that asks for it.
@@ -68,8 +83,11 @@ pub(super) fn balances(observed: &Observed, workload: &Workload) -> bool {
 /// The mesh before a workload's pods. What a namespace's label asks for may show only in its pods.
 fn of(observed: &Observed, workload: &Workload) -> Option<&'static str> {
     let asked = injected(observed, workload).map(|asked| asked.mesh);
-    let mut pods = observed.pods.iter().filter_map(|pod| pod.spec.as_ref());
-    asked.or_else(|| pods.find_map(mesh_of))
+    asked.or_else(|| pods(observed).find_map(mesh_of))
+}
+
+fn pods(observed: &Observed) -> impl Iterator<Item = &PodSpec> {
+    observed.pods.iter().filter_map(|pod| pod.spec.as_ref())
 }
 
 /// The mesh whose proxy is among the containers.

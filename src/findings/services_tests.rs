@@ -263,14 +263,18 @@ fn a_port_says_that_it_is_grpc() {
 /// One of several that is meshed leaves the others as they are.
 #[test]
 fn a_mesh_before_some_of_the_servers() {
-    let mut world = world(&json!({}), &json!({}));
-    world.backend.spec.connection_age = None;
-    let other = world.workloads[0].clone();
+    let mut aged = world(&json!({}), &json!({}));
+    let other = aged.workloads[0].clone();
     let meshed = json!({"labels": {"app": "a"}, "annotations": {"linkerd.io/inject": "enabled"}});
-    world.workloads[0].template.metadata = Some(serde_json::from_value(meshed).unwrap());
+    aged.workloads[0].template.metadata = Some(serde_json::from_value(meshed).unwrap());
+    let mut world = aged.clone();
+    world.backend.spec.connection_age = None;
     assert!(ids(&world).is_empty());
-    world.workloads.push(other);
+    assert_eq!(ids(&aged), ["GB028"]);
+    world.workloads.push(other.clone());
+    aged.workloads.push(other);
     assert_eq!(ids(&world), ["GB021"]);
+    assert!(ids(&aged).is_empty(), "the age is for the other");
     (world.guessed, world.headless) = (true, None);
     assert_eq!(ids(&world), ["GB001", "GB021"]);
 }
