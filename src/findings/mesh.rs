@@ -53,7 +53,7 @@ fn how_it_shows(observed: &Observed, workload: &Workload) -> Option<String> {
     let template = workload.template.spec.as_ref().and_then(there);
     template
         .or_else(asked)
-        .or_else(|| pods(observed).find_map(there))
+        .or_else(|| pods(observed, workload).find_map(there))
 }
 
 /// Whether a mesh balances what is sent to each workload, so that no client has to look for pods.
@@ -83,11 +83,12 @@ pub(super) fn balances(observed: &Observed, workload: &Workload) -> bool {
 /// The mesh before a workload's pods. What a namespace's label asks for may show only in its pods.
 fn of(observed: &Observed, workload: &Workload) -> Option<&'static str> {
     let asked = injected(observed, workload).map(|asked| asked.mesh);
-    asked.or_else(|| pods(observed).find_map(mesh_of))
+    asked.or_else(|| pods(observed, workload).find_map(mesh_of))
 }
 
-fn pods(observed: &Observed) -> impl Iterator<Item = &PodSpec> {
-    observed.pods.iter().filter_map(|pod| pod.spec.as_ref())
+fn pods<'a>(observed: &'a Observed, workload: &'a Workload) -> impl Iterator<Item = &'a PodSpec> {
+    let own = observed.pods.iter().filter(|pod| workload.owns(pod));
+    own.filter_map(|pod| pod.spec.as_ref())
 }
 
 /// The mesh whose proxy is among the containers.

@@ -2,7 +2,7 @@ use crate::observed::Workload;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
-use super::tests::{age, all, deployment, ids, observed};
+use super::tests::{age, all, deployment, ids, observed, pod};
 use super::*;
 use crate::observed::Optional;
 
@@ -51,8 +51,10 @@ fn a_guess_with_one_service_wants_the_twin() {
     assert!(ids(&world).is_empty(), "a mesh balances");
     world.workloads[0].template.metadata =
         Some(serde_json::from_value(json!({"labels": {"app": "a"}})).unwrap());
-    let pod = json!({"spec": {"containers": [{"name": "server"}, {"name": "istio-proxy"}]}});
-    world.pods = vec![serde_json::from_value(pod).unwrap()];
+    let mut meshed = pod("a-h-0");
+    let containers = json!({"containers": [{"name": "server"}, {"name": "istio-proxy"}]});
+    meshed.spec = serde_json::from_value(containers).unwrap();
+    world.pods = vec![meshed];
     assert!(ids(&world).is_empty(), "the namespace asks for it");
     world.pods.clear();
     world.workloads[0].kind = crate::observed::Kind::StatefulSet;

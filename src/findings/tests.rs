@@ -67,7 +67,7 @@ fn pods() {
 }
 
 /// A pod of the Deployment.
-fn pod(name: &str) -> Pod {
+pub(super) fn pod(name: &str) -> Pod {
     serde_json::from_value(json!({"metadata": {
         "name": name, "labels": {"app": "a", "pod-template-hash": "h"},
         "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a-h", "uid": "u", "controller": true}],
@@ -307,8 +307,13 @@ fn a_mesh_and_an_age() {
         let mut spec = json!({"containers": []});
         spec[place] = json!([{"name": proxy}]);
         let mut world = observed(&age("5m"), &deployment(2, true));
-        let pod = json!({"metadata": {"name": "a-1"}, "spec": spec});
-        world.pods = vec![serde_json::from_value(pod).unwrap()];
+        let mut meshed = pod("a-h-0");
+        meshed.spec = serde_json::from_value(spec).unwrap();
+        let mut strange = meshed.clone();
+        strange.metadata.owner_references = None;
+        world.pods = vec![strange];
+        assert!(ids(&world).is_empty(), "it is nobody's of these");
+        world.pods = vec![meshed];
         assert_eq!(ids(&world), found, "{place} {proxy}");
         // As it is written into the template, where no pod is seen.
         let mut template = deployment(2, true);

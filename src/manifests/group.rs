@@ -299,7 +299,7 @@ fn surroundings(
             .then_some(autoscalers)
             .into(),
         jobs,
-        age_config: configs.into_iter().next().map(|own| own.name),
+        age_configs: configs.into_iter().map(|own| own.name).collect(),
         cluster_dns,
         observer: objects.observer,
         ..Observed::default()

@@ -1,5 +1,6 @@
 //! Reads one backend's world. The only step that asks the cluster how things stand.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::try_join;
@@ -92,7 +93,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         unselected: Vec::new(),
         watching: Vec::new(),
         namespace_metadata: None,
-        age_config: None,
+        age_configs: BTreeSet::new(),
         jobs: Vec::new(),
         callers: Vec::new(),
         service_accounts_in_use: in_use(scope, &namespace, &labelled_service_accounts),
