@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::api::{ConnectionAge, GoDuration, ObservedAge};
 use crate::balance::{Turnover, bearable_age};
-use crate::observed::{Observed, Observer, Workload};
+use crate::observed::{Observed, Workload};
 use crate::presets::{self, Server};
 
-use super::{Seen, mesh, said_before, services, snippet, was_asked};
+use super::{Seen, mesh, said_before, services, snippet};
 
 /// An age as most servers bear it, by the knob that most examples have: a comment, since nobody here knows what the program reads.
 pub(super) const USUAL: &str = "# with the knob of your server (evenkeel presets lists known ones), such as\n# connectionAge: {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE, grace: MAX_CONNECTION_AGE_GRACE}}}";
@@ -68,11 +68,6 @@ pub(super) fn absent(observed: &Observed) -> Option<Seen> {
     if is_settled(observed) || all_are_found(observed) {
         return None;
     }
-    // To the operator a mesh shows in running pods: while there are none, as between those of a rollout, what was said stands.
-    if is_without_pods(observed) && was_asked(observed) {
-        let said = said_before(observed, "GB021")?;
-        return Some(Seen::in_backend(observed, "spec", said).write(&usual(observed)));
-    }
     if observed.guessed {
         return absent_from_guess(observed);
     }
@@ -100,10 +95,6 @@ fn is_found(observed: &Observed, workload: &Workload) -> bool {
 fn reads_an_age(observed: &Observed, workload: &Workload) -> bool {
     let mut read = workload.config_maps();
     read.any(|name| observed.age_configs.contains(name))
-}
-
-fn is_without_pods(observed: &Observed) -> bool {
-    observed.observer == Observer::Operator && observed.pods.is_empty()
 }
 
 /// Whether the resource says how clients find pods.

@@ -4,9 +4,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::tests::{age, deployment, ids, observed};
+use super::tests::{age, deployment, ids, observed, pod};
 use super::*;
-use crate::observed::{Caller, Workload};
+use crate::observed::{Caller, Optional, Workload};
 
 /// A workload whose template has these labels.
 fn labelled(labels: &Value, args: &Value) -> Workload {
@@ -284,5 +284,49 @@ fn a_port_that_a_mesh_does_not_look_into() {
         (world.guessed, world.headless) = (true, None);
         let wants = ids(&world).contains(&"GB001".to_owned());
         assert_eq!(wants, expected || mesh == "none", "{mesh} {port}");
+    }
+}
+
+/// Between the pods of a rollout, or scaled to zero, nobody sees a proxy, or that there is none: nothing comes or goes by that.
+#[test]
+fn nothing_comes_or_goes_with_the_pods() {
+    let one_way = json!({"services": {"headless": {"policy": "None"}}});
+    let ignoring =
+        json!({"ignoreFindings": [{"id": "GB021", "reason": "the program sets an age"}]});
+    let (grpc, bytes) = ("grpc", "tcp-grpc");
+    for (spec, port, is_meshed, found, ignored) in [
+        (age("5m"), grpc, true, vec!["GB028"], 0),
+        (age("5m"), grpc, false, vec![], 0),
+        (age("5m"), bytes, true, vec!["GB083"], 0),
+        (json!({}), grpc, true, vec![], 0),
+        (json!({}), grpc, false, vec!["GB021", "GB071"], 0),
+        (one_way.clone(), grpc, true, vec![], 0),
+        (one_way, grpc, false, vec!["GB001", "GB021", "GB071"], 0),
+        // Who says that the program has an age knows that clients look.
+        (ignoring, grpc, false, vec![], 1),
+    ] {
+        let mut world = observed(&spec, &deployment(3, true));
+        let ports = json!({"ports": [{"name": port, "port": 80}]});
+        world.cluster_ip = super::services_tests::world(&ports, &json!({})).cluster_ip;
+        world.autoscalers = Optional::Known(vec![super::services_tests::scaler(3, 9)]);
+        let mut running = pod("a-h-0");
+        let proxy = if is_meshed { "istio-proxy" } else { "log" };
+        let containers = json!({"containers": [{"name": "server"}, {"name": proxy}]});
+        running.spec = serde_json::from_value(containers).unwrap();
+        let mut told = Vec::new();
+        for pods in [vec![running.clone()], vec![], vec![], vec![running]] {
+            world.pods = pods;
+            let answers = ask(&world);
+            let mut now = answers.told();
+            now.retain(|own| own.id != "GB082");
+            let ids: Vec<&str> = now.iter().map(|own| own.id.as_str()).collect();
+            let case = format!("{spec} {port} {is_meshed} {} pods", world.pods.len());
+            assert_eq!((ids, answers.ignored), (found.clone(), ignored), "{case}");
+            if !told.is_empty() {
+                assert_eq!(now, told, "{case}");
+            }
+            told.clone_from(&now);
+            world.backend.status.get_or_insert_default().findings = now;
+        }
     }
 }

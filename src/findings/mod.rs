@@ -206,7 +206,6 @@ pub struct Answers {
 
 /// Asks every rule.
 pub fn ask(observed: &Observed) -> Answers {
-    let ignored = &observed.backend.spec.ignore_findings;
     let (able, unchecked): (Vec<&Rule>, Vec<&Rule>) =
         CATALOGUE.iter().partition(|rule| rule.is_able(observed));
     // That something else is for `evenkeel check` is no news of this backend.
@@ -215,16 +214,15 @@ pub fn ask(observed: &Observed) -> Answers {
         .into_iter()
         .filter(|rule| !is_others(rule))
         .partition(|rule| rule.needs.iter().any(|need| need.is_missed(observed)));
-    let held = held.into_iter().filter_map(|rule| {
-        let said = said_before(observed, rule.id)?;
-        Some((rule, vec![Seen::in_backend(observed, "spec", said)]))
-    });
-    let is_ignored = |rule: &Rule| ignored.iter().any(|ignored| ignored.id == rule.id);
+    let held = held
+        .into_iter()
+        .map(|rule| (rule, said(observed, rule).into_iter().collect()));
+    let is_ignored = |rule: &Rule| is_ignored(observed, rule.id);
     let (kept, mut found): (Vec<_>, Vec<_>) = able
         .into_iter()
-        .map(|rule| (rule, rule.seen(observed)))
-        .filter(|(_, seen)| !seen.is_empty())
+        .map(|rule| (rule, between_pods(observed, rule, rule.seen(observed))))
         .chain(held)
+        .filter(|(_, seen)| !seen.is_empty())
         .partition(|(rule, _)| is_ignored(rule));
     found.sort_by_key(|(rule, _)| (rule.severity, rule.id));
     Answers {
@@ -235,6 +233,32 @@ pub fn ask(observed: &Observed) -> Answers {
             .filter(|rule| !is_ignored(rule))
             .collect(),
     }
+}
+
+/// Whether the user ignores it.
+fn is_ignored(observed: &Observed, id: &str) -> bool {
+    let mut ignored = observed.backend.spec.ignore_findings.iter();
+    ignored.any(|ignored| ignored.id == id)
+}
+
+/// What a rule saw, as it is to be told where pods may be all that shows a mesh. To the operator there may be none, as between those of
+/// a rollout: what was said stands then, and nothing new is said for want of a mesh.
+fn between_pods(observed: &Observed, rule: &Rule, seen: Vec<Seen>) -> Vec<Seen> {
+    let is_between = observed.observer == Observer::Operator
+        && observed.pods.is_empty()
+        && was_asked(observed)
+        && !is_ignored(observed, rule.id);
+    match (rule.id, said(observed, rule)) {
+        ("GB028" | "GB083", Some(said)) if is_between => vec![said],
+        ("GB001" | "GB021" | "GB071", None) if is_between => Vec::new(),
+        _ => seen,
+    }
+}
+
+/// What the status says of it, as something seen.
+fn said(observed: &Observed, rule: &Rule) -> Option<Seen> {
+    let said = said_before(observed, rule.id)?;
+    Some(Seen::in_backend(observed, "spec", said))
 }
 
 /// What the status says of a rule already, if it is of this spec. A rule that looks at changing data holds to it until the data

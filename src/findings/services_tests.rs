@@ -408,7 +408,7 @@ fn one_pod_of_an_autoscaler_is_not_all() {
     }
 }
 
-fn scaler(min: i32, max: i32) -> crate::observed::Autoscaler {
+pub(super) fn scaler(min: i32, max: i32) -> crate::observed::Autoscaler {
     crate::observed::Autoscaler {
         kind: "HorizontalPodAutoscaler",
         name: "a".into(),
