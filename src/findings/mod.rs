@@ -31,7 +31,7 @@ pub use snippet::block;
 
 use crate::api::conditions::plain;
 use crate::api::{BalanceMode, Finding};
-use crate::balance::Turnover;
+use crate::balance::{MetricsReason, Turnover};
 use crate::observed::{Observed, Observer};
 
 /// How much a finding matters.
@@ -146,11 +146,16 @@ impl Need {
     }
 
     /// Whether it is not known for once, so that what was said holds.
-    fn is_missed(self, observed: &Observed) -> bool {
+    fn is_missed(self, observed: &Observed, id: &str) -> bool {
         match self {
             Self::Autoscalers => observed.autoscalers.is_missed(),
             Self::ClusterDns => observed.cluster_dns.is_missed(),
-            Self::Pods | Self::Metrics | Self::Connections | Self::Callers => false,
+            // They may be read again, unless there is nothing to read. What was not said meanwhile is not checked.
+            Self::Metrics | Self::Connections => {
+                let is_failure = |reason| reason != MetricsReason::NoMetricsPort;
+                never_read(observed).is_some_and(is_failure) && said_before(observed, id).is_some()
+            }
+            Self::Pods | Self::Callers => false,
         }
     }
 
@@ -158,8 +163,8 @@ impl Need {
         match self {
             // To the operator no pods is an answer too, and files have what makes them.
             Self::Pods => observed.observer != Observer::Visitor || !observed.pods.is_empty(),
-            Self::Metrics => is_sampled(observed),
-            Self::Connections => is_sampled(observed) && counts_connections(observed, id),
+            Self::Metrics => is_sampled(observed, id),
+            Self::Connections => is_sampled(observed, id) && counts_connections(observed),
             Self::Autoscalers => observed.autoscalers.known().is_some(),
             Self::ClusterDns => observed.cluster_dns.known().is_some(),
             Self::Callers => observed.observer != Observer::Operator,
@@ -167,31 +172,40 @@ impl Need {
     }
 }
 
-/// Whether the pods' metrics are read at all.
-fn is_sampled(observed: &Observed) -> bool {
+/// Whether the pods' metrics are read. After a restart of the operator it is as the status says of the rule, until they have been asked
+/// anew.
+fn is_sampled(observed: &Observed, id: &str) -> bool {
     let balance = observed.backend.spec.balance.as_ref();
     let mode = balance.and_then(|balance| balance.mode).unwrap_or_default();
-    observed.observer == Observer::Operator && mode != BalanceMode::Disabled
-}
-
-/// Whether the pods count their connections. After a restart of the operator it is as the status says of the rule, until they
-/// have been asked anew.
-fn counts_connections(observed: &Observed, id: &str) -> bool {
+    let is_read = observed.observer == Observer::Operator && mode != BalanceMode::Disabled;
     let published = observed.published.as_ref();
-    let seen = |which: fn(&Turnover) -> bool| {
-        published.is_some_and(|published| published.turnover.values().any(which))
-    };
-    if seen(|seen| !matches!(seen, Turnover::Unknown | Turnover::Measuring)) {
-        return true;
-    }
-    if seen(|seen| *seen == Turnover::Unknown) {
-        return false;
-    }
     let asked = published.is_some_and(|published| published.crowd.is_some());
     let status = observed.backend.status.as_ref();
     let lacked =
         status.is_some_and(|status| status.unchecked_findings.iter().any(|lacked| lacked == id));
-    asked || !lacked
+    is_read && never_read(observed).is_none() && (asked || !lacked)
+}
+
+/// Why no pod that is there was ever read, where that is so.
+fn never_read(observed: &Observed) -> Option<MetricsReason> {
+    use MetricsReason::{Forbidden, NoCredentials, NoMetricsPort, Refused, ScrapeFailed};
+    let published = observed.published.as_ref()?;
+    let reason = published.metrics.reason;
+    let is_failure = matches!(
+        reason,
+        NoMetricsPort | ScrapeFailed | Refused | NoCredentials | Forbidden
+    );
+    (published.crowd.is_none() && is_failure).then_some(reason)
+}
+
+/// Whether the pods' pages, as far as they were read, count connections.
+fn counts_connections(observed: &Observed) -> bool {
+    let published = observed.published.as_ref();
+    let seen = |which: fn(&Turnover) -> bool| {
+        published.is_some_and(|published| published.turnover.values().any(which))
+    };
+    seen(|seen| !matches!(seen, Turnover::Unknown | Turnover::Measuring))
+        || !seen(|seen| *seen == Turnover::Unknown)
 }
 
 /// The answers of all rules.
@@ -213,7 +227,11 @@ pub fn ask(observed: &Observed) -> Answers {
     let (held, unchecked): (Vec<&Rule>, Vec<&Rule>) = unchecked
         .into_iter()
         .filter(|rule| !is_others(rule))
-        .partition(|rule| rule.needs.iter().any(|need| need.is_missed(observed)));
+        .partition(|rule| {
+            rule.needs
+                .iter()
+                .any(|need| need.is_missed(observed, rule.id))
+        });
     let held = held
         .into_iter()
         .map(|rule| (rule, said(observed, rule).into_iter().collect()));

@@ -3,6 +3,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::balance::{MetricsState, publish};
 use crate::observed::cluster_dns::Setting;
 use crate::observed::{ClusterDns, Optional};
 
@@ -213,6 +214,50 @@ fn what_is_not_counted_is_not_checked() {
     world.published = None;
     world.backend.spec.balance = Some(serde_json::from_value(json!({"mode": "Disabled"})).unwrap());
     assert_eq!(unchecked(&world), ["GB023", "GB025", "GB034", "GB043"]);
+}
+
+/// Where no pod was ever read nothing is known, and what was said of those before stands, as long as there is something to read.
+#[test]
+fn what_was_never_read_is_not_checked() {
+    use MetricsReason::{NoKnownMetric, NoMetricsPort, Refused, ScrapeFailed, WarmingUp};
+    let all = &["GB023", "GB025", "GB034", "GB043"][..];
+    let (none, asked) = (&all[..0], Some(0));
+    let mut world = observed(&age("5m"), &deployment(2, true));
+    world.autoscalers = Optional::Known(Vec::new());
+    world.cluster_dns = Optional::Known(ClusterDns::default());
+    let mut ready = pod("a-h-0");
+    let conditions = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    ready.status = serde_json::from_value(conditions).unwrap();
+    world.pods = vec![ready];
+    for (reason, crowd, lacking, found) in [
+        (WarmingUp, None, none, None),
+        (NoMetricsPort, None, all, None),
+        // After a restart.
+        (WarmingUp, None, all, None),
+        (Refused, None, all, None),
+        // They were read before, and may be again.
+        (ScrapeFailed, asked, none, None),
+        (NoKnownMetric, asked, none, None),
+        (NoKnownMetric, None, none, None),
+        (WarmingUp, Some(1000), none, Some("GB043")),
+        (ScrapeFailed, None, &all[..3], Some("GB043")),
+        (NoMetricsPort, None, all, None),
+    ] {
+        let report = crate::balance::Report {
+            crowd,
+            metrics: MetricsState::new(reason, String::new()),
+            ..crate::balance::Report::default()
+        };
+        world.published = Some(publish(None, &report, jiff::Timestamp::UNIX_EPOCH));
+        let answers = ask(&world);
+        let ids: Vec<&str> = answers.found.iter().map(|(rule, _)| rule.id).collect();
+        let unchecked = answers.unchecked_ids();
+        assert_eq!(unchecked, lacking, "{reason:?} {crowd:?}");
+        assert_eq!(ids, Vec::from_iter(found), "{reason:?} {crowd:?}");
+        let status = world.backend.status.get_or_insert_default();
+        status.unchecked_findings = unchecked;
+        status.findings = answers.told();
+    }
 }
 
 #[test]

@@ -210,8 +210,8 @@ const TAIL: &str = "\n## What is no rule\n\n\
       `findings.readClusterDNS`; without them `status.uncheckedFindings` names what is not checked.\n\
     * What the labels of a namespace ask of a mesh: it may not be installed. To the operator a mesh shows in the proxies of running pods, and\n  \
       only `evenkeel check` goes by what is asked for.\n\
-    * What a server's metrics do not say: where they count no connections, or `spec.balance.mode` is `Disabled`, what is decided by them\n  \
-      stands in `status.uncheckedFindings` too.\n";
+    * What a server's metrics do not say: where they cannot be read, count no connections, or `spec.balance.mode` is `Disabled`, what is\n  \
+      decided by them stands in `status.uncheckedFindings` too.\n";
 
 #[cfg(test)]
 mod tests {
