@@ -348,21 +348,38 @@ fn two_families() {
 #[test]
 fn how_many_pods_an_answer_holds() {
     // a-headless.shop.svc.cluster.local: 33 letters.
-    for (pods, found) in [
-        (28, vec![]),
-        (29, vec!["GB040"]),
-        (73, vec!["GB040"]),
-        (74, vec!["GB040", "GB041"]),
-        (4_092, vec!["GB040", "GB041"]),
-        (4_093, vec!["GB042", "GB040", "GB041"]),
+    let (four, six) = (json!({}), json!({"ipFamilies": ["IPv6"]}));
+    for (pods, of, found) in [
+        (28, &four, vec![]),
+        (29, &four, vec!["GB040"]),
+        (73, &four, vec!["GB040"]),
+        (74, &four, vec!["GB040", "GB041"]),
+        (4_092, &four, vec!["GB040", "GB041"]),
+        (4_093, &four, vec!["GB042", "GB040", "GB041"]),
+        (16, &six, vec![]),
+        (17, &six, vec!["GB040"]),
+        (41, &six, vec!["GB040"]),
+        (42, &six, vec!["GB040", "GB041"]),
+        (2_338, &six, vec!["GB040", "GB041"]),
+        (2_339, &six, vec!["GB042", "GB040", "GB041"]),
     ] {
-        let mut world = world(&json!({}), &json!({}));
+        let mut world = world(of, &json!({}));
         world.backend.metadata.namespace = Some("shop".into());
         world.workloads[0].replicas = pods;
-        assert_eq!(ids(&world), found, "{pods}");
+        assert_eq!(ids(&world), found, "{pods} {of}");
         world.workloads[0].replicas = 3;
         world.autoscalers = Optional::Known(vec![scaler(3, pods)]);
-        assert_eq!(ids(&world), found, "{pods} by an autoscaler");
+        assert_eq!(ids(&world), found, "{pods} {of} by an autoscaler");
+    }
+    // What the headless Service itself has counts before its twin.
+    for (headless, found) in [
+        (four, vec!["GB040"]),
+        (json!({"ipFamilies": ["IPv4"]}), vec![]),
+    ] {
+        let mut world = world(&six, &headless);
+        world.backend.metadata.namespace = Some("shop".into());
+        world.workloads[0].replicas = 17;
+        assert_eq!(ids(&world), found, "{headless}");
     }
 }
 
