@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{PodSpec, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
+use crate::child::is_ours;
 use crate::observed::{Caller, Observed, Workload, mesh_proxy, redialled};
 
 use super::Seen;
@@ -123,6 +124,10 @@ pub(super) fn taken_for_bytes(observed: &Observed) -> Vec<Seen> {
         Some(if why.is_annotation {
             seen("Take the port out of that list, unless clients balance by themselves")
                 .write(&format!("# {OPAQUE}: a list without {number}, at the Service, the pods and their namespace"))
+        } else if is_ours(service, &observed.backend) {
+            let message = format!("{begin}. Set appProtocol: grpc of that port in the GrpcBackend, unless clients balance by themselves");
+            Seen::in_backend(observed, "spec.ports", message)
+                .instead(&snippet::spec(&of_backend(observed, number)))
         } else {
             let mended = mended_ports(service, |own| {
                 if own == port {
@@ -133,6 +138,19 @@ pub(super) fn taken_for_bytes(observed: &Observed) -> Vec<Seen> {
         })
     });
     taken.collect()
+}
+
+/// The ports of a GrpcBackend, of which one says gRPC: the Service that the operator keeps by them would be set back.
+fn of_backend(observed: &Observed, number: i32) -> String {
+    let ports = observed.backend.spec.ports.iter().map(|port| {
+        let mut port = port.clone();
+        if port.port == number {
+            port.app_protocol = Some("grpc".into());
+        }
+        snippet::port(&port)
+    });
+    let ports: Vec<String> = ports.collect();
+    format!("ports: [{}]", ports.join(", "))
 }
 
 /// Ports that are for the mesh not to look into, as Linkerd reads it.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::tests::{age, deployment, ids, observed, pod};
 use super::*;
+use crate::names;
 use crate::observed::{Caller, Optional, Workload};
 
 /// A workload whose template has these labels.
@@ -284,6 +285,42 @@ fn a_port_that_a_mesh_does_not_look_into() {
         (world.guessed, world.headless) = (true, None);
         let wants = ids(&world).contains(&"GB001".to_owned());
         assert_eq!(wants, expected || mesh == "none", "{mesh} {port}");
+    }
+}
+
+/// What the operator keeps by the GrpcBackend is changed there: in the Service it would be set back.
+#[test]
+fn a_port_of_a_service_that_the_operator_keeps() {
+    for (is_kept, expected) in [
+        (
+            false,
+            "kind: Service\nmetadata: {name: a}\nspec:\n  ports: [{name: tcp-rpc, port: 443, targetPort: 80, appProtocol: grpc}]",
+        ),
+        (
+            true,
+            "kind: GrpcBackend\nmetadata: {name: a}\nspec:\n  ports: [{name: tcp-rpc, port: 443, targetPort: 80, appProtocol: grpc}, {port: 9000}]",
+        ),
+    ] {
+        let port = json!({"name": "tcp-rpc", "port": 443, "targetPort": 80});
+        let mut world = super::services_tests::world(&json!({"ports": [port]}), &json!({}));
+        let mut own = port.clone();
+        own["appProtocol"] = "None".into();
+        let ports = json!([own, {"port": 9000}]);
+        world.backend.spec.ports = serde_json::from_value(ports).unwrap();
+        let metadata =
+            json!({"labels": {"app": "a"}, "annotations": {"sidecar.istio.io/inject": "true"}});
+        world.workloads[0].template.metadata = serde_json::from_value(metadata).unwrap();
+        if is_kept {
+            let labels = [
+                (names::MANAGED_BY_LABEL, names::MANAGED_BY),
+                (names::BACKEND_LABEL, "a"),
+            ];
+            let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            world.cluster_ip.as_mut().unwrap().metadata.labels = Some(labels.into());
+        }
+        let found = ask(&world).found;
+        let (_, seen) = found.iter().find(|(rule, _)| rule.id == "GB083").unwrap();
+        assert!(seen[0].remedy.ends_with(expected), "{}", seen[0].remedy);
     }
 }
 

@@ -59,6 +59,7 @@ fn page(root: &Path, rule: &Rule) -> Result<String> {
             }
             // Files have the Jobs that make them.
             Need::Pods => "running pods or the files are known".to_owned(),
+            Need::ClusterDns => format!("{} is known", need.as_str()),
             need => format!("{} are known", need.as_str()),
         };
         let _ = writeln!(
