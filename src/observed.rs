@@ -74,8 +74,8 @@ pub struct Observed {
     pub autoscalers: Optional<Vec<Autoscaler>>,
     /// How old answers of the cluster's DNS may be.
     pub cluster_dns: Optional<ClusterDns>,
-    /// Labels and annotations of the namespace; none: not known.
-    pub namespace_metadata: Option<Arc<ObjectMeta>>,
+    /// Labels and annotations of the namespace.
+    pub namespace_metadata: Optional<Arc<ObjectMeta>>,
     /// Who dials the headless Service, as far as that is seen: the operator does not look.
     pub callers: Vec<Caller>,
     /// ConfigMaps of the servers that have a connection's age in them, as far as files show it: nobody else looks.

@@ -1,6 +1,7 @@
 //! Service meshes.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PodSpec, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -65,7 +66,7 @@ pub(super) fn balances_all(observed: &Observed) -> bool {
 
 /// The mesh that puts a proxy before a workload's pods which balances requests, and whether it is their namespace that asks for it.
 pub(super) fn injected(observed: &Observed, workload: &Workload) -> Option<Asked> {
-    let namespace = observed.namespace_metadata.as_deref();
+    let namespace = observed.namespace_metadata.known().map(Arc::as_ref);
     let asked = sidecar(workload, namespace);
     asked.or_else(|| ambient(observed, workload, namespace))
 }
@@ -178,7 +179,7 @@ fn as_bytes(
     }
     let service = observed.cluster_ip.as_ref()?;
     // What an object says for itself counts before what its namespace says.
-    let of_namespace = value(observed.namespace_metadata.as_deref(), OPAQUE);
+    let of_namespace = value(observed.namespace_metadata.known().map(Arc::as_ref), OPAQUE);
     let listed = |metadata: Option<&ObjectMeta>, number: i32, who: String| {
         let own = value(metadata, OPAQUE);
         let list = own.or(of_namespace)?;

@@ -72,7 +72,7 @@ fn what_a_namespace_asks_for_and_its_pods_refuse() {
         let mut labels = own.clone();
         labels["app"] = "a".into();
         world.workloads = vec![labelled(&labels, &json!([]))];
-        world.namespace_metadata = Some(Arc::new(metadata));
+        world.namespace_metadata = Optional::Known(Arc::new(metadata));
         let found = ids(&world).contains(&"GB028".to_owned());
         assert_eq!(found, expected, "{namespace} {pods}");
     }
@@ -269,7 +269,7 @@ fn a_port_that_a_mesh_does_not_look_into() {
         world.workloads[0].template.metadata = serde_json::from_value(metadata).unwrap();
         let metadata: ObjectMeta =
             serde_json::from_value(json!({"annotations": annotated(namespace)})).unwrap();
-        world.namespace_metadata = Some(Arc::new(metadata));
+        world.namespace_metadata = Optional::Known(Arc::new(metadata));
         let found = ids(&world);
         let says = |id: &str| found.contains(&id.to_owned());
         assert_eq!(
@@ -351,8 +351,11 @@ fn nothing_comes_or_goes_with_the_pods() {
         let containers = json!({"containers": [{"name": "server"}, {"name": proxy}]});
         running.spec = serde_json::from_value(containers).unwrap();
         let mut told = Vec::new();
-        for pods in [vec![running.clone()], vec![], vec![], vec![running]] {
-            world.pods = pods;
+        let busy = (vec![running.clone()], Optional::Missed);
+        let seen = (vec![running.clone()], Optional::Unknown);
+        let none = (vec![], Optional::Unknown);
+        for looked in [seen.clone(), none.clone(), none, seen.clone(), busy, seen] {
+            (world.pods, world.namespace_metadata) = looked;
             let answers = ask(&world);
             let mut now = answers.told();
             now.retain(|own| own.id != "GB082");

@@ -238,7 +238,7 @@ pub fn ask(observed: &Observed) -> Answers {
     let is_ignored = |rule: &Rule| is_ignored(observed, rule.id);
     let (kept, mut found): (Vec<_>, Vec<_>) = able
         .into_iter()
-        .map(|rule| (rule, between_pods(observed, rule, rule.seen(observed))))
+        .map(|rule| (rule, as_before(observed, rule, rule.seen(observed))))
         .chain(held)
         .filter(|(_, seen)| !seen.is_empty())
         .partition(|(rule, _)| is_ignored(rule));
@@ -259,16 +259,18 @@ fn is_ignored(observed: &Observed, id: &str) -> bool {
     ignored.any(|ignored| ignored.id == id)
 }
 
-/// What a rule saw, as it is to be told where pods may be all that shows a mesh. To the operator there may be none, as between those of
-/// a rollout: what was said stands then, and nothing new is said for want of a mesh.
-fn between_pods(observed: &Observed, rule: &Rule, seen: Vec<Seen>) -> Vec<Seen> {
-    let is_between = observed.observer == Observer::Operator
-        && observed.pods.is_empty()
+/// What a rule saw, as it is to be told where pods, or labels of their namespace, may be all that shows a mesh. To the operator there may
+/// be no pods, as between those of a rollout, and the labels cannot be read for once: what was said stands then, and nothing new is said for
+/// want of a mesh.
+fn as_before(observed: &Observed, rule: &Rule, seen: Vec<Seen>) -> Vec<Seen> {
+    let is_unseen = observed.pods.is_empty() || observed.namespace_metadata.is_missed();
+    let is_held = observed.observer == Observer::Operator
+        && is_unseen
         && was_asked(observed)
         && !is_ignored(observed, rule.id);
     match (rule.id, said(observed, rule)) {
-        ("GB028" | "GB083", Some(said)) if is_between => vec![said],
-        ("GB001" | "GB021" | "GB071", None) if is_between => Vec::new(),
+        ("GB028" | "GB083", Some(said)) if is_held => vec![said],
+        ("GB001" | "GB021" | "GB071", None) if is_held => Vec::new(),
         _ => seen,
     }
 }

@@ -291,7 +291,7 @@ fn surroundings(
         service_account: accounts.into_iter().next(),
         watching,
         unselected,
-        namespace_metadata: metadata(objects, &namespace),
+        namespace_metadata: metadata(objects, &namespace).into(),
         workloads,
         pods,
         autoscalers: objects

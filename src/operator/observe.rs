@@ -62,6 +62,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
             namespace_terminating(client, backend),
             async { Ok::<_, Error>(optional::autoscalers(scope, &namespace).await) },
             async { Ok::<_, Error>(optional::dns(scope).await) },
+            async { Ok::<_, Error>(optional::namespace(scope, &namespace).await) },
         )
     });
     let (
@@ -78,6 +79,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         namespace_terminating,
         autoscalers,
         cluster_dns,
+        namespace_metadata,
     ) = tokio::time::timeout(READ_TIMEOUT, read)
         .await
         .map_err(|_| Error::timeout("reading what exists", READ_TIMEOUT))??;
@@ -92,7 +94,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         service_account,
         unselected: Vec::new(),
         watching: Vec::new(),
-        namespace_metadata: None,
+        namespace_metadata,
         age_configs: BTreeSet::new(),
         jobs: Vec::new(),
         callers: Vec::new(),
