@@ -1,6 +1,6 @@
 //! One backend's world as plain values: what every decision is made from, in the cluster or from files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Service, ServiceAccount};
@@ -74,12 +74,12 @@ pub struct Observed {
     pub autoscalers: Optional<Vec<Autoscaler>>,
     /// How old answers of the cluster's DNS may be.
     pub cluster_dns: Optional<ClusterDns>,
-    /// Labels and annotations of the namespace; none: not known.
-    pub namespace_metadata: Option<Arc<ObjectMeta>>,
+    /// Labels and annotations of the namespace.
+    pub namespace_metadata: Optional<Arc<ObjectMeta>>,
     /// Who dials the headless Service, as far as that is seen: the operator does not look.
     pub callers: Vec<Caller>,
-    /// A ConfigMap of the servers that has a connection's age in it, as far as files show it: nobody else looks.
-    pub age_config: Option<String>,
+    /// ConfigMaps of the servers that have a connection's age in them, as far as files show it: nobody else looks.
+    pub age_configs: BTreeSet<String>,
     /// Who looked.
     pub observer: Observer,
     /// Nobody wrote a GrpcBackend: this one was made up from a workload and its Services.

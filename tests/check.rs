@@ -4,15 +4,23 @@
     reason = "a test may fail by it: the trace says where"
 )]
 
-use std::process::Command;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 /// The exit status, and what is printed.
 fn check(arguments: &[&str]) -> (i32, String) {
+    fed(arguments, Stdio::null())
+}
+
+/// The same with something to read from.
+fn fed(arguments: &[&str], stdin: impl Into<Stdio>) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
         .arg("check")
         .args(arguments)
+        .stdin(stdin)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
@@ -38,6 +46,23 @@ fn the_exit_status_is_as_fail_on_says() {
         (&["-f", "tests/corpus/none.yaml"], 2),
     ] {
         assert_eq!(check(arguments).0, status, "{arguments:?}");
+    }
+}
+
+/// As a rendered chart comes.
+#[test]
+fn what_is_fed_is_read() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    for arguments in [&["-f", "-"][..], &["-"]] {
+        let file = File::open(corpus.join("rules/GB003.yaml")).unwrap();
+        let (status, printed) = fed(arguments, file);
+        assert_eq!(status, 1, "{printed}");
+        assert!(
+            printed.contains("GB003") && printed.contains("stdin:"),
+            "{printed}"
+        );
+        let (status, printed) = fed(arguments, Stdio::null());
+        assert_eq!(status, 2, "{arguments:?}: {printed}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use evenkeel::findings::ask;
+use evenkeel::findings::{CATALOGUE, ask};
 use evenkeel::manifests::{Limits, Objects, backends, read};
 
 #[test]
@@ -55,7 +55,7 @@ fn every_attack_names_its_tests() {
 fn what_is_said_of_harms_is_said_today() {
     let page = fs::read_to_string(root().join("docs/harms.md")).unwrap();
     let scenes = fs::read_to_string(root().join("tests/e2e/harms/scenes.rs")).unwrap();
-    let mut scenes_told = 0;
+    let mut rows = Vec::new();
     for section in page.split("\n## ").skip(1) {
         let id = &section[..5];
         let manifests = |ending: &str| {
@@ -85,9 +85,46 @@ fn what_is_said_of_harms_is_said_today() {
             };
             assert!(whole(text, line), "{id}: {change}");
         }
-        scenes_told += 1;
+        rows.push(row(id, section, &scenes));
     }
-    assert_eq!(scenes_told, scenes.matches("        done: \"").count());
+    assert_eq!(rows.len(), scenes.matches("        done: \"").count());
+    // The page's table, and that of the README, are of these very figures.
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, block) = readme.split_once("make proof`: harms -->\n").unwrap();
+    let (block, _) = block.split_once("<!-- end -->").unwrap();
+    let (table, _) = page.split_once("\n## ").unwrap();
+    let table = &table[table.find("| finding |").unwrap()..];
+    for (told, pages) in [(table, "findings/"), (block, "docs/findings/")] {
+        let told: Vec<&str> = told.lines().skip(2).collect();
+        let expected: Vec<_> = rows
+            .iter()
+            .map(|row| row.replace("PAGES/", pages))
+            .collect();
+        assert_eq!(told, expected);
+    }
+}
+
+/// A section's row of the table; its figures are what its scene counts.
+fn row(id: &str, section: &str, scenes: &str) -> String {
+    let mut figures = section.split("**").skip(1).step_by(2);
+    let [before, after] = [0; 2].map(|_| figures.next().unwrap().trim_end_matches('.'));
+    let words = |figure: &str| {
+        figure
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .to_owned()
+    };
+    let counted = format!("figure: \"{{}}{}\"", words(before));
+    assert!(scenes.contains(&counted), "{id}: {counted}");
+    assert_eq!(words(before), words(after), "{id}");
+    let unit = if words(after).starts_with(" %") {
+        " %"
+    } else {
+        ""
+    };
+    let number = &after[..after.len() - words(after).len()];
+    let rule = CATALOGUE.iter().find(|rule| rule.id == id).unwrap();
+    let title = rule.title;
+    format!("| [{id}](PAGES/{id}.md) | {title} | {before} | {number}{unit} |")
 }
 
 /// The line and the sentence of a finding.
@@ -195,6 +232,7 @@ fn pages() -> Vec<std::path::PathBuf> {
         "",
         "docs",
         "docs/decisions",
+        "docs/findings",
         "docs/runbooks",
         "charts/evenkeel",
     ] {

@@ -16,6 +16,7 @@ use crate::operator::{LeaseSettings, Options, PrometheusSettings, Settings, run,
 
 /// Each flag can be given as a variable too.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Run {
     /// Namespaces to watch, separated by commas; none: all of them.
     #[arg(long, env = "EVENKEEL_WATCH_NAMESPACES", value_delimiter = ',')]
@@ -41,6 +42,9 @@ pub struct Run {
     /// Whether the ConfigMaps coredns and node-local-dns in kube-system are read, which needs the right to get them: without it the finding about old DNS answers is not checked.
     #[arg(long, env = "EVENKEEL_READ_CLUSTER_DNS", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     read_cluster_dns: bool,
+    /// Whether the labels and annotations by which a backend's namespace asks for a mesh count for findings: without it a mesh shows in the pods and their template alone.
+    #[arg(long, env = "EVENKEEL_READ_NAMESPACES", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    read_namespaces: bool,
     /// The Prometheus server that backends with `source: Prometheus` are judged by, as http://host:9090; none: they are told so.
     #[arg(long, env = "EVENKEEL_PROMETHEUS_URL")]
     prometheus_url: Option<String>,
@@ -147,6 +151,7 @@ impl Run {
                 rollout_deadline: self.rollout_deadline,
                 read_autoscalers: self.read_autoscalers,
                 read_cluster_dns: self.read_cluster_dns,
+                read_namespaces: self.read_namespaces,
                 prometheus: url.map(|url| PrometheusSettings {
                     url,
                     token_file,

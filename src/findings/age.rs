@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::api::{ConnectionAge, GoDuration, ObservedAge};
 use crate::balance::{Turnover, bearable_age};
-use crate::observed::{Observed, Observer, Workload};
+use crate::observed::{Observed, Workload};
 use crate::presets::{self, Server};
 
-use super::{Seen, mesh, said_before, services, snippet, was_asked};
+use super::{Seen, mesh, said_before, services, snippet};
 
 /// An age as most servers bear it, by the knob that most examples have: a comment, since nobody here knows what the program reads.
 pub(super) const USUAL: &str = "# with the knob of your server (evenkeel presets lists known ones), such as\n# connectionAge: {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE, grace: MAX_CONNECTION_AGE_GRACE}}}";
@@ -38,37 +38,35 @@ fn asked(observed: &Observed) -> Option<(&str, Duration)> {
     Some((age.max_age.as_str(), age.max_age.get().ok()?))
 }
 
-/// The age that the servers have by themselves, as far as their images tell, where nothing in their containers speaks of another:
-/// the longest, and whose it is.
-fn by_itself(observed: &Observed) -> Option<(&Workload, &'static Server, Duration)> {
-    if observed.age_config.is_some() {
-        return None;
-    }
-    let of = |workload| {
-        let image = observed.server(workload)?.image.as_deref()?;
-        let mut ages = presets::of_image(image).filter_map(|own| Some((own, own.default_age()?)));
-        let (server, age) = ages.next()?;
-        (!speaks(workload)).then_some((workload, server, age))
-    };
-    let all: Option<Vec<_>> = observed.serving_workloads().map(of).collect();
-    all?.into_iter().max_by_key(|(.., age)| *age)
+/// The age that a workload's servers have by themselves, as far as their image tells, where nothing in their containers speaks of
+/// another.
+fn by_itself(observed: &Observed, workload: &Workload) -> Option<(&'static Server, Duration)> {
+    let image = observed.server(workload)?.image.as_deref()?;
+    let mut ages = presets::of_image(image).filter_map(|own| Some((own, own.default_age()?)));
+    let is_other = || speaks(workload) || reads_an_age(observed, workload);
+    ages.next().filter(|_| !is_other())
+}
+
+/// The longest of these ages and whose it is, where none of the others lacks one.
+fn longest_by_itself(observed: &Observed) -> Option<(&Workload, &'static Server, Duration)> {
+    let ages = observed.serving_workloads().filter_map(|workload| {
+        let (server, age) = by_itself(observed, workload)?;
+        Some((workload, server, age))
+    });
+    let longest = ages.max_by_key(|(.., age)| *age);
+    longest.filter(|_| all_are_found(observed))
 }
 
 /// The server that ends its connections by itself, and soon enough.
 pub fn ends_by_itself(observed: &Observed) -> Option<&'static Server> {
-    let (_, server, age) = by_itself(observed)?;
+    let (_, server, age) = longest_by_itself(observed)?;
     (age <= LONG).then_some(server)
 }
 
 /// GB021: without an age, clients that found their pods once never look again.
 pub(super) fn absent(observed: &Observed) -> Option<Seen> {
-    if is_settled(observed) || is_set(observed) || is_meshed(observed) {
+    if is_settled(observed) || all_are_found(observed) {
         return None;
-    }
-    // To the operator a mesh shows in running pods: while there are none, as between those of a rollout, what was said stands.
-    if is_without_pods(observed) && was_asked(observed) {
-        let said = said_before(observed, "GB021")?;
-        return Some(Seen::in_backend(observed, "spec", said).write(&usual(observed)));
     }
     if observed.guessed {
         return absent_from_guess(observed);
@@ -79,21 +77,24 @@ pub(super) fn absent(observed: &Observed) -> Option<Seen> {
     Some(seen.write(&usual(observed)))
 }
 
-/// Whether the servers have an age, by themselves or by what is written into their containers or a ConfigMap that these read.
-fn is_set(observed: &Observed) -> bool {
+/// Whether clients find the new pods of every workload.
+fn all_are_found(observed: &Observed) -> bool {
     let mut servers = observed.serving_workloads().peekable();
-    let all_set = servers.peek().is_some() && servers.all(sets);
-    by_itself(observed).is_some() || observed.age_config.is_some() || all_set
+    servers.peek().is_some() && servers.all(|own| is_found(observed, own))
 }
 
-/// Whether a mesh balances requests, so that no client has to look for pods.
-fn is_meshed(observed: &Observed) -> bool {
-    let mut servers = observed.serving_workloads().peekable();
-    servers.peek().is_some() && servers.all(|own| mesh::balances(observed, own))
+/// Whether they find those of one: its servers have an age, by themselves or by what is written into their containers or a ConfigMap
+/// that these read, or a mesh balances requests.
+fn is_found(observed: &Observed, workload: &Workload) -> bool {
+    sets(workload)
+        || reads_an_age(observed, workload)
+        || by_itself(observed, workload).is_some()
+        || mesh::balances(observed, workload)
 }
 
-fn is_without_pods(observed: &Observed) -> bool {
-    observed.observer == Observer::Operator && observed.pods.is_empty()
+fn reads_an_age(observed: &Observed, workload: &Workload) -> bool {
+    let mut read = workload.config_maps();
+    read.any(|name| observed.age_configs.contains(name))
 }
 
 /// Whether the resource says how clients find pods.
@@ -104,7 +105,8 @@ fn is_settled(observed: &Observed) -> bool {
 
 /// Without a GrpcBackend: whether anything in the containers, or in a ConfigMap that they have, speaks of an age. What a program sets by itself cannot be seen.
 fn absent_from_guess(observed: &Observed) -> Option<Seen> {
-    let server = observed.serving_workloads().next()?;
+    let mut servers = observed.serving_workloads();
+    let server = servers.find(|own| !is_found(observed, own))?;
     services::wants_balance(observed).then(|| {
         let message = format!(
             "no variable or flag of {server} speaks of a maximum connection age: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
@@ -231,7 +233,7 @@ pub(super) fn long(observed: &Observed) -> Option<Seen> {
 
 /// Where nobody sets it and the server has one all the same.
 fn long_by_itself(observed: &Observed) -> Option<Seen> {
-    let (workload, server, age) = by_itself(observed)?;
+    let (workload, server, age) = longest_by_itself(observed)?;
     let is_wanted = !observed.guessed || services::wants_balance(observed);
     if age <= LONG || is_settled(observed) || !is_wanted {
         return None;

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ask;
 use super::tests::{age, all, deployment, ids, observed};
@@ -109,20 +109,69 @@ fn an_age_that_the_containers_speak_of() {
         assert_eq!(ids(&observed(&json!({}), &own)), found, "{args} {env}");
     }
     let mut world = observed(&json!({}), &deployment(3, true));
-    world.age_config = Some("a".into());
+    world.age_configs = ["a".to_owned()].into();
+    assert_eq!(ids(&world), ["GB021"], "nothing reads it");
+    let volumes = json!([{"name": "config", "configMap": {"name": "a"}}]);
+    let pods = world.workloads[0].template.spec.as_mut().unwrap();
+    pods.volumes = serde_json::from_value(volumes).unwrap();
     assert!(ids(&world).is_empty());
 }
 
-/// Connections to the pods of the other one last for ever.
+/// Each is judged by itself: connections to the pods of one that has none last for ever, wherever the other has its own from.
 #[test]
 fn one_of_two_workloads_has_an_age() {
-    let mut with = deployment(3, true);
-    with["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["--max-connection-age=5m"]);
-    let mut world = observed(&json!({}), &with);
-    let mut other = observed(&json!({}), &deployment(3, true)).workloads;
-    other[0].metadata.name = Some("b".into());
-    world.workloads.append(&mut other);
-    assert!(ids(&world).contains(&"GB021".into()));
+    const SPICEDB: &str = "quay.io/authzed/spicedb:v1";
+    const OTHER: &str = "registry.example.com/rng:1";
+    let of = |name: &str, (image, change): (&str, &Value)| {
+        let mut own = deployment(3, true);
+        own["metadata"]["name"] = name.into();
+        let pods = &mut own["spec"]["template"]["spec"];
+        pods["containers"][0]["image"] = image.into();
+        for (field, value) in change.as_object().unwrap() {
+            let place = if field == "volumes" {
+                &mut *pods
+            } else {
+                &mut pods["containers"][0]
+            };
+            place[field] = value.clone();
+        }
+        own
+    };
+    let (nothing, flag) = (json!({}), json!({"args": ["--grpc-max-conn-age=30s"]}));
+    let (for_ever, file) = (
+        json!({"args": ["--grpc-max-conn-age=0"]}),
+        json!({"volumes": [{"name": "config", "configMap": {"name": "config"}}]}),
+    );
+    for (one, other, found) in [
+        ((OTHER, &flag), (OTHER, &nothing), vec!["GB021"]),
+        ((OTHER, &file), (OTHER, &nothing), vec!["GB021"]),
+        ((OTHER, &file), (OTHER, &flag), vec![]),
+        ((SPICEDB, &nothing), (SPICEDB, &flag), vec![]),
+        ((SPICEDB, &nothing), (OTHER, &file), vec![]),
+        ((SPICEDB, &nothing), (OTHER, &nothing), vec!["GB021"]),
+        ((SPICEDB, &nothing), (SPICEDB, &for_ever), vec!["GB021"]),
+        (
+            ("quay.io/thanos/thanos:v0.30.1", &nothing),
+            (OTHER, &flag),
+            vec!["GB029"],
+        ),
+    ] {
+        for guessed in [false, true] {
+            let mut world = observed(&json!({}), &of("a", one));
+            let others = observed(&json!({}), &of("b", other)).workloads;
+            world.workloads.extend(others);
+            world.age_configs = ["config".to_owned()].into();
+            world.guessed = guessed;
+            let mut ids = ids(&world);
+            ids.retain(|id| id != "GB001");
+            assert_eq!(ids, found, "{one:?} {other:?}");
+            let told = ask(&world).found;
+            let places = told.iter().flat_map(|(_, seen)| seen);
+            let mut names = places.filter_map(|seen| seen.place.name.as_deref());
+            let lacks = if found == ["GB021"] { "b" } else { "a" };
+            assert!(names.all(|name| name == lacks), "{one:?} {other:?}");
+        }
+    }
 }
 
 #[test]

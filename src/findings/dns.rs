@@ -139,11 +139,23 @@ fn is_looked_up(observed: &Observed) -> bool {
     }
 }
 
-/// IPv4 addresses that fit: what is left after the header, the question and its type, by 16 bytes each.
+/// Addresses that fit: what is left after the header, the question and its type, by 16 bytes for each of IPv4 and 28 for each of IPv6.
 fn addresses(observed: &Observed, bytes: usize) -> usize {
     let (service, namespace) = (observed.headless_name(), observed.namespace());
     let name = format!("{service}.{namespace}.svc.cluster.local");
-    bytes.saturating_sub(12 + name.len() + 2 + 4) / 16
+    let address = if is_ipv6(observed) { 28 } else { 16 };
+    bytes.saturating_sub(12 + name.len() + 2 + 4) / address
+}
+
+/// Whether the pods have addresses of IPv6: as the headless Service has it, or its twin, whose cluster is the same.
+fn is_ipv6(observed: &Observed) -> bool {
+    let specs = [&observed.headless, &observed.cluster_ip];
+    let mut families = specs.into_iter().filter_map(|service| {
+        let families = service.as_ref()?.spec.as_ref()?.ip_families.as_ref()?;
+        (!families.is_empty()).then_some(families)
+    });
+    let own = families.next();
+    own.is_some_and(|own| own.iter().any(|family| family == "IPv6"))
 }
 
 fn in_workload(observed: &Observed, message: String) -> Seen {

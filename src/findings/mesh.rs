@@ -1,11 +1,13 @@
 //! Service meshes.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PodSpec, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
+use crate::child::is_ours;
 use crate::observed::{Caller, Observed, Workload, mesh_proxy, redialled};
 
 use super::Seen;
@@ -15,27 +17,11 @@ use super::snippet;
 /// GB028: a proxy beside the server balances requests already.
 pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
     observed.backend.spec.connection_age.as_ref()?;
-    let of_pods = observed.pods.iter().find_map(|pod| {
-        let proxy = mesh_proxy(pod.spec.as_ref()?)?;
-        let name = pod.name_any();
-        Some(format!(
-            "pod {name} has the proxy {proxy} beside its server"
-        ))
-    });
-    let seen = of_pods.or_else(|| {
-        let (workload, mesh) = observed
-            .serving_workloads()
-            .find_map(|workload| Some((workload, injected(observed, workload)?)))?;
-        let Asked { mesh, by_namespace } = mesh;
-        Some(if by_namespace {
-            format!(
-                "namespace {} has {mesh} put a proxy before the server of {workload}",
-                observed.namespace()
-            )
-        } else {
-            format!("{workload} asks {mesh} to put a proxy before its server")
-        })
-    })?;
+    if !balances_all(observed) {
+        return None;
+    }
+    let mut servers = observed.serving_workloads();
+    let seen = servers.find_map(|workload| how_it_shows(observed, workload))?;
     let seen = Seen::in_backend(
         observed,
         "spec.connectionAge",
@@ -47,9 +33,40 @@ pub(super) fn beside_an_age(observed: &Observed) -> Option<Seen> {
     Some(seen.instead(&snippet::spec("connectionAge: null   # or no such field")))
 }
 
+/// How a mesh shows: first by what stays as it is when pods come and go.
+fn how_it_shows(observed: &Observed, workload: &Workload) -> Option<String> {
+    let there = |pod: &PodSpec| {
+        let proxy = mesh_proxy(pod)?;
+        Some(format!(
+            "the pods of {workload} have the proxy {proxy} beside their server"
+        ))
+    };
+    let asked = || {
+        let Asked { mesh, by_namespace } = injected(observed, workload)?;
+        Some(if by_namespace {
+            format!(
+                "namespace {} has {mesh} put a proxy before the server of {workload}",
+                observed.namespace()
+            )
+        } else {
+            format!("{workload} asks {mesh} to put a proxy before its server")
+        })
+    };
+    let template = workload.template.spec.as_ref().and_then(there);
+    template
+        .or_else(asked)
+        .or_else(|| pods(observed, workload).find_map(there))
+}
+
+/// Whether a mesh balances what is sent to each workload, so that no client has to look for pods.
+pub(super) fn balances_all(observed: &Observed) -> bool {
+    let mut servers = observed.serving_workloads().peekable();
+    servers.peek().is_some() && servers.all(|own| balances(observed, own))
+}
+
 /// The mesh that puts a proxy before a workload's pods which balances requests, and whether it is their namespace that asks for it.
 pub(super) fn injected(observed: &Observed, workload: &Workload) -> Option<Asked> {
-    let namespace = observed.namespace_metadata.as_deref();
+    let namespace = observed.namespace_metadata.known().map(Arc::as_ref);
     let asked = sidecar(workload, namespace);
     asked.or_else(|| ambient(observed, workload, namespace))
 }
@@ -68,8 +85,12 @@ pub(super) fn balances(observed: &Observed, workload: &Workload) -> bool {
 /// The mesh before a workload's pods. What a namespace's label asks for may show only in its pods.
 fn of(observed: &Observed, workload: &Workload) -> Option<&'static str> {
     let asked = injected(observed, workload).map(|asked| asked.mesh);
-    let mut pods = observed.pods.iter().filter_map(|pod| pod.spec.as_ref());
-    asked.or_else(|| pods.find_map(mesh_of))
+    asked.or_else(|| pods(observed, workload).find_map(mesh_of))
+}
+
+fn pods<'a>(observed: &'a Observed, workload: &'a Workload) -> impl Iterator<Item = &'a PodSpec> {
+    let own = observed.pods.iter().filter(|pod| workload.owns(pod));
+    own.filter_map(|pod| pod.spec.as_ref())
 }
 
 /// The mesh whose proxy is among the containers.
@@ -104,6 +125,10 @@ pub(super) fn taken_for_bytes(observed: &Observed) -> Vec<Seen> {
         Some(if why.is_annotation {
             seen("Take the port out of that list, unless clients balance by themselves")
                 .write(&format!("# {OPAQUE}: a list without {number}, at the Service, the pods and their namespace"))
+        } else if is_ours(service, &observed.backend) {
+            let message = format!("{begin}. Set appProtocol: grpc of that port in the GrpcBackend, unless clients balance by themselves");
+            Seen::in_backend(observed, "spec.ports", message)
+                .instead(&snippet::spec(&of_backend(observed, number)))
         } else {
             let mended = mended_ports(service, |own| {
                 if own == port {
@@ -114,6 +139,19 @@ pub(super) fn taken_for_bytes(observed: &Observed) -> Vec<Seen> {
         })
     });
     taken.collect()
+}
+
+/// The ports of a GrpcBackend, of which one says gRPC: the Service that the operator keeps by them would be set back.
+fn of_backend(observed: &Observed, number: i32) -> String {
+    let ports = observed.backend.spec.ports.iter().map(|port| {
+        let mut port = port.clone();
+        if port.port == number {
+            port.app_protocol = Some("grpc".into());
+        }
+        snippet::port(&port)
+    });
+    let ports: Vec<String> = ports.collect();
+    format!("ports: [{}]", ports.join(", "))
 }
 
 /// Ports that are for the mesh not to look into, as Linkerd reads it.
@@ -141,7 +179,7 @@ fn as_bytes(
     }
     let service = observed.cluster_ip.as_ref()?;
     // What an object says for itself counts before what its namespace says.
-    let of_namespace = value(observed.namespace_metadata.as_deref(), OPAQUE);
+    let of_namespace = value(observed.namespace_metadata.known().map(Arc::as_ref), OPAQUE);
     let listed = |metadata: Option<&ObjectMeta>, number: i32, who: String| {
         let own = value(metadata, OPAQUE);
         let list = own.or(of_namespace)?;

@@ -4,9 +4,10 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::tests::{age, deployment, ids, observed};
+use super::tests::{age, deployment, ids, observed, pod};
 use super::*;
-use crate::observed::{Caller, Workload};
+use crate::names;
+use crate::observed::{Caller, Optional, Workload};
 
 /// A workload whose template has these labels.
 fn labelled(labels: &Value, args: &Value) -> Workload {
@@ -71,7 +72,7 @@ fn what_a_namespace_asks_for_and_its_pods_refuse() {
         let mut labels = own.clone();
         labels["app"] = "a".into();
         world.workloads = vec![labelled(&labels, &json!([]))];
-        world.namespace_metadata = Some(Arc::new(metadata));
+        world.namespace_metadata = Optional::Known(Arc::new(metadata));
         let found = ids(&world).contains(&"GB028".to_owned());
         assert_eq!(found, expected, "{namespace} {pods}");
     }
@@ -268,7 +269,7 @@ fn a_port_that_a_mesh_does_not_look_into() {
         world.workloads[0].template.metadata = serde_json::from_value(metadata).unwrap();
         let metadata: ObjectMeta =
             serde_json::from_value(json!({"annotations": annotated(namespace)})).unwrap();
-        world.namespace_metadata = Some(Arc::new(metadata));
+        world.namespace_metadata = Optional::Known(Arc::new(metadata));
         let found = ids(&world);
         let says = |id: &str| found.contains(&id.to_owned());
         assert_eq!(
@@ -276,10 +277,96 @@ fn a_port_that_a_mesh_does_not_look_into() {
             expected,
             "{mesh} {service} {pods} {namespace} {port}"
         );
+        // The age is needed where the mesh carries bytes.
+        let is_balanced = !expected && mesh != "none";
+        assert_eq!(says("GB028"), is_balanced, "{mesh} {port}");
         // Nobody is told of a port twice, and what a mesh does not balance wants the twin.
         assert!(!expected || !says("GB082"), "{found:?}");
         (world.guessed, world.headless) = (true, None);
         let wants = ids(&world).contains(&"GB001".to_owned());
         assert_eq!(wants, expected || mesh == "none", "{mesh} {port}");
+    }
+}
+
+/// What the operator keeps by the GrpcBackend is changed there: in the Service it would be set back.
+#[test]
+fn a_port_of_a_service_that_the_operator_keeps() {
+    for (is_kept, expected) in [
+        (
+            false,
+            "kind: Service\nmetadata: {name: a}\nspec:\n  ports: [{name: tcp-rpc, port: 443, targetPort: 80, appProtocol: grpc}]",
+        ),
+        (
+            true,
+            "kind: GrpcBackend\nmetadata: {name: a}\nspec:\n  ports: [{name: tcp-rpc, port: 443, targetPort: 80, appProtocol: grpc}, {port: 9000}]",
+        ),
+    ] {
+        let port = json!({"name": "tcp-rpc", "port": 443, "targetPort": 80});
+        let mut world = super::services_tests::world(&json!({"ports": [port]}), &json!({}));
+        let mut own = port.clone();
+        own["appProtocol"] = "None".into();
+        let ports = json!([own, {"port": 9000}]);
+        world.backend.spec.ports = serde_json::from_value(ports).unwrap();
+        let metadata =
+            json!({"labels": {"app": "a"}, "annotations": {"sidecar.istio.io/inject": "true"}});
+        world.workloads[0].template.metadata = serde_json::from_value(metadata).unwrap();
+        if is_kept {
+            let labels = [
+                (names::MANAGED_BY_LABEL, names::MANAGED_BY),
+                (names::BACKEND_LABEL, "a"),
+            ];
+            let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            world.cluster_ip.as_mut().unwrap().metadata.labels = Some(labels.into());
+        }
+        let found = ask(&world).found;
+        let (_, seen) = found.iter().find(|(rule, _)| rule.id == "GB083").unwrap();
+        assert!(seen[0].remedy.ends_with(expected), "{}", seen[0].remedy);
+    }
+}
+
+/// Between the pods of a rollout, or scaled to zero, nobody sees a proxy, or that there is none: nothing comes or goes by that.
+#[test]
+fn nothing_comes_or_goes_with_the_pods() {
+    let one_way = json!({"services": {"headless": {"policy": "None"}}});
+    let ignoring =
+        json!({"ignoreFindings": [{"id": "GB021", "reason": "the program sets an age"}]});
+    let (grpc, bytes) = ("grpc", "tcp-grpc");
+    for (spec, port, is_meshed, found, ignored) in [
+        (age("5m"), grpc, true, vec!["GB028"], 0),
+        (age("5m"), grpc, false, vec![], 0),
+        (age("5m"), bytes, true, vec!["GB083"], 0),
+        (json!({}), grpc, true, vec![], 0),
+        (json!({}), grpc, false, vec!["GB021", "GB071"], 0),
+        (one_way.clone(), grpc, true, vec![], 0),
+        (one_way, grpc, false, vec!["GB001", "GB021", "GB071"], 0),
+        // Who says that the program has an age knows that clients look.
+        (ignoring, grpc, false, vec![], 1),
+    ] {
+        let mut world = observed(&spec, &deployment(3, true));
+        let ports = json!({"ports": [{"name": port, "port": 80}]});
+        world.cluster_ip = super::services_tests::world(&ports, &json!({})).cluster_ip;
+        world.autoscalers = Optional::Known(vec![super::services_tests::scaler(3, 9)]);
+        let mut running = pod("a-h-0");
+        let proxy = if is_meshed { "istio-proxy" } else { "log" };
+        let containers = json!({"containers": [{"name": "server"}, {"name": proxy}]});
+        running.spec = serde_json::from_value(containers).unwrap();
+        let mut told = Vec::new();
+        let busy = (vec![running.clone()], Optional::Missed);
+        let seen = (vec![running.clone()], Optional::Unknown);
+        let none = (vec![], Optional::Unknown);
+        for looked in [seen.clone(), none.clone(), none, seen.clone(), busy, seen] {
+            (world.pods, world.namespace_metadata) = looked;
+            let answers = ask(&world);
+            let mut now = answers.told();
+            now.retain(|own| own.id != "GB082");
+            let ids: Vec<&str> = now.iter().map(|own| own.id.as_str()).collect();
+            let case = format!("{spec} {port} {is_meshed} {} pods", world.pods.len());
+            assert_eq!((ids, answers.ignored), (found.clone(), ignored), "{case}");
+            if !told.is_empty() {
+                assert_eq!(now, told, "{case}");
+            }
+            told.clone_from(&now);
+            world.backend.status.get_or_insert_default().findings = now;
+        }
     }
 }

@@ -31,7 +31,7 @@ pub use snippet::block;
 
 use crate::api::conditions::plain;
 use crate::api::{BalanceMode, Finding};
-use crate::balance::Turnover;
+use crate::balance::{MetricsReason, Turnover};
 use crate::observed::{Observed, Observer};
 
 /// How much a finding matters.
@@ -146,11 +146,16 @@ impl Need {
     }
 
     /// Whether it is not known for once, so that what was said holds.
-    fn is_missed(self, observed: &Observed) -> bool {
+    fn is_missed(self, observed: &Observed, id: &str) -> bool {
         match self {
             Self::Autoscalers => observed.autoscalers.is_missed(),
             Self::ClusterDns => observed.cluster_dns.is_missed(),
-            Self::Pods | Self::Metrics | Self::Connections | Self::Callers => false,
+            // They may be read again, unless there is nothing to read. What was not said meanwhile is not checked.
+            Self::Metrics | Self::Connections => {
+                let is_failure = |reason| reason != MetricsReason::NoMetricsPort;
+                never_read(observed).is_some_and(is_failure) && said_before(observed, id).is_some()
+            }
+            Self::Pods | Self::Callers => false,
         }
     }
 
@@ -158,8 +163,8 @@ impl Need {
         match self {
             // To the operator no pods is an answer too, and files have what makes them.
             Self::Pods => observed.observer != Observer::Visitor || !observed.pods.is_empty(),
-            Self::Metrics => is_sampled(observed),
-            Self::Connections => is_sampled(observed) && counts_connections(observed, id),
+            Self::Metrics => is_sampled(observed, id),
+            Self::Connections => is_sampled(observed, id) && counts_connections(observed),
             Self::Autoscalers => observed.autoscalers.known().is_some(),
             Self::ClusterDns => observed.cluster_dns.known().is_some(),
             Self::Callers => observed.observer != Observer::Operator,
@@ -167,31 +172,40 @@ impl Need {
     }
 }
 
-/// Whether the pods' metrics are read at all.
-fn is_sampled(observed: &Observed) -> bool {
+/// Whether the pods' metrics are read. After a restart of the operator it is as the status says of the rule, until they have been asked
+/// anew.
+fn is_sampled(observed: &Observed, id: &str) -> bool {
     let balance = observed.backend.spec.balance.as_ref();
     let mode = balance.and_then(|balance| balance.mode).unwrap_or_default();
-    observed.observer == Observer::Operator && mode != BalanceMode::Disabled
-}
-
-/// Whether the pods count their connections. After a restart of the operator it is as the status says of the rule, until they
-/// have been asked anew.
-fn counts_connections(observed: &Observed, id: &str) -> bool {
+    let is_read = observed.observer == Observer::Operator && mode != BalanceMode::Disabled;
     let published = observed.published.as_ref();
-    let seen = |which: fn(&Turnover) -> bool| {
-        published.is_some_and(|published| published.turnover.values().any(which))
-    };
-    if seen(|seen| !matches!(seen, Turnover::Unknown | Turnover::Measuring)) {
-        return true;
-    }
-    if seen(|seen| *seen == Turnover::Unknown) {
-        return false;
-    }
     let asked = published.is_some_and(|published| published.crowd.is_some());
     let status = observed.backend.status.as_ref();
     let lacked =
         status.is_some_and(|status| status.unchecked_findings.iter().any(|lacked| lacked == id));
-    asked || !lacked
+    is_read && never_read(observed).is_none() && (asked || !lacked)
+}
+
+/// Why no pod that is there was ever read, where that is so.
+fn never_read(observed: &Observed) -> Option<MetricsReason> {
+    use MetricsReason::{Forbidden, NoCredentials, NoMetricsPort, Refused, ScrapeFailed};
+    let published = observed.published.as_ref()?;
+    let reason = published.metrics.reason;
+    let is_failure = matches!(
+        reason,
+        NoMetricsPort | ScrapeFailed | Refused | NoCredentials | Forbidden
+    );
+    (published.crowd.is_none() && is_failure).then_some(reason)
+}
+
+/// Whether the pods' pages, as far as they were read, count connections.
+fn counts_connections(observed: &Observed) -> bool {
+    let published = observed.published.as_ref();
+    let seen = |which: fn(&Turnover) -> bool| {
+        published.is_some_and(|published| published.turnover.values().any(which))
+    };
+    seen(|seen| !matches!(seen, Turnover::Unknown | Turnover::Measuring))
+        || !seen(|seen| *seen == Turnover::Unknown)
 }
 
 /// The answers of all rules.
@@ -206,7 +220,6 @@ pub struct Answers {
 
 /// Asks every rule.
 pub fn ask(observed: &Observed) -> Answers {
-    let ignored = &observed.backend.spec.ignore_findings;
     let (able, unchecked): (Vec<&Rule>, Vec<&Rule>) =
         CATALOGUE.iter().partition(|rule| rule.is_able(observed));
     // That something else is for `evenkeel check` is no news of this backend.
@@ -214,17 +227,20 @@ pub fn ask(observed: &Observed) -> Answers {
     let (held, unchecked): (Vec<&Rule>, Vec<&Rule>) = unchecked
         .into_iter()
         .filter(|rule| !is_others(rule))
-        .partition(|rule| rule.needs.iter().any(|need| need.is_missed(observed)));
-    let held = held.into_iter().filter_map(|rule| {
-        let said = said_before(observed, rule.id)?;
-        Some((rule, vec![Seen::in_backend(observed, "spec", said)]))
-    });
-    let is_ignored = |rule: &Rule| ignored.iter().any(|ignored| ignored.id == rule.id);
+        .partition(|rule| {
+            rule.needs
+                .iter()
+                .any(|need| need.is_missed(observed, rule.id))
+        });
+    let held = held
+        .into_iter()
+        .map(|rule| (rule, said(observed, rule).into_iter().collect()));
+    let is_ignored = |rule: &Rule| is_ignored(observed, rule.id);
     let (kept, mut found): (Vec<_>, Vec<_>) = able
         .into_iter()
-        .map(|rule| (rule, rule.seen(observed)))
-        .filter(|(_, seen)| !seen.is_empty())
+        .map(|rule| (rule, as_before(observed, rule, rule.seen(observed))))
         .chain(held)
+        .filter(|(_, seen)| !seen.is_empty())
         .partition(|(rule, _)| is_ignored(rule));
     found.sort_by_key(|(rule, _)| (rule.severity, rule.id));
     Answers {
@@ -235,6 +251,34 @@ pub fn ask(observed: &Observed) -> Answers {
             .filter(|rule| !is_ignored(rule))
             .collect(),
     }
+}
+
+/// Whether the user ignores it.
+fn is_ignored(observed: &Observed, id: &str) -> bool {
+    let mut ignored = observed.backend.spec.ignore_findings.iter();
+    ignored.any(|ignored| ignored.id == id)
+}
+
+/// What a rule saw, as it is to be told where pods, or labels of their namespace, may be all that shows a mesh. To the operator there may
+/// be no pods, as between those of a rollout, and the labels cannot be read for once: what was said stands then, and nothing new is said for
+/// want of a mesh.
+fn as_before(observed: &Observed, rule: &Rule, seen: Vec<Seen>) -> Vec<Seen> {
+    let is_unseen = observed.pods.is_empty() || observed.namespace_metadata.is_missed();
+    let is_held = observed.observer == Observer::Operator
+        && is_unseen
+        && was_asked(observed)
+        && !is_ignored(observed, rule.id);
+    match (rule.id, said(observed, rule)) {
+        ("GB028" | "GB083", Some(said)) if is_held => vec![said],
+        ("GB001" | "GB021" | "GB071", None) if is_held => Vec::new(),
+        _ => seen,
+    }
+}
+
+/// What the status says of it, as something seen.
+fn said(observed: &Observed, rule: &Rule) -> Option<Seen> {
+    let said = said_before(observed, rule.id)?;
+    Some(Seen::in_backend(observed, "spec", said))
 }
 
 /// What the status says of a rule already, if it is of this spec. A rule that looks at changing data holds to it until the data

@@ -3,14 +3,15 @@
 use crate::balance::bearable_subset;
 use crate::observed::{Observed, is_serving};
 
-use super::{Seen, age, said_before};
+use super::{Seen, age, is_ignored, said_before};
 
 /// Fewer pods than this for a client are no balance: one of them going is a third of its calls.
 const LEAST: u32 = 3;
 
 /// GB071: what is added when load comes gets none of it.
 pub(super) fn scales_into_nothing(observed: &Observed) -> Option<Seen> {
-    age::absent(observed)?;
+    // Who ignores that there is no age knows better.
+    age::absent(observed).filter(|_| !is_ignored(observed, "GB021"))?;
     let scaler = observed
         .serving_workloads()
         .find_map(|workload| observed.autoscaler(workload))?;

@@ -2,7 +2,7 @@ use crate::observed::Workload;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
-use super::tests::{age, all, deployment, ids, observed};
+use super::tests::{age, all, deployment, ids, observed, pod};
 use super::*;
 use crate::observed::Optional;
 
@@ -51,8 +51,10 @@ fn a_guess_with_one_service_wants_the_twin() {
     assert!(ids(&world).is_empty(), "a mesh balances");
     world.workloads[0].template.metadata =
         Some(serde_json::from_value(json!({"labels": {"app": "a"}})).unwrap());
-    let pod = json!({"spec": {"containers": [{"name": "server"}, {"name": "istio-proxy"}]}});
-    world.pods = vec![serde_json::from_value(pod).unwrap()];
+    let mut meshed = pod("a-h-0");
+    let containers = json!({"containers": [{"name": "server"}, {"name": "istio-proxy"}]});
+    meshed.spec = serde_json::from_value(containers).unwrap();
+    world.pods = vec![meshed];
     assert!(ids(&world).is_empty(), "the namespace asks for it");
     world.pods.clear();
     world.workloads[0].kind = crate::observed::Kind::StatefulSet;
@@ -263,14 +265,18 @@ fn a_port_says_that_it_is_grpc() {
 /// One of several that is meshed leaves the others as they are.
 #[test]
 fn a_mesh_before_some_of_the_servers() {
-    let mut world = world(&json!({}), &json!({}));
-    world.backend.spec.connection_age = None;
-    let other = world.workloads[0].clone();
+    let mut aged = world(&json!({}), &json!({}));
+    let other = aged.workloads[0].clone();
     let meshed = json!({"labels": {"app": "a"}, "annotations": {"linkerd.io/inject": "enabled"}});
-    world.workloads[0].template.metadata = Some(serde_json::from_value(meshed).unwrap());
+    aged.workloads[0].template.metadata = Some(serde_json::from_value(meshed).unwrap());
+    let mut world = aged.clone();
+    world.backend.spec.connection_age = None;
     assert!(ids(&world).is_empty());
-    world.workloads.push(other);
+    assert_eq!(ids(&aged), ["GB028"]);
+    world.workloads.push(other.clone());
+    aged.workloads.push(other);
     assert_eq!(ids(&world), ["GB021"]);
+    assert!(ids(&aged).is_empty(), "the age is for the other");
     (world.guessed, world.headless) = (true, None);
     assert_eq!(ids(&world), ["GB001", "GB021"]);
 }
@@ -342,21 +348,38 @@ fn two_families() {
 #[test]
 fn how_many_pods_an_answer_holds() {
     // a-headless.shop.svc.cluster.local: 33 letters.
-    for (pods, found) in [
-        (28, vec![]),
-        (29, vec!["GB040"]),
-        (73, vec!["GB040"]),
-        (74, vec!["GB040", "GB041"]),
-        (4_092, vec!["GB040", "GB041"]),
-        (4_093, vec!["GB042", "GB040", "GB041"]),
+    let (four, six) = (json!({}), json!({"ipFamilies": ["IPv6"]}));
+    for (pods, of, found) in [
+        (28, &four, vec![]),
+        (29, &four, vec!["GB040"]),
+        (73, &four, vec!["GB040"]),
+        (74, &four, vec!["GB040", "GB041"]),
+        (4_092, &four, vec!["GB040", "GB041"]),
+        (4_093, &four, vec!["GB042", "GB040", "GB041"]),
+        (16, &six, vec![]),
+        (17, &six, vec!["GB040"]),
+        (41, &six, vec!["GB040"]),
+        (42, &six, vec!["GB040", "GB041"]),
+        (2_338, &six, vec!["GB040", "GB041"]),
+        (2_339, &six, vec!["GB042", "GB040", "GB041"]),
     ] {
-        let mut world = world(&json!({}), &json!({}));
+        let mut world = world(of, &json!({}));
         world.backend.metadata.namespace = Some("shop".into());
         world.workloads[0].replicas = pods;
-        assert_eq!(ids(&world), found, "{pods}");
+        assert_eq!(ids(&world), found, "{pods} {of}");
         world.workloads[0].replicas = 3;
         world.autoscalers = Optional::Known(vec![scaler(3, pods)]);
-        assert_eq!(ids(&world), found, "{pods} by an autoscaler");
+        assert_eq!(ids(&world), found, "{pods} {of} by an autoscaler");
+    }
+    // What the headless Service itself has counts before its twin.
+    for (headless, found) in [
+        (four, vec!["GB040"]),
+        (json!({"ipFamilies": ["IPv4"]}), vec![]),
+    ] {
+        let mut world = world(&six, &headless);
+        world.backend.metadata.namespace = Some("shop".into());
+        world.workloads[0].replicas = 17;
+        assert_eq!(ids(&world), found, "{headless}");
     }
 }
 
@@ -402,7 +425,7 @@ fn one_pod_of_an_autoscaler_is_not_all() {
     }
 }
 
-fn scaler(min: i32, max: i32) -> crate::observed::Autoscaler {
+pub(super) fn scaler(min: i32, max: i32) -> crate::observed::Autoscaler {
     crate::observed::Autoscaler {
         kind: "HorizontalPodAutoscaler",
         name: "a".into(),

@@ -3,6 +3,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::balance::{MetricsState, publish};
 use crate::observed::cluster_dns::Setting;
 use crate::observed::{ClusterDns, Optional};
 
@@ -67,7 +68,7 @@ fn pods() {
 }
 
 /// A pod of the Deployment.
-fn pod(name: &str) -> Pod {
+pub(super) fn pod(name: &str) -> Pod {
     serde_json::from_value(json!({"metadata": {
         "name": name, "labels": {"app": "a", "pod-template-hash": "h"},
         "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a-h", "uid": "u", "controller": true}],
@@ -215,6 +216,50 @@ fn what_is_not_counted_is_not_checked() {
     assert_eq!(unchecked(&world), ["GB023", "GB025", "GB034", "GB043"]);
 }
 
+/// Where no pod was ever read nothing is known, and what was said of those before stands, as long as there is something to read.
+#[test]
+fn what_was_never_read_is_not_checked() {
+    use MetricsReason::{NoKnownMetric, NoMetricsPort, Refused, ScrapeFailed, WarmingUp};
+    let all = &["GB023", "GB025", "GB034", "GB043"][..];
+    let (none, asked) = (&all[..0], Some(0));
+    let mut world = observed(&age("5m"), &deployment(2, true));
+    world.autoscalers = Optional::Known(Vec::new());
+    world.cluster_dns = Optional::Known(ClusterDns::default());
+    let mut ready = pod("a-h-0");
+    let conditions = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    ready.status = serde_json::from_value(conditions).unwrap();
+    world.pods = vec![ready];
+    for (reason, crowd, lacking, found) in [
+        (WarmingUp, None, none, None),
+        (NoMetricsPort, None, all, None),
+        // After a restart.
+        (WarmingUp, None, all, None),
+        (Refused, None, all, None),
+        // They were read before, and may be again.
+        (ScrapeFailed, asked, none, None),
+        (NoKnownMetric, asked, none, None),
+        (NoKnownMetric, None, none, None),
+        (WarmingUp, Some(1000), none, Some("GB043")),
+        (ScrapeFailed, None, &all[..3], Some("GB043")),
+        (NoMetricsPort, None, all, None),
+    ] {
+        let report = crate::balance::Report {
+            crowd,
+            metrics: MetricsState::new(reason, String::new()),
+            ..crate::balance::Report::default()
+        };
+        world.published = Some(publish(None, &report, jiff::Timestamp::UNIX_EPOCH));
+        let answers = ask(&world);
+        let ids: Vec<&str> = answers.found.iter().map(|(rule, _)| rule.id).collect();
+        let unchecked = answers.unchecked_ids();
+        assert_eq!(unchecked, lacking, "{reason:?} {crowd:?}");
+        assert_eq!(ids, Vec::from_iter(found), "{reason:?} {crowd:?}");
+        let status = world.backend.status.get_or_insert_default();
+        status.unchecked_findings = unchecked;
+        status.findings = answers.told();
+    }
+}
+
 #[test]
 fn the_hook_before_the_end() {
     let exec = |words: Value| json!({"preStop": {"exec": {"command": words}}});
@@ -307,8 +352,13 @@ fn a_mesh_and_an_age() {
         let mut spec = json!({"containers": []});
         spec[place] = json!([{"name": proxy}]);
         let mut world = observed(&age("5m"), &deployment(2, true));
-        let pod = json!({"metadata": {"name": "a-1"}, "spec": spec});
-        world.pods = vec![serde_json::from_value(pod).unwrap()];
+        let mut meshed = pod("a-h-0");
+        meshed.spec = serde_json::from_value(spec).unwrap();
+        let mut strange = meshed.clone();
+        strange.metadata.owner_references = None;
+        world.pods = vec![strange];
+        assert!(ids(&world).is_empty(), "it is nobody's of these");
+        world.pods = vec![meshed];
         assert_eq!(ids(&world), found, "{place} {proxy}");
         // As it is written into the template, where no pod is seen.
         let mut template = deployment(2, true);

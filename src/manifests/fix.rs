@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::group::Backend;
 use crate::api::{AgeMode, ConnectionAge, GoDuration, GrpcBackend, Knob};
 use crate::findings::{self, Severity};
-use crate::observed::Observed;
+use crate::observed::{Observed, Workload};
 use crate::presets;
 
 /// As YAML, with comments where only the owner knows. The namespace is left out where nobody gave it: `is_given` says that it was
@@ -44,8 +44,10 @@ pub fn fix(backend: &Backend, is_given: bool) -> String {
     for note in notes.iter().flat_map(|note| note.lines()) {
         text += &comment(note);
     }
+    let is_owners = resource.spec.connection_age.is_none() && speaking(observed).is_some();
     for (rule, seen) in findings::ask(observed).found {
-        if MENDED.contains(&rule.id) || rule.severity >= Severity::Info {
+        let is_mended = MENDED.contains(&rule.id) && !(is_owners && AGELESS.contains(&rule.id));
+        if is_mended || rule.severity >= Severity::Info {
             continue;
         }
         for seen in seen {
@@ -70,6 +72,9 @@ const MENDED: [&str; 7] = [
     "GB001", "GB021", "GB022", "GB024", "GB029", "GB071", "GB090",
 ];
 
+/// What is left where an age is the owner's to set: it is 0, or only some of the workloads have one.
+const AGELESS: [&str; 2] = ["GB021", "GB071"];
+
 const AGE: &str = "The server program has to offer a knob for the connection age (evenkeel presets lists known servers). With it, add to spec:\n  \
     connectionAge: {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE, grace: MAX_CONNECTION_AGE_GRACE}}}";
 
@@ -87,11 +92,10 @@ fn in_args(observed: &Observed, resource: &GrpcBackend) -> bool {
 
 /// The age to set where none is, and what to say of it.
 fn age(observed: &Observed) -> (Option<ConnectionAge>, Option<String>) {
-    let mut servers = observed.serving_workloads();
-    if let Some(server) = servers.find(|own| findings::speaks(own)) {
+    if let Some(server) = speaking(observed) {
         // Ours beside it would be refused.
         let note = format!(
-            "The containers of {server} speak of a connection age already: see that it is 15m or less, and none is set here."
+            "The containers of {server} speak of a connection age already: see that it is 15m or less and not 0, and that other workloads have one; none is set here."
         );
         return (None, Some(note));
     }
@@ -108,6 +112,12 @@ fn age(observed: &Observed) -> (Option<ConnectionAge>, Option<String>) {
     }
     let watches = observed.backend.spec.endpoint_watch.is_some();
     (None, (!watches).then(|| AGE.into()))
+}
+
+/// The workload whose owner has set an age himself, be it for ever.
+fn speaking(observed: &Observed) -> Option<&Workload> {
+    let mut servers = observed.serving_workloads();
+    servers.find(|own| findings::speaks(own))
 }
 
 /// An image whose name is that of a preset with a knob.

@@ -291,7 +291,7 @@ fn surroundings(
         service_account: accounts.into_iter().next(),
         watching,
         unselected,
-        namespace_metadata: metadata(objects, &namespace),
+        namespace_metadata: metadata(objects, &namespace).into(),
         workloads,
         pods,
         autoscalers: objects
@@ -299,7 +299,7 @@ fn surroundings(
             .then_some(autoscalers)
             .into(),
         jobs,
-        age_config: configs.into_iter().next().map(|own| own.name),
+        age_configs: configs.into_iter().map(|own| own.name).collect(),
         cluster_dns,
         observer: objects.observer,
         ..Observed::default()

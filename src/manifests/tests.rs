@@ -363,7 +363,7 @@ fn what_all_share_is_there_once() {
     let found = group::backends(&all);
     let shared = &all.namespaces[0].object;
     for own in &found {
-        let metadata = own.observed.namespace_metadata.as_ref().unwrap();
+        let metadata = own.observed.namespace_metadata.known().unwrap();
         assert!(std::sync::Arc::ptr_eq(metadata, shared));
         assert!(own.observed.siblings.is_empty());
     }

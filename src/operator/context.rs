@@ -33,6 +33,8 @@ pub struct Settings {
     pub read_autoscalers: bool,
     /// Likewise the configuration of the cluster's DNS servers.
     pub read_cluster_dns: bool,
+    /// Likewise what a backend's namespace asks of a mesh.
+    pub read_namespaces: bool,
     /// The server that backends with `source: Prometheus` are judged by.
     pub prometheus: Option<PrometheusSettings>,
 }

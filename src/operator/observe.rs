@@ -1,5 +1,6 @@
 //! Reads one backend's world. The only step that asks the cluster how things stand.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::try_join;
@@ -61,6 +62,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
             namespace_terminating(client, backend),
             async { Ok::<_, Error>(optional::autoscalers(scope, &namespace).await) },
             async { Ok::<_, Error>(optional::dns(scope).await) },
+            async { Ok::<_, Error>(optional::namespace(scope, &namespace).await) },
         )
     });
     let (
@@ -77,6 +79,7 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         namespace_terminating,
         autoscalers,
         cluster_dns,
+        namespace_metadata,
     ) = tokio::time::timeout(READ_TIMEOUT, read)
         .await
         .map_err(|_| Error::timeout("reading what exists", READ_TIMEOUT))??;
@@ -91,8 +94,8 @@ pub async fn observe(scope: &Scope, backend: &GrpcBackend) -> Result<Option<Obse
         service_account,
         unselected: Vec::new(),
         watching: Vec::new(),
-        namespace_metadata: None,
-        age_config: None,
+        namespace_metadata,
+        age_configs: BTreeSet::new(),
         jobs: Vec::new(),
         callers: Vec::new(),
         service_accounts_in_use: in_use(scope, &namespace, &labelled_service_accounts),

@@ -1,9 +1,11 @@
 //! What is read for findings alone, where whoever installed the operator lets it look.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::core::Status;
 use kube::{Api, ResourceExt as _};
@@ -50,6 +52,18 @@ pub async fn autoscalers(scope: &Scope, namespace: &str) -> Optional<Vec<Autosca
         }
         Ok(list) => Optional::Known(list.items.iter().filter_map(plain).collect()),
         Err(error) => unread(&error, "HorizontalPodAutoscalers"),
+    }
+}
+
+/// What is said of a backend's namespace, read live.
+pub async fn namespace(scope: &Scope, name: &str) -> Optional<Arc<ObjectMeta>> {
+    if !scope.shared.settings.read_namespaces {
+        return Optional::Unknown;
+    }
+    let api = Api::<Namespace>::all(scope.shared.client.clone());
+    match in_time(api.get_metadata(name)).await {
+        Ok(namespace) => Optional::Known(Arc::new(namespace.metadata)),
+        Err(error) => unread(&error, "the labels of a namespace"),
     }
 }
 

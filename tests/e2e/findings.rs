@@ -19,6 +19,7 @@ tests![
     shared what_runs_is_checked(120),
     shared findings_are_told_as_they_come_and_go(180),
     shared autoscalers_are_read_where_that_is_allowed(120),
+    shared labels_of_a_namespace_count_where_they_are_to(120),
     own old_dns_answers_are_found_where_that_may_be_read(240),
 ];
 
@@ -254,6 +255,25 @@ async fn autoscalers_are_read_where_that_is_allowed(world: Arc<World>) -> Result
     let seen = becomes(&bed, "GB071 is not checked", |ids| !ids.contains(&"GB071")).await?;
     let status = seen.status.unwrap_or_default();
     unchecked(&status, &["GB048", "GB071"])?;
+    Ok(())
+}
+
+/// With a value of the chart's what a namespace asks of a mesh counts before any pod has its proxy.
+async fn labels_of_a_namespace_count_where_they_are_to(world: Arc<World>) -> Result<()> {
+    let mut bed = Bed::without_operator(&world, "asking").await?;
+    bed.start_operator(&["--read-namespaces"]).await?;
+    bed.echo(1).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    becomes(&bed, "GB021 is found", |ids| ids.contains(&"GB021")).await?;
+    let label = async |label: &str| {
+        let change = ["label", "namespace", bed.name(), label];
+        world.cluster.kubectl(&change).await?;
+        bed.another_pass("echo").await
+    };
+    label("istio-injection=enabled").await?;
+    becomes(&bed, "a mesh is seen", |ids| !ids.contains(&"GB021")).await?;
+    label("istio-injection-").await?;
+    becomes(&bed, "no mesh is seen", |ids| ids.contains(&"GB021")).await?;
     Ok(())
 }
 

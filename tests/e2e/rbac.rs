@@ -51,6 +51,7 @@ async fn so_they_are_with_all_that_can_be_granted(world: Arc<World>) -> Result<(
         &lease,
         "--read-autoscalers",
         "--read-cluster-dns",
+        "--read-namespaces",
     ];
     bed.operator = Some(start_operator(&world, bed.name(), &[], &further).await?);
     everything(&bed).await?;

@@ -533,6 +533,36 @@ fn releases_of_one_name_are_told_apart() {
     assert_ne!(one.2, other.2);
 }
 
+/// All releases have their Role for the cluster's DNS in kube-system, wherever they are themselves and watch.
+#[test]
+fn roles_in_kube_system_are_told_apart() {
+    const DNS: &str = "findings.readClusterDNS=true";
+    for settings in [DNS, &format!("{DNS},watchNamespaces={{shop}}")] {
+        let [here, there] = ["here", "there"].map(|namespace| {
+            let objects = made("evenkeel", namespace, settings);
+            let in_system = |kind: &str| {
+                let mut all = of_kind(&objects, kind);
+                all.retain(|own| own["metadata"]["namespace"] == "kube-system");
+                assert_eq!(all.len(), 1, "{settings}: {kind}");
+                all[0].clone()
+            };
+            let (role, binding) = (in_system("Role"), in_system("RoleBinding"));
+            let name = role["metadata"]["name"].clone();
+            assert_eq!(binding["metadata"]["name"], name, "{settings}");
+            assert_eq!(binding["roleRef"]["name"], name, "{settings}");
+            assert_eq!(binding["subjects"][0]["namespace"], namespace, "{settings}");
+            let resources = &role["rules"][0]["resources"];
+            assert_eq!(resources, &json!(["configmaps"]), "{settings}");
+            name
+        });
+        assert_ne!(here, there, "{settings}");
+    }
+    // Nobody else gets it.
+    let objects = made("evenkeel", "here", "watchNamespaces={shop}");
+    let mut roles = of_kind(&objects, "Role").into_iter();
+    assert!(roles.all(|own| own["metadata"]["namespace"] != "kube-system"));
+}
+
 /// The notes say what is there, and not what might be.
 #[test]
 fn the_notes_are_of_the_release() {

@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use evenkeel::connection_age::timing;
 
-use crate::generate::Generated;
-use crate::{api, chart, hops};
+use crate::generate::{self, Generated};
+use crate::{api, chart, findings, hops, others};
 
-/// The pages with their generated parts.
+/// All that `cargo xtask docs` writes.
 pub fn pages(root: &Path) -> Result<Vec<Generated>> {
-    Ok(vec![
+    let mut pages = vec![
         page(root, "docs/discovery.md", "promises", &promises())?,
         hops::page(root)?,
         chart::readme(root)?,
@@ -21,7 +21,12 @@ pub fn pages(root: &Path) -> Result<Vec<Generated>> {
             root.join("docs/clients.md"),
             evenkeel_conformance::page::page(root)?,
         ),
-    ])
+        others::page(root)?,
+    ];
+    pages.extend(findings::pages(root)?);
+    pages.extend(generate::presets(root)?);
+    pages.extend(generate::metrics(root));
+    Ok(pages)
 }
 
 /// A page whose part between the markers of `part` is `content`.

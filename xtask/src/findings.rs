@@ -59,6 +59,7 @@ fn page(root: &Path, rule: &Rule) -> Result<String> {
             }
             // Files have the Jobs that make them.
             Need::Pods => "running pods or the files are known".to_owned(),
+            Need::ClusterDns => format!("{} is known", need.as_str()),
             need => format!("{} are known", need.as_str()),
         };
         let _ = writeln!(
@@ -208,10 +209,10 @@ const TAIL: &str = "\n## What is no rule\n\n\
     * What would take rights that the operator does not ask for: NetworkPolicies, and the clients' workloads (GB080), which `evenkeel check`\n  \
       reads. HorizontalPodAutoscalers are read with the chart's `findings.readAutoscalers`, and how long DNS answers are kept (GB048) with its\n  \
       `findings.readClusterDNS`; without them `status.uncheckedFindings` names what is not checked.\n\
-    * What the labels of a namespace ask of a mesh: it may not be installed. To the operator a mesh shows in the proxies of running pods, and\n  \
-      only `evenkeel check` goes by what is asked for.\n\
-    * What a server's metrics do not say: where they count no connections, or `spec.balance.mode` is `Disabled`, what is decided by them\n  \
-      stands in `status.uncheckedFindings` too.\n";
+    * What the labels of a namespace ask of a mesh, which may not be installed: the operator goes by them with the chart's\n  \
+      `findings.readNamespaces`, and without it a mesh shows in its pods and their template. `evenkeel check` always goes by them.\n\
+    * What a server's metrics do not say: where they cannot be read, count no connections, or `spec.balance.mode` is `Disabled`, what is\n  \
+      decided by them stands in `status.uncheckedFindings` too.\n";
 
 #[cfg(test)]
 mod tests {

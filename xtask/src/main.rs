@@ -72,13 +72,7 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Crd { check } => generate::settle(&generate::crd(&root)?, check)?,
         Task::Rbac { check } => generate::settle(&generate::rbac(&root)?, check)?,
-        Task::Docs { check } => {
-            generate::settle(&docs::pages(&root)?, check)?;
-            generate::settle(&generate::presets(&root)?, check)?;
-            generate::settle(&generate::metrics(&root), check)?;
-            generate::settle(&findings::pages(&root)?, check)?;
-            generate::settle(&[others::page(&root)?], check)?;
-        }
+        Task::Docs { check } => generate::settle(&docs::pages(&root)?, check)?,
         Task::Test(options) => return Ok(test::run(&root, &options)),
         Task::Fuzz(options) => fuzz::run(&root, &options)?,
         Task::Image => image::build(&root)?,

@@ -11,8 +11,8 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::generate;
 use crate::process::{cargo, each_line};
-use crate::{docs, generate};
 use tally::{Row, Tally};
 
 /// What to run.
@@ -95,14 +95,7 @@ impl Phase {
 fn lint(root: &Path) -> Result<Tally> {
     let mut tally = Tally::default();
     println!("what is generated");
-    let generated = [
-        generate::crd(root)?,
-        generate::rbac(root)?,
-        generate::presets(root)?,
-        generate::metrics(root),
-        docs::pages(root)?,
-    ];
-    match generate::settle(&generated.concat(), true) {
+    match generate::settle(&generate::all(root)?, true) {
         Ok(()) => tally.passed += 1,
         Err(drift) => tally.fail("what is generated", vec![format!("{drift:#}")]),
     }
