@@ -187,10 +187,9 @@ fn limited_to_namespaces_nothing_is_cluster_wide() {
         .iter()
         .map(|role| role["metadata"]["namespace"].as_str().unwrap())
         .collect();
-    // In kube-system since these values let it read the DNS servers' configuration.
     assert_eq!(
         places,
-        BTreeSet::from(["evenkeel-system", "kube-system", "shop", "warehouse"])
+        BTreeSet::from(["evenkeel-system", "shop", "warehouse"])
     );
 }
 
