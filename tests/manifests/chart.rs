@@ -1,6 +1,8 @@
 //! What Helm makes of the chart, for each combination of values in charts/evenkeel/ci.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -18,6 +20,10 @@ const OF_A_RELEASE: [&str; 5] = [
     "helm.sh/chart",
     "helm.sh/resource-policy",
 ];
+
+/// What the schema takes and the chart does not read: Helm sets the first in every dependency, and by the second a chart that depends on
+/// this one says whether it wants it (`condition: evenkeel.enabled`).
+pub const OF_A_DEPENDENCY: [&str; 2] = ["global", "enabled"];
 
 /// What Helm says; an error is what it complains of.
 pub fn helm(arguments: &[&str]) -> Result<String, String> {
@@ -38,14 +44,12 @@ pub fn chart() -> String {
 
 /// The objects of a release `evenkeel` in `evenkeel-system`.
 pub fn rendered(values: &str) -> Vec<Value> {
-    let (chart, values) = (chart(), path(values).display().to_string());
-    let release = [
-        "template",
-        "evenkeel",
-        &chart,
-        "--namespace=evenkeel-system",
-    ];
-    let text = helm(&[&release[..], &["--values", &values]].concat()).unwrap();
+    release_of(&chart(), &["--values", &path(values).display().to_string()])
+}
+
+fn release_of(chart: &str, further: &[&str]) -> Vec<Value> {
+    let release = ["template", "evenkeel", chart, "--namespace=evenkeel-system"];
+    let text = helm(&[&release[..], further].concat()).unwrap();
     serde_yaml_ng::Deserializer::from_str(&text)
         .map(|document| Value::deserialize(document).unwrap())
         .filter(|document| !document.is_null())
@@ -70,7 +74,7 @@ fn every_combination_passes_the_linter() {
 fn every_value_is_set_by_a_combination() {
     let schema: Value = serde_json::from_str(&text("charts/evenkeel/values.schema.json")).unwrap();
     let mut missing: BTreeSet<String> = values("", &schema).collect();
-    missing.remove("/global");
+    missing.retain(|place| !OF_A_DEPENDENCY.contains(&&place[1..]));
     assert!(missing.contains("/image/digest"), "{missing:?}");
     for combination in yaml_files(COMBINATIONS) {
         let set = document(&combination);
@@ -385,6 +389,33 @@ fn what_is_not_a_value_is_refused() {
             "{unknown}: {said}"
         );
     }
+}
+
+/// As teams have it that install all of theirs by one chart, by Argo CD above all.
+#[test]
+fn it_may_be_a_dependency_with_a_condition() {
+    let umbrella = tempfile::tempdir().unwrap();
+    let within = |name: &str| umbrella.path().join(name);
+    let version = env!("CARGO_PKG_VERSION");
+    let manifest = json!({
+        "apiVersion": "v2", "name": "platform", "version": "1.0.0",
+        "dependencies": [{"name": "evenkeel", "version": version, "condition": "evenkeel.enabled"}],
+    });
+    fs::write(within("Chart.yaml"), manifest.to_string()).unwrap();
+    let global = json!({"global": {"imageRegistry": "registry.example.com"}});
+    fs::write(within("values.yaml"), global.to_string()).unwrap();
+    fs::create_dir(within("charts")).unwrap();
+    symlink(path("charts/evenkeel"), within("charts/evenkeel")).unwrap();
+    let platform = umbrella.path().display().to_string();
+    let enabled = |enabled| {
+        release_of(
+            &platform,
+            &["--set", &format!("evenkeel.enabled={enabled}")],
+        )
+    };
+    let alone = rendered("charts/evenkeel/ci/default-values.yaml");
+    assert_eq!(enabled(true), alone);
+    assert!(enabled(false).is_empty());
 }
 
 #[test]
