@@ -167,6 +167,16 @@ fn every_reason_of_a_condition_has_its_paragraph() {
     );
 }
 
+/// Our pages as others see them.
+const HERE: &str = "https://github.com/evenkeel/evenkeel/blob/main/";
+
+/// It is packed with the chart, where nothing else of ours is.
+#[test]
+fn the_page_of_the_chart_can_be_read_alone() {
+    let page = fs::read_to_string(root().join("charts/evenkeel/README.md")).unwrap();
+    assert!(!page.contains("](.."), "a link leads out of the chart");
+}
+
 /// Links between pages lead somewhere.
 #[test]
 fn links_between_pages_lead_somewhere() {
@@ -178,9 +188,13 @@ fn links_between_pages_lead_somewhere() {
             .skip(1)
             .filter_map(|rest| rest.split(')').next())
         {
-            let target = link.split('#').next().unwrap();
+            let link = link.split('#').next().unwrap();
+            let (from, target) = match link.strip_prefix(HERE) {
+                Some(target) => (root(), target),
+                None => (page.parent().unwrap(), link),
+            };
             let elsewhere = target.is_empty() || target.contains("://") || target.contains(' ');
-            if !elsewhere && !page.parent().unwrap().join(target).exists() {
+            if !elsewhere && !from.join(target).exists() {
                 broken.push(format!("{}: {link}", page.display()));
             }
         }
