@@ -113,6 +113,9 @@ fn helm_is_the_one_that_is_tested() {
         let pinned = text.matches(&format!("version: {tested}\n")).count();
         assert_eq!(installed, pinned, "{file}: {tested}");
     }
+    let (minor, _) = tested.trim_start_matches('v').rsplit_once('.').unwrap();
+    let told = format!("Tested with Helm {minor};");
+    assert!(text("charts/evenkeel/README.md").contains(&told), "{told}");
 }
 
 /// A tag can be moved to other code; a commit cannot.
