@@ -167,6 +167,33 @@ fn every_reason_of_a_condition_has_its_paragraph() {
     );
 }
 
+/// On the page, and without how they were measured in the README.
+#[test]
+fn the_figures_are_those_that_are_measured() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let rows = |text: &str| -> Vec<Vec<String>> {
+        let rows = text.lines().filter(|line| line.starts_with("| "));
+        let columns = rows.map(|row| row.split(" | ").take(3).map(str::to_owned).collect());
+        columns.skip(1).collect()
+    };
+    let page = rows(&read("docs/benchmarks.md"));
+    let readme = read("README.md");
+    let table = readme
+        .split("<!-- written by `make bench`: figures -->")
+        .nth(1);
+    let table = rows(table.unwrap().split("<!-- end -->").next().unwrap());
+    assert_eq!(table, page, "README.md and docs/benchmarks.md");
+    let mut measured = BTreeSet::new();
+    for file in fs::read_dir(root().join("tests/cluster/src/bin/evenkeel-bench")).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let figures = text.split("Figure {").skip(1);
+        let names = figures.filter_map(|figure| figure.trim_start().strip_prefix("name: \""));
+        measured.extend(names.map(|name| name.split('"').next().unwrap().to_owned()));
+    }
+    let told: BTreeSet<String> = page.iter().map(|row| row[0][2..].to_owned()).collect();
+    assert_eq!(told, measured, "the page, and what `make bench` measures");
+}
+
 /// Our pages as others see them.
 const HERE: &str = "https://github.com/evenkeel/evenkeel/blob/main/";
 
