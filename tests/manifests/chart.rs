@@ -156,6 +156,27 @@ fn every_pod_is_restricted() {
     }
 }
 
+/// A budget that selects no pod keeps none, and a constraint that does spreads none; nobody would be told.
+#[test]
+fn what_selects_pods_selects_those_of_the_operator() {
+    let objects = rendered("charts/evenkeel/ci/highly-available-values.yaml");
+    let template = &of_kind(&objects, "Deployment")[0]["spec"]["template"];
+    let selects = |selector: &Value| {
+        let mut labels = selector["matchLabels"].as_object().unwrap().iter();
+        labels.len() > 0 && labels.all(|(key, value)| template["metadata"]["labels"][key] == *value)
+    };
+    let budget = of_kind(&objects, "PodDisruptionBudget")[0];
+    assert!(selects(&budget["spec"]["selector"]), "{budget}");
+    let constraints = template["spec"]["topologySpreadConstraints"]
+        .as_array()
+        .unwrap();
+    // One is written without a selector, and one with its own.
+    assert_eq!(constraints.len(), 2);
+    for constraint in constraints {
+        assert!(selects(&constraint["labelSelector"]), "{constraint}");
+    }
+}
+
 #[test]
 fn what_helm_test_runs_is_no_operator_and_has_no_rights() {
     for values in yaml_files(COMBINATIONS) {
