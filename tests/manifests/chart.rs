@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::LazyLock;
@@ -68,6 +69,62 @@ fn every_combination_passes_the_linter() {
         let linted = helm(&["lint", "--strict", &chart, "--values", &file]);
         assert!(linted.is_ok(), "{values}: {}", linted.unwrap_err());
     }
+}
+
+/// What kube-score finds wanting in the objects of a release.
+fn found_wanting(values: &str, options: &[&str]) -> BTreeSet<String> {
+    let (chart, file) = (chart(), path(values).display().to_string());
+    let release = [
+        "template",
+        "evenkeel",
+        &chart,
+        "--namespace=evenkeel-system",
+    ];
+    // The pod of `helm test` is no other than with default values, and no policy is made for it.
+    let hooks = values.ends_with("/default-values.yaml");
+    let hooks: &[&str] = if hooks { &[] } else { &["--no-hooks"] };
+    let text = helm(&[&release[..], &["--values", &file], hooks].concat()).unwrap();
+    let mut manifests = tempfile::NamedTempFile::new().unwrap();
+    manifests.write_all(text.as_bytes()).unwrap();
+    let output = Command::new(evenkeel_cluster::build_kube_score().unwrap())
+        .args(["score", "--output-format=json"])
+        .args(options)
+        .arg(manifests.path())
+        .output()
+        .unwrap();
+    let objects: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(!objects.is_empty(), "{values}");
+    let checks = objects
+        .iter()
+        .flat_map(|object| object["checks"].as_array().unwrap());
+    let wanting = checks.filter(|check| check["skipped"] == false && check["grade"] != 10);
+    wanting
+        .map(|check| check["check"]["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// What is left open stands in the file of the values, no more and no less, and why in the chart's README.
+#[test]
+fn kube_score_has_nothing_else_to_say() {
+    let readme = text("charts/evenkeel/README.md");
+    let (_, table) = readme
+        .split_once("| check | it misses | because |")
+        .unwrap();
+    let rows = table.split("\n\n").next().unwrap().lines();
+    let argued = rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next());
+    let (options, argued): (Vec<&str>, Vec<&str>) = argued.partition(|name| name.starts_with("--"));
+    let mut left_open = BTreeSet::new();
+    for values in yaml_files(COMBINATIONS) {
+        let text = text(&values);
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("# kube-score: "));
+        let said: BTreeSet<String> = line.unwrap().split(' ').map(str::to_owned).collect();
+        assert_eq!(found_wanting(&values, &options), said, "{values}");
+        left_open.extend(said);
+    }
+    let argued: BTreeSet<String> = argued.into_iter().map(str::to_owned).collect();
+    assert_eq!(left_open, argued, "the files, and the table of the README");
 }
 
 #[test]

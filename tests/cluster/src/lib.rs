@@ -58,7 +58,9 @@ pub use access::{From, Identity};
 pub use audit::{Audit, AuditEvent};
 pub use cgroup::cpu_of;
 pub use cluster::Cluster;
-pub use components::{Components, KUBERNETES_VERSION, build_go, build_helm, build_workloads};
+pub use components::{
+    Components, KUBERNETES_VERSION, build_go, build_helm, build_kube_score, build_workloads,
+};
 pub use control::ProcessState;
 pub use faults::{Cut, Endpoint};
 pub use namespace::{TestNamespace, grpc_backends};
