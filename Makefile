@@ -2,7 +2,6 @@
 CLUSTER := cargo run --quiet --package evenkeel-cluster
 E2E     := cargo test --quiet --package evenkeel --test e2e --
 TOOLS   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/evenkeel/tools
-KUBE_SCORE := go run github.com/zegl/kube-score/cmd/kube-score@v1.20.0
 
 .PHONY: help demo demo-images bench calibration proof hops conformance clean-cluster test lint flake fuzz crds image reproduce krew deny score sbom chart
 
@@ -65,16 +64,8 @@ deny: ## Check licences, bans and sources by cargo-deny, built the first time (D
 	cargo install --quiet --locked --version 0.20.2 --root $(TOOLS) cargo-deny
 	$(TOOLS)/bin/cargo-deny --all-features check $(or $(DENY),bans licenses sources)
 
-# What a combination leaves open on purpose stands in its file, and why in the chart's README. The pod of `helm test` is no other than with
-# default values, and no policy is made for it.
 score: ## Let kube-score look at the chart, with each of the combinations of values
-	set -e; made=$$(mktemp); trap 'rm -f "$$made"' EXIT; \
-	for values in charts/evenkeel/ci/*.yaml; do \
-		ignored=$$(sed -n 's/^# kube-score: //p' $$values); \
-		hooks=; test $$values = charts/evenkeel/ci/default-values.yaml || hooks=--no-hooks; \
-		helm template evenkeel charts/evenkeel --namespace evenkeel-system --values $$values $$hooks > "$$made"; \
-		$(KUBE_SCORE) score --exit-one-on-warning --ignore-container-cpu-limit $$(printf ' --ignore-test=%s' $$ignored) "$$made"; \
-	done
+	cargo test --quiet --package evenkeel --test manifests kube_score
 
 sbom: ## Write dist/evenkeel.cdx.json, the bill of materials (CycloneDX)
 	cargo xtask sbom

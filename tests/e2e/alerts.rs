@@ -395,6 +395,8 @@ async fn of_the_operator_itself(bed: &mut Bed, server: &Server) -> Result<()> {
     let proxy = bed.start_operator_behind(Vec::new()).await?;
     server.write("operator.json", &self::operator(bed)?)?;
     alert(server, "EvenkeelNoLeader", None, false).await?;
+    // It has its rights back.
+    alert(server, "EvenkeelReconcileErrors", None, false).await?;
 
     // Two answers of a pass come late, one after the other, and each within the time that is given to it.
     for slow in ["serviceaccounts", "grpcbackends/status"] {

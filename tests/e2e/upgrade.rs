@@ -15,6 +15,7 @@ use evenkeel_cluster::until;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT};
@@ -34,6 +35,8 @@ tests![
     installs what_still_holds_an_age_is_let_go(600),
 ];
 
+/// Of what the rules of today refuse.
+const WITH_AN_AGE: &str = "climbing";
 const BEFORE: &str = "tests/upgrade/evenkeel-0.1.0.tgz";
 /// That chart knew the image by another name.
 const IMAGE: &str = "--set=image.repository=ghcr.io/evenkeel/evenkeel";
@@ -63,10 +66,12 @@ impl Said {
         })
     }
 
-    /// Time alone brings what comes after warming up, and nothing else.
+    /// Time alone brings what comes after warming up, and nothing else; and nothing has become uneven.
     fn stands(&self, now: &Self) -> bool {
         let kept = |(kind, says): (&String, &String)| {
-            says.contains(" WarmingUp ") || now.conditions.get(kind) == Some(says)
+            let warmed_up = says.contains(" WarmingUp ");
+            let now = now.conditions.get(kind);
+            now.is_some_and(|now| now == says || warmed_up && !now.starts_with("False "))
         };
         self.asked == now.asked
             && self.conditions.len() == now.conditions.len()
@@ -175,6 +180,62 @@ async fn stored(bed: &Bed) -> Result<usize> {
     Ok(stored + 1)
 }
 
+/// What the rules of today refuse, stored under the definition before them, and one of it with an age; in a namespace of its own.
+async fn narrowed(world: &Arc<World>) -> Result<(Bed, Vec<Value>)> {
+    let bed = Bed::without_operator(world, "narrowed").await?;
+    bed.deploy(&manifests::server(WITH_AN_AGE, 1)).await?;
+    let text = std::fs::read_to_string(root().join("tests/upgrade/narrowed.yaml"))?;
+    let documents = serde_yaml_ng::Deserializer::from_str(&text);
+    let backends: Vec<Value> = documents
+        .map(Value::deserialize)
+        .collect::<Result<_, _>>()?;
+    bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": backends}))
+        .await?;
+    looked_at(&bed, backends.len()).await?;
+    bed.reason(WITH_AN_AGE, ConnectionAgeApplied, "Applied", SERVED)
+        .await?;
+    Ok((bed, backends))
+}
+
+/// Waits until the operator has written of every GrpcBackend what it says to its newest spec.
+async fn looked_at(bed: &Bed, count: usize) -> Result<()> {
+    let backends = bed.namespace.api::<GrpcBackend>();
+    until("all were looked at", SERVED, async || {
+        let mut list = backends.list(&ListParams::default()).await?.items;
+        list.retain(|backend| {
+            let status = backend.status.as_ref();
+            status.and_then(|status| status.observed_generation) == backend.metadata.generation
+        });
+        ensure!(list.len() == count, "{} of {count} were", list.len());
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// None of it could be made today, and yet it can be changed elsewhere, its status written, and it can go: with the age that it has.
+async fn is_served_until_it_goes(bed: Bed, backends: &[Value]) -> Result<()> {
+    for backend in backends {
+        let text = |pointer: &str| backend.pointer(pointer).and_then(Value::as_str);
+        let name = text("/metadata/name").context("no name")?;
+        let rule = text("/metadata/annotations/breaks").context("no rule")?;
+        let place = rule.trim_start_matches('.').split(' ').next();
+        let mut another = backend.clone();
+        another["metadata"]["name"] = json!("another");
+        let create = ["create", "--dry-run=server", "-f", "-"];
+        let Err(refused) = bed.kubectl_with(&create, &another.to_string()).await else {
+            bail!("{name} can still be made");
+        };
+        let refused = format!("{refused:#}");
+        let by_the_rule = place.is_some_and(|place| refused.contains(&format!("{place}: Invalid")));
+        ensure!(by_the_rule, "{name}: {refused}");
+        let elsewhere = json!({"balance": {"window": "90s"}});
+        bed.change(name, &elsewhere).await?;
+    }
+    looked_at(&bed, backends.len()).await?;
+    bed.rolled_out(WITH_AN_AGE).await?;
+    bed.finish().await
+}
+
 async fn stored_resources_outlive_an_upgrade(world: Arc<World>) -> Result<()> {
     image(&world).await?;
     restricted_namespace(&world).await?;
@@ -182,6 +243,7 @@ async fn stored_resources_outlive_an_upgrade(world: Arc<World>) -> Result<()> {
     bring(&world, "install", BEFORE, &values).await?;
     let bed = Bed::without_operator(&world, "shop").await?;
     let stored = stored(&bed).await?;
+    let (refused, backends) = narrowed(&world).await?;
     let told = settled(&bed, stored).await?;
     let there = lasting(&bed).await?;
     let begun = Timestamp::now();
@@ -206,6 +268,8 @@ async fn stored_resources_outlive_an_upgrade(world: Arc<World>) -> Result<()> {
     }
     ensure!(seen.get() >= stored, "the watch showed {}", seen.get());
     untouched(&bed, &there, begun, "upgraded").await?;
+    is_served_until_it_goes(refused, &backends).await?;
+    let begun = Timestamp::now();
 
     // Back again, with the rights and the definition of before.
     let namespace = format!("--namespace={SYSTEM}");

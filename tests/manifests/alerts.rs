@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -163,34 +162,19 @@ fn metrics_in(expression: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What the operator's sources register: counters and histograms under the names that their text format adds.
+/// The rows of the page that a unit test of src/operator/telemetry compares with what the operator registers.
 fn told() -> BTreeSet<String> {
-    let mut sources = String::new();
-    let operator = path("src/operator");
-    for place in [operator.join("telemetry.rs"), operator.join("telemetry")] {
-        collect(&place, &mut sources);
-    }
-    // Only what comes before the tests: these name metrics as they are shown.
-    let names = sources.split('"').skip(1).step_by(2).filter(|text| {
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-    });
+    let page = text("docs/operator-metrics.md");
     let mut told = BTreeSet::new();
-    for name in names {
-        for suffix in ["", "_total", "_bucket", "_sum", "_count"] {
-            told.insert(format!("evenkeel_{name}{suffix}"));
-        }
+    for row in page.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let mut columns = row.split(" | ");
+        let (name, kind) = (columns.next().unwrap(), columns.next().unwrap());
+        let name = name.trim_end_matches('`');
+        let series: &[&str] = match kind {
+            "histogram" => &["_bucket", "_sum", "_count"],
+            _ => &[""],
+        };
+        told.extend(series.iter().map(|suffix| format!("{name}{suffix}")));
     }
     told
-}
-
-fn collect(place: &Path, sources: &mut String) {
-    if place.is_dir() {
-        for entry in fs::read_dir(place).unwrap() {
-            collect(&entry.unwrap().path(), sources);
-        }
-    } else if let Ok(source) = fs::read_to_string(place) {
-        let code = source.split("#[cfg(test)]").next().unwrap();
-        let is_code = |line: &&str| !line.trim_start().starts_with("//");
-        sources.extend(code.lines().filter(is_code).map(|line| format!("{line}\n")));
-    }
 }

@@ -1,6 +1,9 @@
 //! What Helm makes of the chart, for each combination of values in charts/evenkeel/ci.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -18,6 +21,10 @@ const OF_A_RELEASE: [&str; 5] = [
     "helm.sh/chart",
     "helm.sh/resource-policy",
 ];
+
+/// What the schema takes and the chart does not read: Helm sets the first in every dependency, and by the second a chart that depends on
+/// this one says whether it wants it (`condition: evenkeel.enabled`).
+pub const OF_A_DEPENDENCY: [&str; 2] = ["global", "enabled"];
 
 /// What Helm says; an error is what it complains of.
 pub fn helm(arguments: &[&str]) -> Result<String, String> {
@@ -38,14 +45,12 @@ pub fn chart() -> String {
 
 /// The objects of a release `evenkeel` in `evenkeel-system`.
 pub fn rendered(values: &str) -> Vec<Value> {
-    let (chart, values) = (chart(), path(values).display().to_string());
-    let release = [
-        "template",
-        "evenkeel",
-        &chart,
-        "--namespace=evenkeel-system",
-    ];
-    let text = helm(&[&release[..], &["--values", &values]].concat()).unwrap();
+    release_of(&chart(), &["--values", &path(values).display().to_string()])
+}
+
+fn release_of(chart: &str, further: &[&str]) -> Vec<Value> {
+    let release = ["template", "evenkeel", chart, "--namespace=evenkeel-system"];
+    let text = helm(&[&release[..], further].concat()).unwrap();
     serde_yaml_ng::Deserializer::from_str(&text)
         .map(|document| Value::deserialize(document).unwrap())
         .filter(|document| !document.is_null())
@@ -66,11 +71,67 @@ fn every_combination_passes_the_linter() {
     }
 }
 
+/// What kube-score finds wanting in the objects of a release.
+fn found_wanting(values: &str, options: &[&str]) -> BTreeSet<String> {
+    let (chart, file) = (chart(), path(values).display().to_string());
+    let release = [
+        "template",
+        "evenkeel",
+        &chart,
+        "--namespace=evenkeel-system",
+    ];
+    // The pod of `helm test` is no other than with default values, and no policy is made for it.
+    let hooks = values.ends_with("/default-values.yaml");
+    let hooks: &[&str] = if hooks { &[] } else { &["--no-hooks"] };
+    let text = helm(&[&release[..], &["--values", &file], hooks].concat()).unwrap();
+    let mut manifests = tempfile::NamedTempFile::new().unwrap();
+    manifests.write_all(text.as_bytes()).unwrap();
+    let output = Command::new(evenkeel_cluster::build_kube_score().unwrap())
+        .args(["score", "--output-format=json"])
+        .args(options)
+        .arg(manifests.path())
+        .output()
+        .unwrap();
+    let objects: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(!objects.is_empty(), "{values}");
+    let checks = objects
+        .iter()
+        .flat_map(|object| object["checks"].as_array().unwrap());
+    let wanting = checks.filter(|check| check["skipped"] == false && check["grade"] != 10);
+    wanting
+        .map(|check| check["check"]["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// What is left open stands in the file of the values, no more and no less, and why in the chart's README.
+#[test]
+fn kube_score_has_nothing_else_to_say() {
+    let readme = text("charts/evenkeel/README.md");
+    let (_, table) = readme
+        .split_once("| check | it misses | because |")
+        .unwrap();
+    let rows = table.split("\n\n").next().unwrap().lines();
+    let argued = rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next());
+    let (options, argued): (Vec<&str>, Vec<&str>) = argued.partition(|name| name.starts_with("--"));
+    let mut left_open = BTreeSet::new();
+    for values in yaml_files(COMBINATIONS) {
+        let text = text(&values);
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("# kube-score: "));
+        let said: BTreeSet<String> = line.unwrap().split(' ').map(str::to_owned).collect();
+        assert_eq!(found_wanting(&values, &options), said, "{values}");
+        left_open.extend(said);
+    }
+    let argued: BTreeSet<String> = argued.into_iter().map(str::to_owned).collect();
+    assert_eq!(left_open, argued, "the files, and the table of the README");
+}
+
 #[test]
 fn every_value_is_set_by_a_combination() {
     let schema: Value = serde_json::from_str(&text("charts/evenkeel/values.schema.json")).unwrap();
     let mut missing: BTreeSet<String> = values("", &schema).collect();
-    missing.remove("/global");
+    missing.retain(|place| !OF_A_DEPENDENCY.contains(&&place[1..]));
     assert!(missing.contains("/image/digest"), "{missing:?}");
     for combination in yaml_files(COMBINATIONS) {
         let set = document(&combination);
@@ -152,6 +213,27 @@ fn every_pod_is_restricted() {
     }
 }
 
+/// A budget that selects no pod keeps none, and a constraint that does spreads none; nobody would be told.
+#[test]
+fn what_selects_pods_selects_those_of_the_operator() {
+    let objects = rendered("charts/evenkeel/ci/highly-available-values.yaml");
+    let template = &of_kind(&objects, "Deployment")[0]["spec"]["template"];
+    let selects = |selector: &Value| {
+        let mut labels = selector["matchLabels"].as_object().unwrap().iter();
+        labels.len() > 0 && labels.all(|(key, value)| template["metadata"]["labels"][key] == *value)
+    };
+    let budget = of_kind(&objects, "PodDisruptionBudget")[0];
+    assert!(selects(&budget["spec"]["selector"]), "{budget}");
+    let constraints = template["spec"]["topologySpreadConstraints"]
+        .as_array()
+        .unwrap();
+    // One is written without a selector, and one with its own.
+    assert_eq!(constraints.len(), 2);
+    for constraint in constraints {
+        assert!(selects(&constraint["labelSelector"]), "{constraint}");
+    }
+}
+
 #[test]
 fn what_helm_test_runs_is_no_operator_and_has_no_rights() {
     for values in yaml_files(COMBINATIONS) {
@@ -187,10 +269,9 @@ fn limited_to_namespaces_nothing_is_cluster_wide() {
         .iter()
         .map(|role| role["metadata"]["namespace"].as_str().unwrap())
         .collect();
-    // In kube-system since these values let it read the DNS servers' configuration.
     assert_eq!(
         places,
-        BTreeSet::from(["evenkeel-system", "kube-system", "shop", "warehouse"])
+        BTreeSet::from(["evenkeel-system", "shop", "warehouse"])
     );
 }
 
@@ -386,6 +467,33 @@ fn what_is_not_a_value_is_refused() {
             "{unknown}: {said}"
         );
     }
+}
+
+/// As teams have it that install all of theirs by one chart, by Argo CD above all.
+#[test]
+fn it_may_be_a_dependency_with_a_condition() {
+    let umbrella = tempfile::tempdir().unwrap();
+    let within = |name: &str| umbrella.path().join(name);
+    let version = env!("CARGO_PKG_VERSION");
+    let manifest = json!({
+        "apiVersion": "v2", "name": "platform", "version": "1.0.0",
+        "dependencies": [{"name": "evenkeel", "version": version, "condition": "evenkeel.enabled"}],
+    });
+    fs::write(within("Chart.yaml"), manifest.to_string()).unwrap();
+    let global = json!({"global": {"imageRegistry": "registry.example.com"}});
+    fs::write(within("values.yaml"), global.to_string()).unwrap();
+    fs::create_dir(within("charts")).unwrap();
+    symlink(path("charts/evenkeel"), within("charts/evenkeel")).unwrap();
+    let platform = umbrella.path().display().to_string();
+    let enabled = |enabled| {
+        release_of(
+            &platform,
+            &["--set", &format!("evenkeel.enabled={enabled}")],
+        )
+    };
+    let alone = rendered("charts/evenkeel/ci/default-values.yaml");
+    assert_eq!(enabled(true), alone);
+    assert!(enabled(false).is_empty());
 }
 
 #[test]

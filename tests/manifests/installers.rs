@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::chart::OF_A_DEPENDENCY;
 use crate::{document, documents, text};
 
 #[test]
@@ -44,7 +45,9 @@ fn every_value_is_documented_and_in_the_schema() {
     }
     found.retain(|place| !place.starts_with("resources."));
     known.retain(|place| {
-        !place.starts_with("resources.") && !place.starts_with("affinity.") && place != "global"
+        !place.starts_with("resources.")
+            && !place.starts_with("affinity.")
+            && !OF_A_DEPENDENCY.contains(&place.as_str())
     });
     assert_eq!(
         found, known,

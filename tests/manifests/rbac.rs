@@ -37,6 +37,19 @@ fn nothing_is_granted_wholesale() {
     }
 }
 
+/// Of the lists for people SECURITY.md has nothing to say.
+#[test]
+fn every_list_is_told_of() {
+    let [chart, security] = ["charts/evenkeel/README.md", "SECURITY.md"].map(text);
+    for file in yaml_files(RULES) {
+        let list = file.strip_prefix("charts/evenkeel/").unwrap();
+        assert!(chart.contains(&format!("]({list})")), "the chart: {file}");
+        let for_people = ["edit.yaml", "view.yaml"].map(|name| format!("{RULES}/{name}"));
+        let told = security.contains(&format!("]({file})"));
+        assert!(told || for_people.contains(&file), "SECURITY.md: {file}");
+    }
+}
+
 /// What the product promises never to do, it must not be able to do.
 #[test]
 fn workloads_are_never_created_replaced_or_deleted() {

@@ -2,16 +2,20 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{document, path, text};
 
 const WORKFLOW: &str = ".github/workflows/release.yaml";
+const TESTS: &str = ".github/workflows/ci.yaml";
 
 /// All that a job of it runs.
 fn script(job: &str) -> String {
-    let workflow = document(WORKFLOW);
-    let steps = workflow["jobs"][job]["steps"].as_array().unwrap();
+    runs(&document(WORKFLOW)["jobs"][job])
+}
+
+fn runs(job: &Value) -> String {
+    let steps = job["steps"].as_array().unwrap();
     let runs = steps.iter().filter_map(|step| step["run"].as_str());
     runs.collect::<Vec<_>>().join("\n").replace("\\\n", " ")
 }
@@ -92,10 +96,27 @@ fn who_builds_may_not_publish() {
     for builder in ["make ", "cargo ", "go run"] {
         assert!(!publish.contains(builder), "it runs {builder}");
     }
-    let tests = document(".github/workflows/ci.yaml");
+    let tests = document(TESTS);
     assert_eq!(jobs["test"]["uses"], "./.github/workflows/ci.yaml");
     assert!(tests["on"].get("workflow_call").is_some());
     assert!(publish.contains("skopeo copy --preserve-digests "));
+}
+
+/// Before anybody tags: by the same targets, in the same container, in which the tests run too.
+#[test]
+fn what_a_release_makes_is_made_by_every_push() {
+    let (release, tests) = (document(WORKFLOW), document(TESTS));
+    let (build, artifacts) = (&release["jobs"]["build"], &tests["jobs"]["artifacts"]);
+    let made = |job: &Value| -> Vec<String> {
+        let script = runs(job);
+        let targets = script.lines().filter(|line| line.starts_with("make "));
+        targets.map(str::to_owned).collect()
+    };
+    assert_eq!(made(build).len(), 1);
+    assert_eq!(made(build), made(artifacts));
+    assert_eq!(build["container"], artifacts["container"]);
+    let image = &tests["jobs"]["test"]["container"]["image"];
+    assert_eq!(&build["container"]["image"], image);
 }
 
 /// As in `make test`: which Helm it is would otherwise be settled by the day.
@@ -107,12 +128,15 @@ fn helm_is_the_one_that_is_tested() {
         module.strip_prefix("helm.sh/helm/v4 ")
     });
     let tested = tested.unwrap().split(' ').next().unwrap();
-    for file in [WORKFLOW, ".github/workflows/ci.yaml"] {
+    for file in [WORKFLOW, TESTS] {
         let text = text(file);
         let installed = text.matches("azure/setup-helm@").count();
         let pinned = text.matches(&format!("version: {tested}\n")).count();
         assert_eq!(installed, pinned, "{file}: {tested}");
     }
+    let (minor, _) = tested.trim_start_matches('v').rsplit_once('.').unwrap();
+    let told = format!("Tested with Helm {minor};");
+    assert!(text("charts/evenkeel/README.md").contains(&told), "{told}");
 }
 
 /// A tag can be moved to other code; a commit cannot.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::document;
+use crate::{document, documents};
 
 /// The definition of the last release: replaced by each release, together with the packaged chart beside it.
 const BEFORE: &str = "tests/upgrade/grpcbackends.evenkeel.dev.yaml";
@@ -76,6 +76,16 @@ const ARGUED: [(&str, &str); 10] = [
         ".spec.services.headless.annotations",
         "self.all(k, size(k) <= 317)",
     ),
+];
+
+/// What users may have stored, of every shape.
+const STORED: &str = "tests/upgrade/stored.yaml";
+/// And what they may have stored that the rules above refuse.
+const NARROWED: &str = "tests/upgrade/narrowed.yaml";
+/// Of these one value is like another: to the operator they are rows of a table.
+const ROWS_OF_A_TABLE: [&str; 2] = [
+    ".spec.balance.metrics.family",
+    ".spec.connectionAge.knob.preset",
 ];
 
 fn is_argued(place: &str, what: &str) -> bool {
@@ -222,6 +232,68 @@ fn the_definition_takes_what_it_took() {
         "stored objects may be refused, or mean something else:\n{}",
         found.join("\n")
     );
+}
+
+/// The fields, and of those with certain values the values, that nobody has stored.
+fn unstored(place: &str, schema: &Value, stored: &[&Value], found: &mut Vec<String>) {
+    if stored.is_empty() {
+        found.push(place.to_owned());
+        return;
+    }
+    let values = schema["enum"].as_array().into_iter().flatten();
+    let has = |value: &&Value| !value.is_null() && !stored.contains(value);
+    if !ROWS_OF_A_TABLE.contains(&place) {
+        found.extend(values.filter(has).map(|value| format!("{place}: {value}")));
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let stored: Vec<&Value> = stored.iter().filter_map(|one| one.get(name)).collect();
+        unstored(&format!("{place}.{name}"), field, &stored, found);
+    }
+    if let Some(items) = schema.get("items") {
+        let lists = stored.iter().filter_map(|one| one.as_array());
+        unstored(
+            &format!("{place}[]"),
+            items,
+            &lists.flatten().collect::<Vec<_>>(),
+            found,
+        );
+    }
+}
+
+#[test]
+fn every_shape_is_stored() {
+    let stored = documents(STORED);
+    let specs: Vec<&Value> = stored.iter().map(|backend| &backend["spec"]).collect();
+    let before = document(BEFORE);
+    let schema = &version(&before)["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let mut found = Vec::new();
+    unstored(".spec", schema, &specs, &mut found);
+    assert!(found.is_empty(), "{STORED} has nothing with {found:#?}");
+}
+
+/// So that an argument for a rule is not all that there is: what it says of stored objects is tried with one.
+#[test]
+fn every_argued_rule_is_broken_by_what_is_stored() {
+    let before = document(BEFORE);
+    let schema = &version(&before)["schema"]["openAPIV3Schema"];
+    // Nothing that is stored has a field that was not there.
+    let is_of_a_new_field = |place: &str, begin: &str| {
+        let pointer = place.replace('.', "/properties/");
+        let of = schema.pointer(&pointer).map(|schema| &schema["properties"]);
+        let asks = begin.strip_prefix("!has(self.");
+        let field = asks.and_then(|rest| rest.split(')').next());
+        of.is_none_or(|fields| field.is_some_and(|field| fields.get(field).is_none()))
+    };
+    let argued = ARGUED
+        .iter()
+        .filter(|(at, begin)| !is_of_a_new_field(at, begin));
+    let argued: BTreeSet<String> = argued.map(|(at, begin)| format!("{at} {begin}")).collect();
+    let stored = documents(NARROWED);
+    let breaks = |backend: &Value| backend["metadata"]["annotations"]["breaks"].clone();
+    let broken = stored
+        .iter()
+        .map(|backend| breaks(backend).as_str().unwrap().to_owned());
+    assert_eq!(broken.collect::<BTreeSet<_>>(), argued);
 }
 
 /// The same of the definition around the schema.

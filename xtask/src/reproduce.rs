@@ -25,18 +25,11 @@ pub fn check(root: &Path) -> Result<()> {
 /// Builds from a copy of the sources, with the downloads at another path too, and without anything that was built before.
 fn again(root: &Path, place: &Path) -> Result<()> {
     let sources = place.join("sources");
-    let listed = Command::new("git")
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
-        .current_dir(root)
-        .output()
-        .context("git lists the sources")?;
-    for name in String::from_utf8(listed.stdout)?.split_terminator('\0') {
+    let list = ["-z", "--cached", "--others", "--exclude-standard"];
+    let mut git = Command::new("git");
+    git.arg("ls-files").args(list).current_dir(root);
+    let listed = output(&mut git).context("git lists the sources")?;
+    for name in listed.trim_end().split_terminator('\0') {
         let (from, to) = (root.join(name), sources.join(name));
         // Deleted and not committed yet.
         if !from.exists() {

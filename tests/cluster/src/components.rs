@@ -84,6 +84,12 @@ pub fn build_helm() -> Result<PathBuf> {
     build_helm_directory().map(|directory| directory.join("helm"))
 }
 
+/// Builds the checker of manifests that the chart is held to: the program.
+pub fn build_kube_score() -> Result<PathBuf> {
+    let (name, package) = ("kube-score", "github.com/zegl/kube-score/cmd/kube-score");
+    build_component(name, name, package).map(|directory| directory.join(name))
+}
+
 fn build_helm_directory() -> Result<PathBuf> {
     build_component("helm", "helm", "helm.sh/helm/v4/cmd/helm")
 }

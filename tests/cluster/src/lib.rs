@@ -14,7 +14,7 @@
 //! Where things are: `plan` says what a cluster consists of, `cluster` and
 //! `bring_up` start it; `registry` knows which ones run; `supervisor`, `setup` and `cgroup` run inside of its
 //! namespaces, `control` and `forward` are the ways in; `access`, `namespace`,
-//! `process`, `faults`, `proxy` and `audit` are what tests do with it, `load`
+//! `process`, `faults`, `proxy`, `audit` and `rights` are what tests do with it, `load`
 //! reads what a gRPC client in it has seen;
 //! `components`, `images`, `packages`, `prometheus`, `prometheus_operator`, `servers`, `proxies`, `examples` and `debian` build or
 //! fetch what it needs, into `cache`.
@@ -47,6 +47,7 @@ pub mod proxies;
 mod proxy;
 mod registry;
 mod requests;
+mod rights;
 pub mod servers;
 mod setup;
 mod supervisor;
@@ -57,7 +58,9 @@ pub use access::{From, Identity};
 pub use audit::{Audit, AuditEvent};
 pub use cgroup::cpu_of;
 pub use cluster::Cluster;
-pub use components::{Components, KUBERNETES_VERSION, build_go, build_helm, build_workloads};
+pub use components::{
+    Components, KUBERNETES_VERSION, build_go, build_helm, build_kube_score, build_workloads,
+};
 pub use control::ProcessState;
 pub use faults::{Cut, Endpoint};
 pub use namespace::{TestNamespace, grpc_backends};
@@ -71,6 +74,7 @@ pub use prometheus::{prometheus, promtool};
 pub use prometheus_operator::monitoring_kinds;
 pub use proxy::Proxy;
 pub use requests::{Fault, Rule, Seen, Victim};
+pub use rights::{Right, beyond, unused};
 pub use wait::until;
 
 use std::sync::atomic::{AtomicBool, Ordering};

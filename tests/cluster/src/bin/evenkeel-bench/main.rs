@@ -121,7 +121,7 @@ impl Bench {
         self.install(cluster, &[]).await?;
         eprintln!("children of {} backends", children::APPLIES);
         let children = children::measure(cluster).await?;
-        eprintln!("memory with {} backends, at rest", memory::BACKENDS);
+        eprintln!("memory with {} backends", memory::BACKENDS);
         Ok([children, memory::measure(cluster).await?])
     }
 
@@ -144,7 +144,7 @@ impl Bench {
         measured.await.with_context(|| logs(&cluster))
     }
 
-    async fn backends(&self) -> Result<[Figure; 3]> {
+    async fn backends(&self) -> Result<[Figure; 4]> {
         let cluster = Cluster::start(hollow::options("bench-many")).await?;
         let measured = async {
             // They need not take turns here: it is not their rollouts that are measured.

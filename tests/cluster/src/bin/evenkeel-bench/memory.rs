@@ -34,7 +34,7 @@ pub async fn measure(cluster: &Cluster) -> Result<Figure> {
     #[expect(clippy::cast_precision_loss, reason = "some tens")]
     let each = (megabytes - idle.all) * 1000.0 / BACKENDS as f64;
     Ok(Figure {
-        name: "operator memory at rest",
+        name: "operator memory, 20 backends",
         measured: format!("{megabytes:.1} MB"),
         target: "≤ 25 MB",
         met: megabytes <= 25.0,
