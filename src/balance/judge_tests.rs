@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::super::report::MetricsReason;
 use super::super::round::{Scrape, ScrapeError};
-use super::super::simulation::{World, brisk};
+use super::super::simulation::{Chance, World, brisk};
 use super::super::verdict::Verdict;
 use super::*;
 
@@ -92,6 +92,32 @@ fn off_and_observe() {
     assert_eq!(world.judge.report().max_over_mean, Some(2.0));
     world.judge.configure(brisk());
     assert_eq!(world.rounds(8, pinned), Verdict::FewClients);
+}
+
+#[test]
+fn what_the_traffic_has_taught_is_forgotten_only_where_windows_are_others() {
+    type Change = fn(&mut Settings);
+    const LATER: Option<Duration> = Some(Duration::from_secs(90));
+    let changes: [(Change, bool); 8] = [
+        (|settings| settings.thresholds.min_over_mean /= 2.0, true),
+        (|settings| settings.age = LATER, true),
+        (|settings| settings.grace = Duration::from_secs(10), true),
+        (|settings| settings.promise = LATER, true),
+        (|settings| settings.promised = LATER, true),
+        (|settings| settings.window *= 2, false),
+        (|settings| settings.interval /= 2, false),
+        (|settings| settings.mode = Mode::Observe, false),
+    ];
+    for (number, (change, is_kept)) in changes.into_iter().enumerate() {
+        let mut chance = Chance(1);
+        let mut world = World::new(brisk(), 3);
+        world.rounds(60, |_| 5.0 * chance.poisson(20.0));
+        assert!(world.judge.detector.dispersion() > 2.0);
+        change(&mut world.settings);
+        world.judge.configure(world.settings);
+        let dispersion = world.judge.detector.dispersion();
+        assert_eq!(dispersion > 2.0, is_kept, "{number}: {dispersion}");
+    }
 }
 
 #[test]
