@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::super::exposition;
 use super::super::report::MetricsReason;
 use super::super::round::{Scrape, ScrapeError};
 use super::super::simulation::{Chance, World, brisk};
@@ -277,6 +278,7 @@ fn each_reason_of_no_metrics() {
         (ScrapeError::MeshForbidden, MetricsReason::Refused),
         (ScrapeError::HttpStatus(500), MetricsReason::ScrapeFailed),
         (ScrapeError::Malformed, MetricsReason::ScrapeFailed),
+        (ScrapeError::NotACount, MetricsReason::ScrapeFailed),
         (ScrapeError::CutOff, MetricsReason::ScrapeFailed),
         (ScrapeError::Encoding, MetricsReason::ScrapeFailed),
     ] {
@@ -293,6 +295,24 @@ fn each_reason_of_no_metrics() {
             error == ScrapeError::MeshTls,
             "{}",
             metrics.message
+        );
+    }
+}
+
+#[test]
+fn counts_that_no_counter_can_have_are_told_as_that() {
+    for count in ["NaN", "-1", "+Inf"] {
+        let text = format!("grpc_server_started_total {count}\n");
+        let error = exposition::read(text.as_bytes(), &exposition::Wanted::default());
+        let mut world = World::new(brisk(), 2);
+        for pod in &mut world.pods {
+            pod.error = error.clone().err().map(ScrapeError::from);
+        }
+        world.rounds(5, even);
+        let message = &world.judge.report().metrics.message;
+        assert!(
+            message.contains("as no counter can be"),
+            "{count}: {message}"
         );
     }
 }

@@ -35,7 +35,7 @@ const ODD: [(&str, &str, &str); 7] = [
     ("redirect", "ScrapeFailed", "redirect (HTTP status 302)"),
     // Lines that nobody asked for are not read, so that nobody knows what they are.
     ("garbage", "NoKnownMetric", "none shows a metric"),
-    ("lie", "ScrapeFailed", "not in Prometheus text format"),
+    ("lie", "ScrapeFailed", "as no counter can be"),
     ("tls", "Refused", "speaks TLS"),
 ];
 /// Pods start, two scrapes fail.
