@@ -133,6 +133,13 @@ fn one_lost_scrape_changes_nothing_two_are_told() {
         (report.verdict, report.judged, report.scraped),
         (Verdict::Balanced, 2, 2)
     );
+    let loads = report.loads.iter();
+    let loads: Vec<_> = loads
+        .map(|load| (load.standing, load.requests_per_second))
+        .collect();
+    let judged = (PodStanding::Judged, Some(20.0));
+    // What it had when it was read last is no figure of now.
+    assert_eq!(loads, [judged, judged, (PodStanding::Failing, None)]);
     assert_eq!(report.metrics.reason, MetricsReason::PartlyScraped);
     assert!(
         report
