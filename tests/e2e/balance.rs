@@ -377,7 +377,7 @@ async fn a_verdict_outlives_the_operator(world: Arc<World>) -> Result<()> {
             figures(version)
         );
     }
-    let writes = bed.writes_since(started)?;
+    let writes = bed.writes_and_events_since(started)?;
     ensure!(
         writes.is_empty(),
         "{} writes after the restart; the status was {:#?} and then {seen:#?}",
