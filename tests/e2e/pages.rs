@@ -88,6 +88,7 @@ async fn what_is_wrong_with_a_page_is_said(world: Arc<World>) -> Result<()> {
         bed.reason(kind, Balanced, "NoMetrics", SAID).await?;
     }
     bed.reason("echo", Balanced, "Balanced", SAID).await?;
+    are_told_of(&bed).await?;
 
     // From now on nothing is new: neither of them nor of the healthy one beside them.
     let mut attempt = 0;
@@ -106,6 +107,27 @@ async fn what_is_wrong_with_a_page_is_said(world: Arc<World>) -> Result<()> {
     let peak = bed.peak_resident().await?;
     println!("    the operator had {peak} kB at most");
     ensure!(peak < RESIDENT_KB, "the operator had {peak} kB");
+    Ok(())
+}
+
+/// By an event each, for whoever describes the resource; not of pages that may only be without a request yet.
+async fn are_told_of(bed: &Bed) -> Result<()> {
+    let list = ["get", "events.events.k8s.io", "-o", "json"];
+    let events: Value = serde_json::from_str(&bed.kubectl(&list).await?)?;
+    let events = events["items"].as_array().context("no list")?;
+    for (kind, reason, _) in ODD {
+        let is_it = |event: &&Value| {
+            event["regarding"]["name"] == kind
+                && event["reason"] == reason
+                && event["type"] == "Warning"
+        };
+        let told = events.iter().filter(is_it).count();
+        let expected = usize::from(reason != "NoKnownMetric");
+        ensure!(
+            told == expected,
+            "{kind}: {told} events {reason}: {events:#?}"
+        );
+    }
     Ok(())
 }
 
