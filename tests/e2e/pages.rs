@@ -20,6 +20,8 @@ use crate::world::World;
 tests![
     shared what_is_wrong_with_a_page_is_said(240),
     shared a_pod_that_hangs_hides_no_other(180),
+    shared a_page_without_an_end_hides_no_other(180),
+    shared a_pod_that_speaks_tls_hides_no_other(180),
     shared a_pod_that_counts_otherwise_is_told_and_not_averaged(180),
     shared a_family_that_one_pod_gives_up_is_given_up(240),
     shared a_count_that_stands_still_names_its_pod(240),
@@ -133,6 +135,14 @@ async fn are_told_of(bed: &Bed) -> Result<()> {
 
 async fn a_pod_that_hangs_hides_no_other(world: Arc<World>) -> Result<()> {
     the_others_are_judged(&world, "hang", "in time").await
+}
+
+async fn a_page_without_an_end_hides_no_other(world: Arc<World>) -> Result<()> {
+    the_others_are_judged(&world, "endless", "over the size limit").await
+}
+
+async fn a_pod_that_speaks_tls_hides_no_other(world: Arc<World>) -> Result<()> {
+    the_others_are_judged(&world, "tls", "speaks TLS").await
 }
 
 async fn a_pod_that_counts_otherwise_is_told_and_not_averaged(world: Arc<World>) -> Result<()> {
