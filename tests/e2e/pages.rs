@@ -30,7 +30,7 @@ tests![
 ];
 
 /// The kind of page, and the reason and the words that say so.
-const ODD: [(&str, &str, &str); 7] = [
+const ODD: [(&str, &str, &str); 8] = [
     ("hang", "ScrapeFailed", "did not answer the scrape in time"),
     ("endless", "ScrapeFailed", "over the size limit"),
     ("broken", "ScrapeFailed", "could not be reached"),
@@ -39,6 +39,7 @@ const ODD: [(&str, &str, &str); 7] = [
     ("garbage", "NoKnownMetric", "none shows a metric"),
     ("lie", "ScrapeFailed", "as no counter can be"),
     ("tls", "Refused", "speaks TLS"),
+    ("mesh", "Refused", "asks for mutual TLS"),
 ];
 /// Pods start, two scrapes fail.
 const SAID: Duration = Duration::from_secs(150);
@@ -61,6 +62,13 @@ pub fn odd(name: &str, app: &str, kind: &str) -> Value {
         {"name": "health", "containerPort": 9090},
         {"name": "odd", "containerPort": 9091},
     ]);
+    if kind == "mesh" {
+        // As the proxy of a mesh under strict mutual TLS: the port takes connections, and answers none that begins otherwise than it wants.
+        container["name"] = json!("istio-proxy");
+        container["args"] = json!([]);
+        server["spec"]["template"]["metadata"]["annotations"] =
+            json!({"prometheus.io/port": manifests::PORT.to_string()});
+    }
     server
 }
 
