@@ -109,9 +109,14 @@ impl Detector {
         self.interrupt();
     }
 
-    /// Forgets evidence, not what was said: the rules have changed.
+    /// Forgets evidence, not what was said, nor what the traffic has taught: the rules have changed.
     pub fn restart(&mut self) {
         self.evidence.restart();
+    }
+
+    /// The same, and what the traffic has taught: from now on it is counted otherwise.
+    pub fn begin_anew(&mut self) {
+        self.restart();
         self.dispersion = Dispersion::default();
         self.troubled = None;
         self.learnt = None;

@@ -65,6 +65,22 @@ fn sums_over_methods_without_health_and_reflection() {
     assert_eq!(counters.in_flight(), Some(2.0));
 }
 
+/// As Micrometer writes its timers, where it was asked for quantiles.
+#[test]
+fn a_summary_is_counted_by_its_count() {
+    let text = "# HELP grpc_server_processing_duration_seconds The total time\n\
+                # TYPE grpc_server_processing_duration_seconds summary\n\
+                grpc_server_processing_duration_seconds{method=\"C\",service=\"a.B\",quantile=\"0.5\"} 70\n\
+                grpc_server_processing_duration_seconds{method=\"C\",service=\"a.B\",quantile=\"0.99\"} 90\n\
+                grpc_server_processing_duration_seconds_count{method=\"C\",service=\"a.B\"} 5\n\
+                grpc_server_processing_duration_seconds_sum{method=\"C\",service=\"a.B\"} 300\n\
+                # EOF\n";
+    for wanted in [Wanted::default(), openmetrics()] {
+        let counters = read_by(text, &wanted, "Micrometer").unwrap();
+        assert_eq!((counters.started, counters.handled), (None, Some(5.0)));
+    }
+}
+
 #[test]
 fn connections_and_streams_are_told() {
     let counters = page(

@@ -100,12 +100,16 @@ impl Judge {
         }
     }
 
-    /// Changes the rules from the next round on. Counters that were read stay; evidence under other rules does not.
+    /// Changes the rules from the next round on. Counters that were read stay; evidence under other rules does not, and what the traffic
+    /// has taught only where windows stay what they were.
     pub fn configure(&mut self, settings: Settings) {
-        if settings != self.settings {
-            self.settings = settings;
+        let windows = |of: &Settings| (of.window, of.interval, of.mode);
+        if windows(&settings) != windows(&self.settings) {
+            self.detector.begin_anew();
+        } else if settings != self.settings {
             self.detector.restart();
         }
+        self.settings = settings;
     }
 
     /// The pods' counts are of something else from now on: what was counted so far is not to be compared with them.
@@ -113,7 +117,7 @@ impl Judge {
         for pod in self.pods.values_mut() {
             pod.begin_anew();
         }
-        self.detector.restart();
+        self.detector.begin_anew();
     }
 
     /// The clock was set, or nobody looked for longer than a window: what was read before is not to be compared with what comes. As after a

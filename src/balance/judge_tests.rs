@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use super::super::exposition;
 use super::super::report::MetricsReason;
 use super::super::round::{Scrape, ScrapeError};
-use super::super::simulation::{World, brisk};
+use super::super::simulation::{Chance, World, brisk};
 use super::super::turnover::Turnover;
 use super::super::verdict::Verdict;
 use super::*;
@@ -96,6 +97,32 @@ fn off_and_observe() {
 }
 
 #[test]
+fn what_the_traffic_has_taught_is_forgotten_only_where_windows_are_others() {
+    type Change = fn(&mut Settings);
+    const LATER: Option<Duration> = Some(Duration::from_secs(90));
+    let changes: [(Change, bool); 8] = [
+        (|settings| settings.thresholds.min_over_mean /= 2.0, true),
+        (|settings| settings.age = LATER, true),
+        (|settings| settings.grace = Duration::from_secs(10), true),
+        (|settings| settings.promise = LATER, true),
+        (|settings| settings.promised = LATER, true),
+        (|settings| settings.window *= 2, false),
+        (|settings| settings.interval /= 2, false),
+        (|settings| settings.mode = Mode::Observe, false),
+    ];
+    for (number, (change, is_kept)) in changes.into_iter().enumerate() {
+        let mut chance = Chance(1);
+        let mut world = World::new(brisk(), 3);
+        world.rounds(60, |_| 5.0 * chance.poisson(20.0));
+        assert!(world.judge.detector.dispersion() > 2.0);
+        change(&mut world.settings);
+        world.judge.configure(world.settings);
+        let dispersion = world.judge.detector.dispersion();
+        assert_eq!(dispersion > 2.0, is_kept, "{number}: {dispersion}");
+    }
+}
+
+#[test]
 fn one_lost_scrape_changes_nothing_two_are_told() {
     let mut world = World::new(brisk(), 3);
     world.rounds(5, even);
@@ -107,6 +134,13 @@ fn one_lost_scrape_changes_nothing_two_are_told() {
         (report.verdict, report.judged, report.scraped),
         (Verdict::Balanced, 2, 2)
     );
+    let loads = report.loads.iter();
+    let loads: Vec<_> = loads
+        .map(|load| (load.standing, load.requests_per_second))
+        .collect();
+    let judged = (PodStanding::Judged, Some(20.0));
+    // What it had when it was read last is no figure of now.
+    assert_eq!(loads, [judged, judged, (PodStanding::Failing, None)]);
     assert_eq!(report.metrics.reason, MetricsReason::PartlyScraped);
     assert!(
         report
@@ -270,6 +304,7 @@ fn each_reason_of_no_metrics() {
         (ScrapeError::MeshForbidden, MetricsReason::Refused),
         (ScrapeError::HttpStatus(500), MetricsReason::ScrapeFailed),
         (ScrapeError::Malformed, MetricsReason::ScrapeFailed),
+        (ScrapeError::NotACount, MetricsReason::ScrapeFailed),
         (ScrapeError::CutOff, MetricsReason::ScrapeFailed),
         (ScrapeError::Encoding, MetricsReason::ScrapeFailed),
     ] {
@@ -286,6 +321,24 @@ fn each_reason_of_no_metrics() {
             error == ScrapeError::MeshTls,
             "{}",
             metrics.message
+        );
+    }
+}
+
+#[test]
+fn counts_that_no_counter_can_have_are_told_as_that() {
+    for count in ["NaN", "-1", "+Inf"] {
+        let text = format!("grpc_server_started_total {count}\n");
+        let error = exposition::read(text.as_bytes(), &exposition::Wanted::default());
+        let mut world = World::new(brisk(), 2);
+        for pod in &mut world.pods {
+            pod.error = error.clone().err().map(ScrapeError::from);
+        }
+        world.rounds(5, even);
+        let message = &world.judge.report().metrics.message;
+        assert!(
+            message.contains("as no counter can be"),
+            "{count}: {message}"
         );
     }
 }

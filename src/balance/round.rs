@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::exposition::{Counters, ReadError};
+use super::exposition::{Counters, Flaw, ReadError};
 use super::report::MetricsState;
 use super::verdict::Thresholds;
 
@@ -127,6 +127,8 @@ pub enum ScrapeError {
     TooLarge,
     /// The page cannot be read.
     Malformed,
+    /// The page counts by a number that no counter can have.
+    NotACount,
     /// The page ends before its end.
     CutOff,
     /// The page is packed in another way than was asked for, or than it says.
@@ -158,6 +160,10 @@ impl ScrapeError {
 impl From<ReadError> for ScrapeError {
     fn from(error: ReadError) -> Self {
         match error {
+            ReadError::Malformed {
+                what: Flaw::NotACount,
+                ..
+            } => Self::NotACount,
             ReadError::Malformed { .. } => Self::Malformed,
             ReadError::CutOff => Self::CutOff,
             ReadError::BadGzip => Self::Encoding,

@@ -17,10 +17,11 @@ pub struct Note {
 }
 
 /// Conditions that people are told of when their reason changes.
-const TOLD: [ConditionType; 5] = [
+const TOLD: [ConditionType; 6] = [
     ConditionType::ServicesReady,
     ConditionType::ConnectionAgeApplied,
     ConditionType::EndpointWatchReady,
+    ConditionType::MetricsAvailable,
     ConditionType::Balanced,
     ConditionType::Ready,
 ];
@@ -62,7 +63,8 @@ fn findings<'a>(before: &'a [Finding], after: &'a [Finding]) -> impl Iterator<It
 }
 
 /// An event for each condition whose reason changed, unless it only passes by. Ready repeats the part that fails, so it
-/// is told of only when all is well again.
+/// is told of only when all is well again. Of metrics it is told that they went and that they are back, not each other way in which they
+/// fail: which pod fails, and how, may change often.
 fn conditions(before: &GrpcBackendStatus, after: &GrpcBackendStatus) -> Vec<Note> {
     let find = |status: &GrpcBackendStatus, kind: ConditionType| -> Option<Condition> {
         status
@@ -76,9 +78,14 @@ fn conditions(before: &GrpcBackendStatus, after: &GrpcBackendStatus) -> Vec<Note
             let now = find(after, kind)?;
             let was = find(before, kind);
             let changed = was.as_ref().is_none_or(|was| was.reason != now.reason);
+            let passes = PASSING.contains(&now.reason.as_str());
             let told = match kind {
                 ConditionType::Ready => now.status == "True",
-                _ => !PASSING.contains(&now.reason.as_str()),
+                ConditionType::MetricsAvailable if was.as_ref().is_some_and(are_lost) => {
+                    now.status == "True" && !passes
+                }
+                ConditionType::MetricsAvailable => are_lost(&now),
+                _ => !passes,
             };
             (changed && told).then(|| Note {
                 warning: now.status == "False" && !is_expected(&now.reason),
@@ -87,6 +94,11 @@ fn conditions(before: &GrpcBackendStatus, after: &GrpcBackendStatus) -> Vec<Note
             })
         })
         .collect()
+}
+
+/// Of pages that count nothing yet nobody knows whether more than a first request is missing.
+fn are_lost(metrics: &Condition) -> bool {
+    metrics.status == "False" && metrics.reason != "NoKnownMetric"
 }
 
 /// False, but on the way to True.
@@ -123,6 +135,43 @@ mod tests {
         assert!(notes(&hot, &hot).is_empty());
         assert!(notes(&hot, &status("Balanced", "Unknown", "WarmingUp")).is_empty());
         assert!(notes(&hot, &status("Balanced", "Unknown", "NoTraffic")).is_empty());
+    }
+
+    #[test]
+    fn metrics_that_go_are_told_of_once_and_when_they_are_back() {
+        const TOLD: Option<bool> = Some(false);
+        const WARNED: Option<bool> = Some(true);
+        let mut before = GrpcBackendStatus::default();
+        for (is, reason, told) in [
+            // As with each new backend.
+            ("Unknown", "WarmingUp", None),
+            ("False", "NoKnownMetric", None),
+            ("True", "Scraped", None),
+            ("True", "PartlyScraped", None),
+            ("False", "ScrapeFailed", WARNED),
+            ("False", "Refused", None),
+            ("True", "PartlyScraped", TOLD),
+            ("True", "Scraped", None),
+            ("False", "NoKnownMetric", None),
+            ("False", "Refused", WARNED),
+            ("True", "Off", None),
+            ("Unknown", "WarmingUp", None),
+            ("False", "NoMetricsPort", WARNED),
+            ("True", "Scraped", TOLD),
+        ] {
+            let after = status("MetricsAvailable", is, reason);
+            let said: Vec<_> = notes(&before, &after)
+                .into_iter()
+                .map(|note| (note.reason, note.warning))
+                .collect();
+            let expected = told.map(|warning| (reason.to_owned(), warning));
+            assert_eq!(said, Vec::from_iter(expected), "{reason}");
+            before = after;
+        }
+        // As where a backend is made whose pods show no metrics at all.
+        let nothing = GrpcBackendStatus::default();
+        let lost = status("MetricsAvailable", "False", "NoMetricsPort");
+        assert!(notes(&nothing, &lost)[0].warning);
     }
 
     #[test]

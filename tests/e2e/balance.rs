@@ -7,10 +7,14 @@ use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{Balanced, MetricsAvailable, Ready};
 use evenkeel::api::{BalanceStatus, GrpcBackend};
 use evenkeel_cluster::{Signal, until};
+use futures::future::try_join_all;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
+use crate::client::Client;
 use crate::dials::Dials;
 use crate::manifests;
 use crate::tests;
@@ -23,6 +27,9 @@ tests![
     shared one_connection_is_few_clients(180),
     shared only_declared_ports_are_asked(180),
     shared modes(180),
+    shared too_little_to_judge_is_told_by_its_kind(300),
+    shared two_hot_pods_are_a_skew(300),
+    shared larger_pods_may_have_more(300),
     shared a_verdict_outlives_the_operator(300),
 ];
 
@@ -246,6 +253,92 @@ async fn one_connection_is_few_clients(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
+async fn too_little_to_judge_is_told_by_its_kind(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "little").await?;
+    let mut server = manifests::server("echo", 2);
+    // Otherwise a page shows nothing before the first call, and nobody knows what it would count.
+    manifests::container(&mut server)["args"] = json!(["--initialize-metrics"]);
+    bed.deploy(&server).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.reason("echo", Balanced, "NoTraffic", JUDGED).await?;
+    let slow = bed.client("slow", &even(&bed), &["--rate=1"]).await?;
+    let words = ["too few requests to tell"];
+    bed.says("echo", Balanced, "InsufficientData", &words, JUDGED)
+        .await?;
+    slow.stop().await?;
+    let streams = [
+        "--method=watch",
+        "--stream-messages=0",
+        "--deadline=0",
+        "--max-in-flight=4",
+    ];
+    // No call of it ever ends.
+    Client::launch(&bed, "streams", &even(&bed), "default", &streams).await?;
+    let words = ["nothing new begins", "4 long streams are open"];
+    bed.says("echo", Balanced, "StreamsOnly", &words, JUDGED)
+        .await
+}
+
+/// A client for each pod, pinned to it, with so many calls a second.
+async fn pinned(bed: &Bed, prefix: &str, pods: &[Pod], rates: &[u32]) -> Result<Vec<Client>> {
+    let each = pods.iter().zip(rates).map(|(pod, rate)| async move {
+        let ip = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.pod_ip.as_ref());
+        let target = format!("passthrough:///{}:8080", ip.context("no IP")?);
+        let name = format!("{prefix}-{}", pod.name_any());
+        bed.client(&name, &target, &[&format!("--rate={rate}")])
+            .await
+    });
+    try_join_all(each).await
+}
+
+/// Judged only when all clients run: if one of the two began sooner, its pod alone would be hot.
+async fn two_hot_pods_are_a_skew(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "skew").await?;
+    bed.echo(4).await?;
+    let pods = bed.pods("app=echo").await?;
+    let _clients = pinned(&bed, "to", &pods, &[40, 40, 8, 8]).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    let words = ["requests are uneven over 4 pods", "round_robin"];
+    bed.says("echo", Balanced, "Skewed", &words, JUDGED).await?;
+    let hottest = figures(&bed.backend("echo").await?).hottest;
+    let mut hottest: Vec<String> = hottest.into_iter().map(|share| share.pod).collect();
+    hottest.sort();
+    let mut hot: Vec<String> = pods[..2].iter().map(Pod::name_any).collect();
+    hot.sort();
+    ensure!(hottest == hot, "named {hottest:?}, hot {hot:?}");
+    Ok(())
+}
+
+/// As where weights go by the size of pods: what is uneven by itself is even by what they ask for, and the other way round it is neither.
+async fn larger_pods_may_have_more(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "sizes").await?;
+    for (name, cpu) in [("small", "40m"), ("large", "120m")] {
+        let mut deployment = manifests::server(name, 1);
+        let labels = json!({"app": "echo", "size": name});
+        deployment["spec"]["selector"]["matchLabels"] = labels.clone();
+        deployment["spec"]["template"]["metadata"]["labels"] = labels;
+        manifests::container(&mut deployment)["resources"]["requests"]["cpu"] = json!(cpu);
+        bed.deploy(&deployment).await?;
+    }
+    let mut pods = bed.pods("size=small").await?;
+    pods.extend(bed.pods("size=large").await?);
+    let fitting = pinned(&bed, "fit", &pods, &[15, 45]).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    let words = ["evenly over 2 pods", "CPU requests, because those differ"];
+    bed.says("echo", Balanced, "Balanced", &words, JUDGED)
+        .await?;
+    for client in fitting {
+        client.stop().await?;
+    }
+    let _clients = pinned(&bed, "misfit", &pods, &[45, 15]).await?;
+    let small = pods[0].name_any();
+    bed.says("echo", Balanced, "HotPod", &[&small], JUDGED)
+        .await
+}
+
 /// A server whose metrics port is asked by nobody but the operator.
 fn quiet_server(declared: &Value) -> Value {
     let mut server = manifests::server("echo", 2);
@@ -377,7 +470,7 @@ async fn a_verdict_outlives_the_operator(world: Arc<World>) -> Result<()> {
             figures(version)
         );
     }
-    let writes = bed.writes_since(started)?;
+    let writes = bed.writes_and_events_since(started)?;
     ensure!(
         writes.is_empty(),
         "{} writes after the restart; the status was {:#?} and then {seen:#?}",

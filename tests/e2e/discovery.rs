@@ -19,6 +19,7 @@ use crate::client::Client;
 use crate::manifests;
 use crate::pods::{Arrival, arrival, left, names, new_pods};
 use crate::tests;
+use crate::versions::troubles;
 use crate::world::World;
 
 tests![
@@ -60,6 +61,9 @@ async fn new_pods_serve_within_the_promise(world: Arc<World>) -> Result<()> {
         slowest = slowest.max(arrival.took);
     }
     told_as_it_was(&bed, 2, slowest).await?;
+    // Without a promise to wait for, their idle time would have been a verdict of trouble.
+    let troubles = troubles(&bed).await?;
+    ensure!(troubles.is_empty(), "{troubles:?}");
     client.reset().await?;
     bed.scale("echo", 2).await?;
     left(&bed, 2).await?;

@@ -20,6 +20,8 @@ use crate::world::World;
 tests![
     shared what_is_wrong_with_a_page_is_said(240),
     shared a_pod_that_hangs_hides_no_other(180),
+    shared a_page_without_an_end_hides_no_other(180),
+    shared a_pod_that_speaks_tls_hides_no_other(180),
     shared a_pod_that_counts_otherwise_is_told_and_not_averaged(180),
     shared a_family_that_one_pod_gives_up_is_given_up(240),
     shared a_count_that_stands_still_names_its_pod(240),
@@ -28,15 +30,16 @@ tests![
 ];
 
 /// The kind of page, and the reason and the words that say so.
-const ODD: [(&str, &str, &str); 7] = [
+const ODD: [(&str, &str, &str); 8] = [
     ("hang", "ScrapeFailed", "did not answer the scrape in time"),
     ("endless", "ScrapeFailed", "over the size limit"),
     ("broken", "ScrapeFailed", "could not be reached"),
     ("redirect", "ScrapeFailed", "redirect (HTTP status 302)"),
     // Lines that nobody asked for are not read, so that nobody knows what they are.
     ("garbage", "NoKnownMetric", "none shows a metric"),
-    ("lie", "ScrapeFailed", "not in Prometheus text format"),
+    ("lie", "ScrapeFailed", "as no counter can be"),
     ("tls", "Refused", "speaks TLS"),
+    ("mesh", "Refused", "asks for mutual TLS"),
 ];
 /// Pods start, two scrapes fail.
 const SAID: Duration = Duration::from_secs(150);
@@ -59,6 +62,13 @@ pub fn odd(name: &str, app: &str, kind: &str) -> Value {
         {"name": "health", "containerPort": 9090},
         {"name": "odd", "containerPort": 9091},
     ]);
+    if kind == "mesh" {
+        // As the proxy of a mesh under strict mutual TLS: the port takes connections, and answers none that begins otherwise than it wants.
+        container["name"] = json!("istio-proxy");
+        container["args"] = json!([]);
+        server["spec"]["template"]["metadata"]["annotations"] =
+            json!({"prometheus.io/port": manifests::PORT.to_string()});
+    }
     server
 }
 
@@ -88,6 +98,7 @@ async fn what_is_wrong_with_a_page_is_said(world: Arc<World>) -> Result<()> {
         bed.reason(kind, Balanced, "NoMetrics", SAID).await?;
     }
     bed.reason("echo", Balanced, "Balanced", SAID).await?;
+    are_told_of(&bed).await?;
 
     // From now on nothing is new: neither of them nor of the healthy one beside them.
     let mut attempt = 0;
@@ -109,8 +120,37 @@ async fn what_is_wrong_with_a_page_is_said(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
+/// By an event each, for whoever describes the resource; not of pages that may only be without a request yet.
+async fn are_told_of(bed: &Bed) -> Result<()> {
+    let list = ["get", "events.events.k8s.io", "-o", "json"];
+    let events: Value = serde_json::from_str(&bed.kubectl(&list).await?)?;
+    let events = events["items"].as_array().context("no list")?;
+    for (kind, reason, _) in ODD {
+        let is_it = |event: &&Value| {
+            event["regarding"]["name"] == kind
+                && event["reason"] == reason
+                && event["type"] == "Warning"
+        };
+        let told = events.iter().filter(is_it).count();
+        let expected = usize::from(reason != "NoKnownMetric");
+        ensure!(
+            told == expected,
+            "{kind}: {told} events {reason}: {events:#?}"
+        );
+    }
+    Ok(())
+}
+
 async fn a_pod_that_hangs_hides_no_other(world: Arc<World>) -> Result<()> {
     the_others_are_judged(&world, "hang", "in time").await
+}
+
+async fn a_page_without_an_end_hides_no_other(world: Arc<World>) -> Result<()> {
+    the_others_are_judged(&world, "endless", "over the size limit").await
+}
+
+async fn a_pod_that_speaks_tls_hides_no_other(world: Arc<World>) -> Result<()> {
+    the_others_are_judged(&world, "tls", "speaks TLS").await
 }
 
 async fn a_pod_that_counts_otherwise_is_told_and_not_averaged(world: Arc<World>) -> Result<()> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::GrpcBackend;
+use evenkeel::balance::Verdict;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -42,6 +43,22 @@ pub async fn versions(bed: &Bed, span: Duration) -> Result<Vec<GrpcBackend>> {
     }
     ensure!(!seen.is_empty(), "the watch showed nothing");
     Ok(seen)
+}
+
+/// The verdicts of trouble that were said at any time: each is told by an event.
+pub async fn troubles(bed: &Bed) -> Result<Vec<String>> {
+    let ours = "--field-selector=type=Warning,involvedObject.kind=GrpcBackend";
+    let each = "jsonpath={range .items[*]}{.reason}: {.message}{\"\\n\"}{end}";
+    let warned = bed.kubectl(&["get", "events", ours, "-o", each]).await?;
+    let is_of_load = |line: &&str| {
+        let reason = line.split(':').next().unwrap_or_default();
+        reason.parse().is_ok_and(Verdict::is_trouble)
+    };
+    Ok(warned
+        .lines()
+        .filter(is_of_load)
+        .map(str::to_owned)
+        .collect())
 }
 
 /// What a version says: type, status and reason of each condition, and since when.

@@ -189,6 +189,25 @@ fn the_user_s_labels_tell_one_server_from_another() {
     );
 }
 
+/// Of what the family itself asks for as well: on one page are HTTP requests, and the gRPC services of all servers of the process.
+#[test]
+fn the_user_s_labels_take_one_route_of_a_page_that_has_all() {
+    let wanted = Wanted {
+        labels: [Condition::equals("route", "/a.B/C")].into(),
+        ..Wanted::default()
+    };
+    let text = "cortex_request_duration_seconds_count{method=\"gRPC\",route=\"/a.B/C\"} 5\n\
+                cortex_request_duration_seconds_count{method=\"GET\",route=\"/a.B/C\"} 7\n\
+                cortex_request_duration_seconds_count{method=\"gRPC\",route=\"/a.B/D\"} 9\n\
+                cortex_inflight_requests{method=\"gRPC\",route=\"/a.B/C\"} 2\n\
+                cortex_inflight_requests{method=\"gRPC\",route=\"/a.B/D\"} 4\n";
+    let counters = read_by(text, &wanted, "Dskit").unwrap();
+    assert_eq!(
+        (counters.handled, counters.in_flight()),
+        (Some(5.0), Some(2.0))
+    );
+}
+
 #[test]
 fn the_user_s_labels_are_not_asked_of_connections() {
     let wanted = Wanted {

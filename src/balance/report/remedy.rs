@@ -83,6 +83,11 @@ impl ScrapeError {
             Self::Encoding => "has a metrics page that is packed otherwise than as gzip, which was asked for, or not as it says: \
                                have the server send it as gzip or as it is"
                 .into(),
+            Self::NotACount => {
+                "has a count on its metrics page that is below zero, infinite or no number at all, as no counter can be: mend what the \
+                 server counts there"
+                    .into()
+            }
             Self::Malformed => "has a metrics page that is not in Prometheus text format: check spec.balance.metrics.path".into(),
         }
     }

@@ -202,6 +202,22 @@ fn a_client_that_is_pinned_to_a_pod() {
     assert_eq!(world.changes, 0);
 }
 
+/// With so few requests it is chance that could hide the pod from whoever does not know any more how bursty they come.
+#[test]
+fn an_idle_pod_is_found_as_soon_after_a_change_of_thresholds() {
+    for seed in 0..20 {
+        let mut chance = Chance(seed);
+        let mut world = World::new(brisk(), 3);
+        world.rounds(60, |_| chance.poisson(15.0));
+        world.settings.thresholds.max_over_mean = 2.0;
+        world.judge.configure(world.settings);
+        let rounds = world.rounds_until(Verdict::FewClients, |pod| {
+            if pod == 1 { 0.0 } else { chance.poisson(15.0) }
+        });
+        assert!(rounds <= 7, "{seed}: {rounds} rounds of 5 s");
+    }
+}
+
 #[test]
 fn pods_with_more_processors_may_have_more_requests() {
     let traffic = |pod: usize| if pod == 0 { 200.0 } else { 50.0 };

@@ -77,7 +77,10 @@ fn notice(view: &View, width: u16) -> Vec<Line<'static>> {
 
 fn bottom(view: &View) -> Paragraph<'static> {
     let keys = if view.opened.is_some() {
-        "↑↓ scroll   Esc back   q quit".to_owned()
+        format!(
+            "↑↓ scroll   Esc back   s order ({})   q quit",
+            view.pod_order.word()
+        )
     } else {
         format!(
             "↑↓ select   Enter pods   s order ({})   q quit",
@@ -290,7 +293,7 @@ a sentence
             "an even share: 20.0 requests a second",
             "80%    32.0     █████",
             "hot",
-            "Esc back",
+            "Esc back   s order (busiest first)   q quit",
         ] {
             assert!(shown.contains(expected), "{expected}:\n{shown}");
         }

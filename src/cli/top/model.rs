@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::api::{ConditionType, GrpcBackend};
 
-pub use super::pods::{From, PodRow, Pods, State};
+pub use super::pods::{From, PodOrder, PodRow, Pods, State};
 
 /// Which backend.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]

@@ -45,6 +45,37 @@ pub struct PodRow {
     pub state: State,
 }
 
+/// By what the pods are ordered; those without a figure are the last.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PodOrder {
+    /// Most requests first.
+    Busiest,
+    /// Fewest first.
+    Idlest,
+    /// By name.
+    Name,
+}
+
+impl PodOrder {
+    /// As the bottom line says it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Busiest => "busiest first",
+            Self::Idlest => "idlest first",
+            Self::Name => "by name",
+        }
+    }
+
+    /// The one after it.
+    pub fn next(self) -> Self {
+        match self {
+            Self::Busiest => Self::Idlest,
+            Self::Idlest => Self::Name,
+            Self::Name => Self::Busiest,
+        }
+    }
+}
+
 /// What a pod is to the balance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub enum State {
@@ -69,7 +100,7 @@ impl Pods {
             .iter()
             .filter_map(|load| load.requests_per_second)
             .sum();
-        let mut pods: Vec<PodRow> = report
+        let rows: Vec<PodRow> = report
             .loads
             .iter()
             .map(|load| PodRow {
@@ -86,25 +117,21 @@ impl Pods {
                 },
             })
             .collect();
-        pods.sort_by(|a, b| {
-            let rate = |pod: &PodRow| pod.requests_per_second.unwrap_or(-1.0);
-            rate(b)
-                .total_cmp(&rate(a))
-                .then_with(|| a.name.cmp(&b.name))
-        });
-        let filled = pods.iter().any(|pod| pod.requests_per_second.is_some());
-        Self {
+        let filled = rows.iter().any(|pod| pod.requests_per_second.is_some());
+        let mut pods = Self {
             of: Backend::of(backend).key,
             source: From::Pods,
             note: (!filled).then(|| {
-                if pods.is_empty() || report.scraped > 0 {
+                if rows.is_empty() || report.scraped > 0 {
                     "the first window is not full yet".into()
                 } else {
                     report.metrics.message.clone()
                 }
             }),
-            rows: pods,
-        }
+            rows,
+        };
+        pods.sort(PodOrder::Busiest);
+        pods
     }
 
     /// Only what the status names.
@@ -133,6 +160,24 @@ impl Pods {
             note: Some(note),
             rows: hot.chain(starved).collect(),
         }
+    }
+
+    /// Puts them into this order.
+    pub fn sort(&mut self, order: PodOrder) {
+        let sign = match order {
+            PodOrder::Busiest => -1.0,
+            PodOrder::Idlest => 1.0,
+            PodOrder::Name => 0.0,
+        };
+        let place = |pod: &PodRow| match pod.requests_per_second {
+            Some(rate) => sign * rate,
+            None if order == PodOrder::Name => 0.0,
+            None => f64::INFINITY,
+        };
+        self.rows.sort_by(|a, b| {
+            let by_rate = place(a).total_cmp(&place(b));
+            by_rate.then_with(|| a.name.cmp(&b.name))
+        });
     }
 
     /// Requests per second of a pod if all had the same.

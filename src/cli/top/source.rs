@@ -15,6 +15,8 @@ use super::unread::{SILENT, unlisted};
 use crate::api::GrpcBackend;
 use crate::balance::{Choice, Judge, Mode, Settings};
 use crate::cli::connect::connect;
+use crate::connection_age::timing;
+use crate::status::settings;
 
 /// For one answer to a list.
 pub const LISTED_IN: Duration = Duration::from_secs(10);
@@ -198,6 +200,7 @@ impl Source {
             interval,
             window: self.window,
             mode: Mode::Observe,
+            promise: Some(promise(backend)),
             ..Settings::default()
         };
         // Another resource of the name, or another spec, may be read otherwise.
@@ -220,6 +223,7 @@ impl Source {
             return Ok((pods.clone(), opened.cut.clone()));
         }
         opened.due = Instant::now() + interval;
+        opened.judge.configure(settings);
         let (pods, cut) = match round(&self.client, backend, &mut opened.choice).await? {
             Ok((round, cut)) => (Pods::of_report(backend, opened.judge.round(&round)), cut),
             Err(note) => (Pods::of_status(backend, note), None),
@@ -230,6 +234,16 @@ impl Source {
     }
 }
 
+/// For how long the operator takes a pod of this backend for a new one: so long clients may need to find it.
+fn promise(backend: &GrpcBackend) -> Duration {
+    let status = backend.status.as_ref();
+    let servers = status.into_iter().flat_map(|status| &status.servers);
+    let ages = servers.map(|server| server.running.as_deref());
+    let running = status.and_then(|status| status.running_max_age.as_deref());
+    let ages = ages.chain([running]).filter_map(timing::running_age);
+    settings(backend, None, ages.max()).promise()
+}
+
 /// Where a list goes on.
 pub fn more(list: &ListMeta) -> Option<&str> {
     list.continue_.as_deref().filter(|token| !token.is_empty())
@@ -237,13 +251,16 @@ pub fn more(list: &ListMeta) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
     use std::sync::{Arc, Mutex};
 
     use http::{Request, Response};
+    use jiff::Timestamp;
     use kube::client::Body;
     use serde_json::{Value, json};
     use tower::{BoxError, service_fn};
 
+    use super::super::model::State;
     use super::*;
 
     const PODS: usize = 100;
@@ -251,55 +268,68 @@ mod tests {
     /// What the API server was asked for.
     type Asked = Arc<Mutex<Vec<String>>>;
 
-    fn backends() -> Value {
+    fn backends(generation: i64) -> Value {
         let backend = |name: &str| {
             json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "GrpcBackend",
-                "metadata": {"name": name, "namespace": "shop", "uid": name},
-                "spec": {"selector": {"app": name}, "ports": [{"port": 80}]}})
+                "metadata": {"name": name, "namespace": "shop", "uid": name, "generation": generation},
+                "spec": {"selector": {"app": name}, "ports": [{"port": 80}]},
+                "status": {"runningMaxAge": "30s"}})
         };
         json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "GrpcBackendList", "metadata": {},
             "items": [backend("cart"), backend("rng")]})
     }
 
-    fn pods() -> Value {
-        let time = "2026-01-01T00:00:00Z";
+    fn pods(ready: Timestamp) -> Value {
         let pod = |number: usize| {
             let name = format!("cart-{number}");
-            json!({"metadata": {"name": name, "namespace": "shop", "uid": name, "creationTimestamp": time},
+            json!({"metadata": {"name": name, "namespace": "shop", "uid": name, "creationTimestamp": ready},
                 "spec": {"containers": [{"name": "cart", "ports": [{"name": "metrics", "containerPort": 9090}]}]},
                 "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [
-                    {"type": "Ready", "status": "True", "lastTransitionTime": time}]}})
+                    {"type": "Ready", "status": "True", "lastTransitionTime": ready}]}})
         };
         let pods: Vec<Value> = (0..PODS).map(pod).collect();
         json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": pods})
     }
 
-    /// A cluster in which every pod's page hangs.
-    fn source() -> (Source, Asked) {
+    /// A cluster in which this is the generation of all backends, the pods are ready since then, and each has this page; without one it
+    /// hangs.
+    fn cluster(
+        generation: Arc<AtomicI64>,
+        ready: Timestamp,
+        page: Option<&'static str>,
+    ) -> (Source, Asked) {
         let asked = Asked::default();
         let log = asked.clone();
         let server = service_fn(move |request: Request<Body>| {
             let path = request.uri().path().to_owned();
             log.lock().unwrap().push(path.clone());
+            let generation = generation.load(Ordering::Relaxed);
             async move {
                 let answer = if path.ends_with("/grpcbackends") {
-                    backends()
+                    backends(generation).to_string()
                 } else if path.ends_with("/pods") {
-                    pods()
+                    pods(ready).to_string()
+                } else if let Some(page) = page {
+                    page.to_owned()
                 } else {
                     std::future::pending().await
                 };
-                Ok::<_, BoxError>(Response::new(Body::from(answer.to_string().into_bytes())))
+                Ok::<_, BoxError>(Response::new(Body::from(answer.into_bytes())))
             }
         });
         let source = Source {
             client: Client::new(server, "shop"),
             namespace: Some("shop".into()),
-            window: Duration::from_secs(10),
+            window: Duration::from_secs(1),
             listed: None,
             opened: None,
         };
         (source, asked)
+    }
+
+    /// A cluster in which every pod's page hangs.
+    fn source() -> (Source, Asked) {
+        cluster(Arc::default(), Timestamp::UNIX_EPOCH, None)
     }
 
     fn key(name: &str) -> Key {
@@ -328,6 +358,61 @@ mod tests {
         assert_eq!((snapshot.backends.len(), snapshot.pods), (2, None));
         assert!(pages() < PODS, "all are asked at once");
         asking.abort();
+    }
+
+    /// Whoever sets another port or other labels in the spec sees what is read there.
+    #[tokio::test]
+    async fn another_spec_is_read_anew() {
+        let generation = Arc::new(AtomicI64::new(1));
+        let page = "grpc_server_started_total 7\n";
+        let (mut source, _) = cluster(generation.clone(), Timestamp::UNIX_EPOCH, Some(page));
+        source.look(Some(&key("cart"))).await.unwrap();
+        for (is_now, is_kept) in [(1, true), (2, false), (2, true)] {
+            generation.store(is_now, Ordering::Relaxed);
+            source.listed = None;
+            let opened = source.opened.as_mut().unwrap();
+            opened.cut = Some("as before".into());
+            opened.due = Instant::now() + Duration::from_hours(1);
+            let snapshot = source.look(Some(&key("cart"))).await.unwrap();
+            assert_eq!(snapshot.cut.is_some(), is_kept, "{is_now}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pod_warms_up_for_as_long_as_clients_may_need_to_find_it() {
+        for (age, state) in [(60, State::WarmingUp), (300, State::Serving)] {
+            let ready = Timestamp::now() - jiff::SignedDuration::from_secs(age);
+            let page = "grpc_server_started_total 7\n";
+            let (mut source, _) = cluster(Arc::default(), ready, Some(page));
+            let pods = timeout(Duration::from_mins(1), async {
+                loop {
+                    let pods = source.look(Some(&key("cart"))).await.unwrap().pods.unwrap();
+                    if pods.note.is_none() {
+                        return pods;
+                    }
+                    sleep_until(source.due().unwrap()).await;
+                }
+            });
+            let pods = pods.await.expect("no window fills");
+            assert!(pods.rows.iter().all(|pod| pod.state == state), "{pods:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_promised_goes_by_the_longest_age_that_runs() {
+        let promised = |status: Value, spec: Value| {
+            let mut backend = backends(1)["items"][0].take();
+            backend["status"] = status;
+            backend["spec"]["balance"] = spec;
+            promise(&serde_json::from_value(backend).unwrap()).as_secs()
+        };
+        let server = |age: &str| json!({"kind": "Deployment", "name": age, "running": age});
+        let mixed = json!({"runningMaxAge": "mixed", "servers": [server("1m"), server("30s")]});
+        let longest = timing::patience(Duration::from_mins(1)).unwrap().as_secs();
+        assert_eq!(promised(mixed, Value::Null), longest);
+        // Where nothing promises anything: two windows of the backend's own.
+        assert_eq!(promised(Value::Null, Value::Null), 120);
+        assert_eq!(promised(Value::Null, json!({"window": "3m"})), 360);
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::model::{Backend, Key, Pods, Snapshot};
+use super::model::{Backend, Key, PodOrder, Pods, Snapshot};
 
 /// By what the backends are ordered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,6 +62,8 @@ pub struct View {
     pub opened: Option<Key>,
     /// The order of the list.
     pub order: Order,
+    /// The order of the opened backend's pods.
+    pub pod_order: PodOrder,
     /// Why the last look failed; what is shown is older then.
     pub error: Option<String>,
     /// Whether anything was found yet.
@@ -81,6 +83,7 @@ impl View {
             selected: opened.clone(),
             opened,
             order: Order::Trouble,
+            pod_order: PodOrder::Busiest,
             error: None,
             asked: false,
             scrolled: 0,
@@ -149,7 +152,11 @@ impl View {
             KeyCode::PageUp => self.travel(-10),
             KeyCode::PageDown => self.travel(10),
             KeyCode::Char('s') => {
-                self.order = self.order.next();
+                if self.opened.is_some() {
+                    self.pod_order = self.pod_order.next();
+                } else {
+                    self.order = self.order.next();
+                }
                 self.sort();
                 Step::Stay
             }
@@ -173,6 +180,9 @@ impl View {
     }
 
     fn sort(&mut self) {
+        if let Some(pods) = &mut self.pods {
+            pods.sort(self.pod_order);
+        }
         // Stable, and by name first: what is equal keeps its place from look to look.
         self.backends.sort_by(|a, b| a.key.cmp(&b.key));
         match self.order {
@@ -269,6 +279,35 @@ mod tests {
         assert!(view.pods.is_none() && view.opened.is_none());
         assert_eq!(pressed(&mut view, KeyCode::Esc), Step::Stay);
         assert_eq!(pressed(&mut view, KeyCode::Char('q')), Step::Quit);
+    }
+
+    #[test]
+    fn s_orders_the_pods_of_the_opened_one_and_leaves_the_list() {
+        let mut view = listed();
+        pressed(&mut view, KeyCode::Enter);
+        let look = |view: &mut View| {
+            let mut found = pods("b", &[1.0, 3.0, 2.0]);
+            found.rows[0].requests_per_second = None;
+            let backends = view.backends.clone();
+            view.take(Ok(Snapshot {
+                backends,
+                cut: None,
+                pods: Some(found),
+            }));
+        };
+        look(&mut view);
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            // What was chosen stays with the next look.
+            look(&mut view);
+            let rows = &view.pods.as_ref().unwrap().rows;
+            let order: Vec<_> = rows.iter().map(|pod| pod.name.clone()).collect();
+            pressed(&mut view, KeyCode::Char('s'));
+            seen.push(order.join(" "));
+        }
+        let (busiest, idlest) = ("b-1 b-2 b-0", "b-2 b-1 b-0");
+        assert_eq!(seen, [busiest, idlest, "b-0 b-1 b-2", busiest]);
+        assert_eq!((view.order, &*names(&view)), (Order::Trouble, "bca"));
     }
 
     #[test]

@@ -40,7 +40,7 @@ use crate::observed::{Observed, is_serving};
 use crate::operator::telemetry::Backends;
 use credentials::Credentials;
 use idle::Idle;
-use lanes::Lanes;
+use lanes::{Lanes, Places};
 use prometheus::Prometheus;
 use targets::Place;
 use worker::Worker;
@@ -49,8 +49,6 @@ pub use prometheus::{Prometheus as PrometheusServer, Settings as PrometheusSetti
 pub use scrape::{ACCEPT, read};
 pub use targets::{Endpoint, endpoint};
 
-/// Scrapes under way at once, over all backends of a scope.
-const CONCURRENT: usize = 64;
 /// Backends whose call for a pass can wait; one more is dropped, its next round calls again.
 const CALLS: usize = 1024;
 
@@ -148,7 +146,7 @@ impl Sampler {
             client,
             prometheus,
             entries: Mutex::default(),
-            lanes: Arc::new(Lanes::new(CONCURRENT)),
+            lanes: Lanes::of_all(),
             room: Arc::new(Semaphore::new(idle::room())),
             origin: Instant::now(),
             calls,
@@ -182,7 +180,7 @@ impl Sampler {
             let worker = Worker {
                 plan: receiver,
                 pods: pods.clone(),
-                lanes: self.lanes.clone(),
+                places: Places::new(self.lanes.clone()),
                 origin: self.origin,
                 idle: idle.clone(),
                 calls: self.calls.clone(),

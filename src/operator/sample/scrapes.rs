@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::credentials::Secured;
 use super::idle::Idle;
-use super::lanes::Lanes;
+use super::lanes::Places;
 use super::scrape::{TIMEOUT, scrape};
 use super::targets::{Endpoint, Page, endpoint};
 use super::turns::{TOGETHER, together, turn, window};
@@ -23,9 +23,6 @@ use super::{Answer, Asked};
 use crate::api::GrpcBackend;
 use crate::balance::{ScrapeError, exposition};
 use crate::observed::selects;
-
-/// Scrapes under way at once for one backend.
-const PLACES: usize = 16;
 
 /// How the pods are asked in one interval.
 pub struct Way {
@@ -40,8 +37,7 @@ pub struct Way {
 /// What is under way, and what has come of it.
 pub struct Scrapes {
     pods: Store<Pod>,
-    shared: Arc<Lanes>,
-    own: Arc<Lanes>,
+    places: Places,
     idle: Arc<Idle>,
     /// What turns are reckoned from, in all backends.
     origin: Instant,
@@ -54,14 +50,13 @@ pub struct Scrapes {
 }
 
 impl Scrapes {
-    /// Of the pods in this store; the places are `shared` with other backends.
-    pub fn new(pods: Store<Pod>, shared: Arc<Lanes>, idle: Arc<Idle>, origin: Instant) -> Self {
+    /// Of the pods in this store.
+    pub fn new(pods: Store<Pod>, places: Places, idle: Arc<Idle>, origin: Instant) -> Self {
         Self {
             pods,
-            shared,
+            places,
             idle,
             origin,
-            own: Arc::new(Lanes::new(PLACES)),
             under_way: FuturesUnordered::new(),
             waited_for: HashSet::new(),
             hung: HashSet::new(),
@@ -93,7 +88,7 @@ impl Scrapes {
                 way: way.clone(),
                 interval,
                 idle: self.idle.clone(),
-                lanes: [self.own.clone(), self.shared.clone()],
+                places: self.places.clone(),
             };
             self.under_way.push(Box::pin(ask.answer()));
         }
@@ -148,29 +143,27 @@ struct Ask {
     way: Arc<Way>,
     interval: Duration,
     idle: Arc<Idle>,
-    /// The backend's own first, so that what waits there holds no place that others could have.
-    lanes: [Arc<Lanes>; 2],
+    places: Places,
 }
 
 impl Ask {
-    /// A schedule, not a wait for anything. None: there is nobody to ask any more.
     async fn answer(self) -> (String, Option<Answer>) {
-        tokio::time::sleep_until(self.turn).await;
-        let _own = self.lanes[0].enter(self.has_hung).await;
-        let _shared = self.lanes[1].enter(self.has_hung).await;
-        let Some(page) = self.page() else {
-            return (self.uid, None);
-        };
-        let page = match page {
+        let asked = self.ask();
+        let answer = self.places.in_turn(self.turn, self.has_hung, asked).await;
+        (self.uid, answer)
+    }
+
+    /// None: there is nobody to ask any more.
+    async fn ask(&self) -> Option<Answer> {
+        let page = match self.page()? {
             Ok(page) => self.scrape(&page).await,
             Err(error) => Err(error),
         };
-        let answer = Answer {
+        Some(Answer {
             uid: self.uid.clone(),
             at: Timestamp::now(),
             page,
-        };
-        (self.uid, Some(answer))
+        })
     }
 
     async fn scrape(&self, page: &Page) -> Result<exposition::Page, ScrapeError> {
@@ -203,16 +196,103 @@ impl Ask {
 
 #[cfg(test)]
 mod tests {
-    use kube::runtime::reflector::store;
-    use tokio::sync::Semaphore;
+    use std::future::pending;
 
+    use kube::runtime::{reflector::store, watcher::Event};
+    use serde_json::json;
+    use tokio::{sync::Semaphore, task::JoinSet};
+
+    use super::super::lanes::Lanes;
     use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(15);
+
+    fn pod(number: u32) -> Pod {
+        let uid = format!("0b0e8f6c-5a3e-4a68-9d4c-{number:012x}");
+        // Without a port for metrics: it is answered for at once when its turn has come.
+        let pod = json!({
+            "metadata": {
+                "name": uid, "uid": uid, "namespace": "n", "labels": {"app": "echo"},
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {"containers": [{"name": "c"}]},
+            "status": {"conditions": [
+                {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            ]},
+        });
+        serde_json::from_value(pod).unwrap()
+    }
+
+    /// The scrapes of so many pods, begun.
+    fn begun(pods: u32) -> Scrapes {
+        let (kept, mut writer) = store();
+        let mut backend = GrpcBackend::default();
+        backend.metadata.namespace = Some("n".into());
+        backend.spec.selector = serde_json::from_value(json!({"app": "echo"})).unwrap();
+        let asked = Asked::of(&backend);
+        let pods: Vec<Pod> = (0..pods).map(pod).collect();
+        let endpoints = pods.iter().map(|pod| endpoint(pod, &asked.place).unwrap());
+        let endpoints: Vec<Endpoint> = endpoints.collect();
+        for pod in pods {
+            writer.apply_watcher_event(&Event::Apply(pod));
+        }
+        let way = Way {
+            backend,
+            asked,
+            secured: None,
+        };
+        let places = Places::new(Lanes::of_all());
+        let idle = Arc::new(Idle::new(Arc::new(Semaphore::new(1))));
+        let mut scrapes = Scrapes::new(kept, places, idle, Instant::now());
+        scrapes.begin(&endpoints, &Arc::new(way), INTERVAL);
+        scrapes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pods_are_asked_all_through_the_interval() {
+        let begin = Instant::now();
+        let mut scrapes = begun(1000);
+        let window = window(INTERVAL, TIMEOUT + TOGETHER);
+        let mut tenths = [0; 10];
+        for _ in 0..1000 {
+            scrapes.next().await;
+            let part = begin.elapsed().as_secs_f64() / window.as_secs_f64();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "0 to 10"
+            )]
+            let tenth = (part * 10.0) as usize;
+            // The last ones are asked together, up to a tenth of a second later.
+            tenths[tenth.min(9)] += 1;
+        }
+        assert_eq!(scrapes.take().len(), 1000);
+        let fair = 50..=150;
+        assert!(
+            tenths.iter().all(|count| fair.contains(count)),
+            "{tenths:?}"
+        );
+        assert!(begin.elapsed() <= INTERVAL.saturating_sub(TIMEOUT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_waits_for_a_place_when_its_turn_has_come() {
+        let mut scrapes = begun(1);
+        let mut held = JoinSet::new();
+        for _ in 0..100 {
+            let (places, now) = (scrapes.places.clone(), Instant::now());
+            held.spawn(async move { places.in_turn(now, false, pending::<()>()).await });
+        }
+        let waited = tokio::time::timeout(INTERVAL * 2, scrapes.next()).await;
+        assert!(waited.is_err(), "all places are taken");
+        drop(held);
+        scrapes.next().await;
+        assert_eq!(scrapes.take().len(), 1);
+    }
 
     #[tokio::test]
     async fn scrapes_go_on_beside_other_work() {
-        let (pods, _) = store();
-        let idle = Arc::new(Idle::new(Arc::new(Semaphore::new(1))));
-        let mut scrapes = Scrapes::new(pods, Arc::new(Lanes::new(1)), idle, Instant::now());
+        let mut scrapes = begun(0);
         let (sender, receiver) = futures::channel::oneshot::channel();
         scrapes.waited_for.insert("u".into());
         scrapes.under_way.push(Box::pin(async {

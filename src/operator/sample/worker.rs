@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::credentials::Credentials;
 use super::idle::Idle;
-use super::lanes::Lanes;
+use super::lanes::Places;
 use super::prometheus::{self, Prometheus};
 use super::scrapes::{Scrapes, Way};
 use super::{Answer, Asked, Endpoint, Plan, comparable, endpoint};
@@ -32,8 +32,8 @@ pub struct Worker {
     pub plan: watch::Receiver<(GrpcBackend, Plan)>,
     /// The watch's copy.
     pub pods: Store<Pod>,
-    /// Places that all backends share.
-    pub lanes: Arc<Lanes>,
+    /// Where the pods are asked.
+    pub places: Places,
     /// What turns are reckoned from.
     pub origin: Instant,
     /// The backend's connections.
@@ -96,7 +96,7 @@ impl Worker {
             choice: Choice::default(),
             scrapes: Scrapes::new(
                 self.pods.clone(),
-                self.lanes.clone(),
+                self.places.clone(),
                 self.idle.clone(),
                 self.origin,
             ),
@@ -262,6 +262,7 @@ mod tests {
     use serde_json::{Value, json};
     use tokio::sync::Semaphore;
 
+    use super::super::lanes::Lanes;
     use super::*;
     use crate::balance::Settings;
 
@@ -279,7 +280,7 @@ mod tests {
         let mut state = State {
             judge: Judge::new(Settings::default(), None),
             choice: Choice::default(),
-            scrapes: Scrapes::new(pods, Arc::new(Lanes::new(1)), idle, Instant::now()),
+            scrapes: Scrapes::new(pods, Places::new(Lanes::of_all()), idle, Instant::now()),
             has_asked: false,
             asked: None,
             intervals: 0,
