@@ -14,6 +14,7 @@ mod list_flag;
 mod places;
 mod presets;
 mod properties;
+mod records;
 mod removal;
 mod reverts;
 mod timing;
