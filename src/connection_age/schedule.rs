@@ -14,6 +14,9 @@ use crate::api::conditions::Statement;
 use crate::api::{AgeMode, Reason, Server, SetBy};
 use crate::observed::{Observed, Workload};
 
+/// When to look again after the ownership of fields was given up: nobody calls for that where only another backend's workload had them,
+/// and the finalizer goes with the next look.
+const GIVEN_UP: Duration = Duration::from_secs(1);
 /// As many rows as the status takes.
 const MAX_SERVERS: usize = 32;
 
@@ -96,6 +99,11 @@ pub fn plan(observed: &Observed, permit: Permit, now: Timestamp) -> Plan {
     let may_write = enforces(observed) && !suspended;
     plan.holds =
         !recorded.is_empty() || may_write || !plan.steps.is_empty() || hidden::hold(observed);
+    let gives_up = plan.steps.iter().any(|step| step.change == Change::Release);
+    if gives_up && !may_write && !suspended {
+        let due = plan.look_again.map_or(GIVEN_UP, |due| due.min(GIVEN_UP));
+        plan.look_again = Some(due);
+    }
     plan.servers.sort_by_key(|row| importance(row, &recorded));
     plan.servers.truncate(MAX_SERVERS);
     plan

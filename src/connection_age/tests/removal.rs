@@ -1,5 +1,7 @@
 //! How it comes out again.
 
+use std::time::Duration;
+
 use super::*;
 
 fn applied(age: Value, container: &Value) -> (World, Value) {
@@ -315,6 +317,32 @@ fn a_write_that_was_not_released_is_released() {
         json!([theirs])
     );
     assert!(world.plan().steps.is_empty());
+}
+
+/// The finalizer goes with the look after that, for which nothing calls: the workload is none of this backend's.
+#[test]
+fn fields_given_up_for_another_are_looked_at_again() {
+    let (mut world, _) = applied(env_age(), &json!({}));
+    let mut other = deployment("other", &json!({}));
+    let labels = &mut other["spec"]["template"]["metadata"]["labels"];
+    *labels = json!({"app": "other"});
+    world.deployments.push(other);
+    let mut advised = env_age();
+    advised["mode"] = "Advise".into();
+    assert_eq!(world.age(Some(advised)).settle(), [Change::TakeBack]);
+    assert_eq!(world.plan().look_again, None);
+    let ours = json!({"manager": names::WORKLOAD_MANAGER, "operation": "Update"});
+    world.deployments[1]["metadata"]["managedFields"] = json!([ours]);
+    let plan = world.plan();
+    assert_eq!(plan.steps[0].change, Change::Release);
+    assert!(plan.holds);
+    assert_eq!(plan.look_again, Some(Duration::from_secs(1)));
+    assert_eq!(world.settle(), [Change::Release]);
+    assert!(!world.plan().holds);
+    // Who writes nothing, or may always write, waits for nothing.
+    world.deployments[1]["metadata"]["managedFields"] = json!([ours]);
+    world.backend.spec.suspend = true;
+    assert_eq!(world.plan().look_again, None);
 }
 
 /// What the owner claims after our look, and before our patch, is tested by its version alone: their value is the same as ours.
