@@ -1,6 +1,6 @@
 //! The operator is killed at each of its writes, and what comes of it is as if it had not been.
 //!
-//! A scenario is one workload and two states of its GrpcBackend, between which it goes to and fro: the operator is killed
+//! A scenario is a workload, or two, and two states of its GrpcBackend, between which it goes to and fro: the operator is killed
 //! before its first write, after its first (which happens, but whose answer it never sees), before its second, and so on,
 //! until it arrives without having been killed. At last it goes there in lives of one write each. Wherever it arrives
 //! everything is checked to the letter, and that the workload's spec was written only as often as it takes: once.
@@ -14,7 +14,7 @@ use evenkeel::api::ConditionType::ConnectionAgeApplied;
 use evenkeel_cluster::Signal;
 use serde_json::{Value, json};
 
-use self::lane::{Kill, Lane};
+use self::lane::{Kill, LABEL, Lane};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests::{self, same};
 use crate::tests;
@@ -27,6 +27,8 @@ tests![
     shared knobs_of_other_kinds(300),
     shared grace_added_and_removed(300),
     shared workload_named_and_not(300),
+    shared relabelled(300),
+    shared two_workloads(300),
     shared container_changed(300),
     shared created_and_deleted_while_down(300),
     shared selector_changed_while_down(300),
@@ -72,6 +74,27 @@ async fn grace_added_and_removed(world: Arc<World>) -> Result<()> {
 async fn workload_named_and_not(world: Arc<World>) -> Result<()> {
     let states = [State::another_named(), State::preset()];
     to_and_fro(&world, "named", &full(0), states, false).await
+}
+
+/// Its owner gives the pods what the selector asks for, and takes it from them.
+async fn relabelled(world: Arc<World>) -> Result<()> {
+    let states = [State::unlabelled(), State::labelled()];
+    to_and_fro(&world, "relabelled", &full(0), states, false).await
+}
+
+/// It ends between the one and the other, too.
+async fn two_workloads(world: Arc<World>) -> Result<()> {
+    let mut other = full(0);
+    other["metadata"]["name"] = json!("other");
+    for labels in [
+        "/spec/selector/matchLabels",
+        "/spec/template/metadata/labels",
+    ] {
+        let labels = other.pointer_mut(labels).context("no labels")?;
+        labels["version"] = json!("v2");
+    }
+    let mut lane = Lane::new(&world, "two", &[full(0), other]).await?;
+    go_to_and_fro(&mut lane, [State::no_age(), State::env()], false).await
 }
 
 /// Out of one container and into another, by one write.
@@ -219,8 +242,18 @@ struct State {
     recorded: bool,
     /// Whether the finalizer is there.
     holds: bool,
-    /// The owner takes it out on the way there.
-    taken_out: bool,
+    /// What the owner does to the pods for it.
+    owner: Owner,
+}
+
+#[derive(Default, PartialEq)]
+enum Owner {
+    #[default]
+    Rests,
+    /// Takes the age out on the way there.
+    TakesItOut,
+    /// Has given them another label, for as long as that is so.
+    Labels,
 }
 
 const BY_VARIABLE: &[(&str, &[&str])] = &[(
@@ -273,8 +306,28 @@ impl State {
     fn set_again() -> Self {
         Self {
             name: "set again by flag",
-            taken_out: true,
+            owner: Owner::TakesItOut,
             ..Self::flags()
+        }
+    }
+
+    fn labelled() -> Self {
+        let mut spec = spec("echo", &flags_knob());
+        let (key, value) = LABEL;
+        spec["selector"][key] = json!(value);
+        Self {
+            name: "labelled",
+            spec: Some(spec),
+            owner: Owner::Labels,
+            ..Self::flags()
+        }
+    }
+
+    fn unlabelled() -> Self {
+        Self {
+            name: "without the label",
+            spec: Self::labelled().spec,
+            ..Self::elsewhere()
         }
     }
 
@@ -397,6 +450,10 @@ impl State {
     /// The workload's spec as it is in this state.
     fn workload(&self, before: &Value) -> Result<Value> {
         let mut spec = before.clone();
+        if self.owner == Owner::Labels {
+            let (key, value) = LABEL;
+            spec["template"]["metadata"]["labels"][key] = json!(value);
+        }
         let container = &mut spec["template"]["spec"]["containers"][self.container];
         for (field, entries) in self.adds {
             let list = &mut container[*field];
@@ -465,7 +522,7 @@ async fn to_and_fro(
     states: [State; 2],
     down: bool,
 ) -> Result<()> {
-    let mut lane = Lane::new(world, prefix, server).await?;
+    let mut lane = Lane::new(world, prefix, std::slice::from_ref(server)).await?;
     go_to_and_fro(&mut lane, states, down).await
 }
 

@@ -1,10 +1,11 @@
-//! One workload on its way from state to state, with an operator that can be killed at its writes.
+//! Workloads on their way from state to state, with an operator that can be killed at its writes.
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use evenkeel::api::{ConditionType, GrpcBackend};
 use evenkeel_cluster::{Fault, Process, Proxy, Rule, Seen, Signal, Victim, until};
+use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
@@ -12,7 +13,7 @@ use kube::api::{
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::{ENOUGH, State};
+use super::{ENOUGH, Owner, State};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests::{self, FINALIZER, RECORDS, none_of_our_fields, same};
 use crate::world::World;
@@ -26,20 +27,25 @@ const COUNTED: [&str; 2] = [
 /// Who applies a workload server-side.
 const PIPELINE: &str = "pipeline";
 
-/// One workload, and an operator that can be killed at its writes.
+/// Workloads of one kind, and an operator that can be killed at its writes.
 pub struct Lane {
     bed: Bed,
     proxy: Proxy,
     kind: String,
-    /// The workload as its owner sends it.
+    /// The first workload as its owner sends it.
     server: Value,
-    /// The workload before any backend.
-    before: DynamicObject,
+    /// The workloads before any backend.
+    before: Vec<DynamicObject>,
+    /// Whether their pods have the label of [`LABEL`].
+    labelled: bool,
     /// The backend's name: another after each deletion, so that nothing waits for the garbage collector.
     name: String,
     created: usize,
     asked: usize,
 }
+
+/// That a selector may ask for, and that the owner gives to the pods and takes from them.
+pub const LABEL: (&str, &str) = ("serves", "grpc");
 
 /// Where the operator is killed.
 #[derive(Clone, Copy, PartialEq)]
@@ -81,34 +87,42 @@ impl Kill {
 }
 
 impl Lane {
-    /// The workload with its operator, and no backend.
-    pub async fn new(world: &Arc<World>, prefix: &str, server: &Value) -> Result<Self> {
+    /// The workloads with their operator, and no backend.
+    pub async fn new(world: &Arc<World>, prefix: &str, servers: &[Value]) -> Result<Self> {
         let bed = Bed::without_operator(world, prefix).await?;
-        bed.apply(server).await?;
-        Self::of(bed, server).await
+        for server in servers {
+            bed.apply(server).await?;
+        }
+        Self::of(bed, servers).await
     }
 
     /// The same where the owner applies server-side, and has a list of arguments for its own.
     pub async fn server_side(world: &Arc<World>, prefix: &str, server: &Value) -> Result<Self> {
         let bed = Bed::without_operator(world, prefix).await?;
         bed.server_side_apply(PIPELINE, false, server).await?;
-        Self::of(bed, server).await
+        Self::of(bed, std::slice::from_ref(server)).await
     }
 
-    async fn of(mut bed: Bed, server: &Value) -> Result<Self> {
+    async fn of(mut bed: Bed, servers: &[Value]) -> Result<Self> {
+        let server = servers.first().context("no server")?;
         let kind = server["kind"].as_str().context("no kind")?.to_owned();
-        until("it serves", ROLLOUT, async || {
-            is_rolled_out(&bed.live_of(&kind, "echo").await?).map(Some)
-        })
-        .await?;
+        let mut before = Vec::new();
+        for own in servers {
+            let name = own["metadata"]["name"].as_str().context("no name")?;
+            let ready = until("it serves", ROLLOUT, async || {
+                let live = bed.live_of(&kind, name).await?;
+                is_rolled_out(&live).map(|()| Some(live))
+            });
+            before.push(ready.await?);
+        }
         let proxy = bed.start_operator_behind(Vec::new()).await?;
-        let before = bed.live_of(&kind, "echo").await?;
         Ok(Self {
             bed,
             proxy,
             kind,
             server: server.clone(),
             before,
+            labelled: false,
             name: "echo-0".into(),
             created: 0,
             asked: 0,
@@ -120,13 +134,21 @@ impl Lane {
         self.kind == "Deployment"
     }
 
-    async fn live(&self) -> Result<DynamicObject> {
-        self.bed.live_of(&self.kind, "echo").await
+    async fn live(&self) -> Result<Vec<DynamicObject>> {
+        let live = self.before.iter().map(|own| self.live_of(own));
+        try_join_all(live).await
+    }
+
+    async fn live_of(&self, workload: &DynamicObject) -> Result<DynamicObject> {
+        self.bed.live_of(&self.kind, &workload.name_any()).await
     }
 
     /// Goes to a state; tells how often the operator was killed on the way.
     pub async fn travel(&mut self, to: &State, kill: Kill, down: bool) -> Result<usize> {
         let left = self.live().await?;
+        let labels = to.owner == Owner::Labels;
+        let takes_out = to.owner == Owner::TakesItOut;
+        let owners = i64::from(labels != self.labelled) + i64::from(takes_out);
         if down {
             self.end_operator().await?;
         }
@@ -150,7 +172,9 @@ impl Lane {
             kills += 1;
             self.process()?.start_again()?;
         }
-        self.is_written_once(&left, &self.live().await?, to)?;
+        for (left, arrived) in left.iter().zip(&self.live().await?) {
+            self.is_written_once(left, arrived, to, owners)?;
+        }
         if to.spec.is_none() {
             self.owner_takes_out_what_is_left(to).await?;
         }
@@ -162,7 +186,9 @@ impl Lane {
         left: &DynamicObject,
         arrived: &DynamicObject,
         to: &State,
+        owners: i64,
     ) -> Result<()> {
+        let is_set_again = to.owner == Owner::TakesItOut;
         // A Deployment's generation counts changes of its annotations too.
         let records = |of: &DynamicObject| {
             let mut keys = of.annotations().keys();
@@ -170,13 +196,15 @@ impl Lane {
         };
         let differs =
             left.data["spec"] != arrived.data["spec"] || records(left) != records(arrived);
-        let needed = i64::from(differs) + i64::from(to.fails()) + 2 * i64::from(to.taken_out);
+        let ours = differs || is_set_again;
+        let needed = i64::from(ours) + i64::from(to.fails()) + owners;
         let generation = |of: &DynamicObject| of.metadata.generation.unwrap_or(0);
         let written = generation(arrived) - generation(left);
         ensure!(
             written == needed,
-            "{} echo was written {written} times instead of {needed}",
-            self.kind
+            "{} {} was written {written} times instead of {needed}",
+            self.kind,
+            left.name_any()
         );
         Ok(())
     }
@@ -185,16 +213,22 @@ impl Lane {
         if at.adds.is_empty() {
             return Ok(());
         }
-        let template = &self.before.data["spec"]["template"];
-        let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
-        let object = format!("{}/echo", self.kind);
-        self.bed
-            .kubectl(&["patch", &object, "--type=json", "-p", &patch.to_string()])
-            .await?;
+        for before in &self.before {
+            let template = &before.data["spec"]["template"];
+            let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
+            self.patch(before, &patch).await?;
+        }
         until("the owner's change is out", ROLLOUT, async || {
             self.is_in_place(&State::none()).await.map(Some)
         })
         .await
+    }
+
+    async fn patch(&self, workload: &DynamicObject, patch: &Value) -> Result<()> {
+        let object = format!("{}/{}", self.kind, workload.name_any());
+        let patch = patch.to_string();
+        let words = ["patch", &object, "--type=json", "-p", &patch];
+        self.bed.kubectl(&words).await.map(drop)
     }
 
     fn process(&self) -> Result<&Process> {
@@ -211,16 +245,30 @@ impl Lane {
 
     async fn end_operator(&self) -> Result<()> {
         let process = self.process()?;
-        process.signal(Signal::Kill)?;
+        if let Err(error) = process.signal(Signal::Kill) {
+            // At a write after the last that mattered it may just have been killed.
+            ensure!(!process.is_running(), error);
+        }
         process.wait(SOON).await.map(drop)
     }
 
-    /// Creates, changes or deletes the backend.
+    /// Creates, changes or deletes the backend, and gives the pods the label or takes it from them.
     async fn ask_for(&mut self, to: &State) -> Result<()> {
-        if to.taken_out {
+        if to.owner == Owner::TakesItOut {
             // As it is sent again, without ours.
             let (bed, server) = (&self.bed, &self.server);
             return bed.server_side_apply(PIPELINE, false, server).await;
+        }
+        let labels = to.owner == Owner::Labels;
+        if labels != self.labelled {
+            self.labelled = labels;
+            let (key, value) = LABEL;
+            let path = format!("/spec/template/metadata/labels/{key}");
+            let op = if labels { "add" } else { "remove" };
+            for before in &self.before {
+                self.patch(before, &json!([{"op": op, "path": path, "value": value}]))
+                    .await?;
+            }
         }
         let backends: Api<GrpcBackend> = self.bed.namespace.api();
         let exists = backends.get_opt(&self.name).await?.is_some();
@@ -310,7 +358,7 @@ impl Lane {
         let reverts: usize = status.servers.iter().map(|row| row.reverts.len()).sum();
         let waits = status.servers.iter().any(|row| row.gone_since.is_some());
         ensure!(
-            reverts == usize::from(to.taken_out) && !waits,
+            reverts == usize::from(to.owner == Owner::TakesItOut) && !waits,
             "{:?}",
             status.servers
         );
@@ -335,16 +383,26 @@ impl Lane {
         Ok(())
     }
 
-    /// The workload: the spec to the letter, no trace of ours but the record, all of theirs, and the rollout is over.
+    /// The workloads: the spec to the letter, no trace of ours but the record, all of theirs, and the rollout is over.
     async fn is_in_place(&self, to: &State) -> Result<()> {
         let live = self.live().await?;
-        same(&live.data["spec"], &to.workload(&self.before.data["spec"])?)?;
+        let mut both = self.before.iter().zip(&live);
+        both.try_for_each(|(before, live)| self.is_as_it_should(to, before, live))
+    }
+
+    fn is_as_it_should(
+        &self,
+        to: &State,
+        before: &DynamicObject,
+        live: &DynamicObject,
+    ) -> Result<()> {
+        same(&live.data["spec"], &to.workload(&before.data["spec"])?)?;
         let theirs = |of: &DynamicObject| {
             let mut theirs = of.annotations().clone();
             theirs.retain(|key, _| !key.starts_with(RECORDS) && !COUNTED.contains(&key.as_str()));
             (theirs, of.labels().clone())
         };
-        ensure!(theirs(&live) == theirs(&self.before), "{:?}", theirs(&live));
+        ensure!(theirs(live) == theirs(before), "{:?}", theirs(live));
         let records = live
             .annotations()
             .keys()
@@ -356,28 +414,28 @@ impl Lane {
             "{:?}",
             live.annotations()
         );
-        none_of_our_fields(&live)?;
-        self.has_its_fields(to, &live)?;
-        is_rolled_out(&live)
+        none_of_our_fields(live)?;
+        has_its_fields(to, before, live)?;
+        is_rolled_out(live)
     }
+}
 
-    /// Who applies server-side owns what it has sent, also the list that we have changed; for as long as ours is in it, with our mark.
-    fn has_its_fields(&self, to: &State, live: &DynamicObject) -> Result<()> {
-        let applied = |of: &DynamicObject| {
-            let mut all = of.managed_fields().iter();
-            let own = all.find(|own| own.manager.as_deref() == Some(PIPELINE));
-            own.and_then(|own| Some(own.fields_v1.as_ref()?.0.clone()))
-        };
-        let mut wanted = applied(&self.before);
-        if let Some(fields) = &mut wanted
-            && to.adds.iter().any(|(field, _)| *field == "args")
-        {
-            fields["f:lent.evenkeel.dev/args.server"] = json!({});
-        }
-        let found = applied(live);
-        ensure!(found == wanted, "{PIPELINE} owns {found:?}");
-        Ok(())
+/// Who applies server-side owns what it has sent, also the list that we have changed; for as long as ours is in it, with our mark.
+fn has_its_fields(to: &State, before: &DynamicObject, live: &DynamicObject) -> Result<()> {
+    let applied = |of: &DynamicObject| {
+        let mut all = of.managed_fields().iter();
+        let own = all.find(|own| own.manager.as_deref() == Some(PIPELINE));
+        own.and_then(|own| Some(own.fields_v1.as_ref()?.0.clone()))
+    };
+    let mut wanted = applied(before);
+    if let Some(fields) = &mut wanted
+        && to.adds.iter().any(|(field, _)| *field == "args")
+    {
+        fields["f:lent.evenkeel.dev/args.server"] = json!({});
     }
+    let found = applied(live);
+    ensure!(found == wanted, "{PIPELINE} owns {found:?}");
+    Ok(())
 }
 
 fn is_rolled_out(live: &DynamicObject) -> Result<()> {
