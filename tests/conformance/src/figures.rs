@@ -1,7 +1,7 @@
 //! A client's figures of all runs of a cell, in words.
 
 use crate::cell::{Cell, Seen};
-use crate::plan::{Client, Mode};
+use crate::plan::{Client, Event, Mode};
 
 /// What one client saw in all runs.
 pub(crate) struct Figures {
@@ -12,13 +12,15 @@ pub(crate) struct Figures {
 
 impl Figures {
     /// None where it was not there.
-    pub(crate) fn of(cell: &Cell, mode: &Mode, client: Client) -> Option<Self> {
+    pub(crate) fn of(cell: &Cell, mode: &Mode, event: &Event, client: Client) -> Option<Self> {
         let runs: Vec<Seen> = cell
             .runs
             .iter()
             .filter_map(|run| run.clients.get(client.id).cloned())
             .collect();
-        let promise = mode.promise(client).map(|time| time.as_secs_f64());
+        let promise = mode
+            .promise_in(event, client)
+            .map(|time| time.as_secs_f64());
         (!runs.is_empty()).then_some(Self {
             client,
             promise,
@@ -155,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::cell::Run;
-    use crate::plan::{CLIENTS, MODES};
+    use crate::plan::{CLIENTS, EVENTS, MODES};
 
     fn run(first_reply: Vec<Option<f64>>, failed: u64) -> Run {
         let seen = Seen {
@@ -188,12 +190,12 @@ mod tests {
             runs,
             ..Cell::default()
         };
-        let figures = Figures::of(&cell, &MODES[0], CLIENTS[0]).unwrap();
+        let figures = Figures::of(&cell, &MODES[0], &EVENTS[0], CLIENTS[0]).unwrap();
         assert_eq!(figures.first_reply().as_deref(), Some("7.5 / 28.0"));
         assert_eq!(figures.promised().as_deref(), Some("68"));
         assert_eq!(figures.failed().as_deref(), Some("**5** of 2,005"));
         assert_eq!((figures.fair_share(), figures.silence()), (None, None));
-        assert!(Figures::of(&cell, &MODES[0], CLIENTS[1]).is_none());
+        assert!(Figures::of(&cell, &MODES[0], &EVENTS[0], CLIENTS[1]).is_none());
         let mut cell = cell;
         for seen in cell
             .runs
@@ -202,7 +204,7 @@ mod tests {
         {
             seen.untouched = true;
         }
-        let figures = Figures::of(&cell, &MODES[0], CLIENTS[0]).unwrap();
+        let figures = Figures::of(&cell, &MODES[0], &EVENTS[0], CLIENTS[0]).unwrap();
         assert_eq!(figures.failed().as_deref(), Some("had no connection to it"));
         assert_eq!(grouped(1_234_567), "1,234,567");
     }
@@ -216,7 +218,7 @@ mod tests {
                 runs,
                 ..Cell::default()
             };
-            let figures = Figures::of(&cell, &MODES[0], CLIENTS[0]).unwrap();
+            let figures = Figures::of(&cell, &MODES[0], &EVENTS[0], CLIENTS[0]).unwrap();
             figures.first_reply().unwrap()
         };
         assert_eq!(says(vec![one]), "2.0 / **never**");

@@ -96,18 +96,18 @@ impl Pod {
     }
 }
 
-/// Failed calls by what became of them: also those that could not be begun because others hung, and those that hang at the end,
-/// which at so many calls a second are more than a second's.
+/// Failed calls by what became of them: also those that could not be begun because others hung, and those that hang at the end:
+/// more than may be under way then.
 pub fn failed(
     mut by_code: BTreeMap<String, u64>,
     dropped: u64,
     in_flight: u64,
-    rate: f64,
+    under_way: f64,
 ) -> BTreeMap<String, u64> {
     if dropped > 0 {
         by_code.insert("not begun, too many hung".into(), dropped);
     }
-    if count(in_flight) > rate.max(1.0) {
+    if count(in_flight) > under_way.max(1.0) {
         by_code.insert("hung at the end".into(), in_flight);
     }
     by_code

@@ -13,12 +13,14 @@ pub struct Client {
     pub library: &'static str,
     /// Of [`timing::CLIENTS`]: how it finds pods by DNS.
     kind: &'static str,
+    /// By the clock, as its example does; the promise of the status is for whoever does so more seldom.
+    looks_every: Option<Duration>,
 }
 
 impl Client {
     /// Whether it looks for pods when a connection ends, and not by the clock.
     pub(crate) fn goes_by_age(&self) -> bool {
-        self.kind != "DNSPolling"
+        self.looks_every.is_none()
     }
 }
 
@@ -28,26 +30,31 @@ pub const CLIENTS: [Client; 5] = [
         id: "go",
         library: "grpc-go",
         kind: "DNS",
+        looks_every: None,
     },
     Client {
         id: "java",
         library: "grpc-java",
         kind: "DNSJava",
+        looks_every: None,
     },
     Client {
         id: "node",
         library: "@grpc/grpc-js",
         kind: "DNS",
+        looks_every: None,
     },
     Client {
         id: "python",
         library: "grpcio",
         kind: "DNS",
+        looks_every: None,
     },
     Client {
         id: "rust",
         library: "tonic",
         kind: "DNSPolling",
+        looks_every: Some(Duration::from_secs(3)),
     },
 ];
 
@@ -88,6 +95,11 @@ const RECIPE_RATE: f64 = 200.0;
 pub const IDLE_CHANNELS: u32 = 8;
 /// The time to live of DNS answers in the cluster that is measured on.
 const DNS_TTL: Duration = Duration::from_secs(5);
+/// After an outage of the API server the controllers that write EndpointSlices, and CoreDNS, watch again at the latest after this:
+/// `client-go` waits longer each time, at last between 30 and 60 s (tools/cache/reflector.go). Nobody can be told before.
+const RECOVERY: Duration = Duration::from_mins(1);
+/// By the clock, as both examples do.
+const PROXIES_LOOK_EVERY: Duration = Duration::from_secs(5);
 /// So long a client without a promise is watched, longer than any resolver waits; who finds nothing until then will not by itself.
 const IN_VAIN: Duration = Duration::from_secs(40);
 /// The same where a connection gets another pod by chance at its every end: most find a pod within that.
@@ -333,6 +345,14 @@ impl Event {
         }
     }
 
+    /// What Kubernetes itself may need until anybody can know of a new pod.
+    fn recovery(&self) -> Duration {
+        match self.action {
+            Action::ApiDown => RECOVERY,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Whether the recipe is about it.
     pub fn in_recipe(&self) -> bool {
         matches!(self.id, "rolling-update" | "scale-down-4-2")
@@ -359,6 +379,12 @@ impl Mode {
         }
     }
 
+    /// So many calls of a client that makes so many a second may be under way at the end without having failed: what a busy
+    /// machine needs for them, of which less is let pass where not one may fail.
+    pub fn under_way(&self, rate: f64) -> f64 {
+        if self.recipe { rate / 10.0 } else { rate }
+    }
+
     /// Of one idle channel: longer than the age with its spread.
     pub fn between_calls(&self) -> Duration {
         Duration::from_secs(self.age.unwrap_or(30)) * 4 / 3
@@ -373,7 +399,12 @@ impl Mode {
         } else {
             IN_VAIN
         };
-        self.promise(client).unwrap_or(without)
+        self.promise_in(event, client).unwrap_or(without)
+    }
+
+    /// The same as [`Mode::promise`], with what Kubernetes needs by itself after this event.
+    pub fn promise_in(&self, event: &Event, client: Client) -> Option<Duration> {
+        Some(self.promise(client)? + event.recovery())
     }
 
     /// Whether all its clients find what comes, so that what they know after one event is what they would know at the start.
@@ -392,10 +423,12 @@ impl Mode {
     pub fn promise(&self, client: Client) -> Option<Duration> {
         let kind = match self.via {
             Via::ClusterIp => "ClusterIP",
-            Via::Headless => client.kind,
+            Via::Headless => match client.looks_every {
+                None => client.kind,
+                Some(interval) => return Some(interval + DNS_TTL),
+            },
             Via::Watch => "EndpointWatch",
-            // Both look the name up by the clock.
-            Via::Proxy(_) => "DNSPolling",
+            Via::Proxy(_) => return Some(PROXIES_LOOK_EVERY + DNS_TTL),
         };
         timing::CLIENTS
             .iter()
@@ -418,10 +451,10 @@ mod tests {
         assert_eq!(seconds("headless-30s", "java"), Some(98));
         assert_eq!(seconds("headless-60s", "python"), Some(101));
         assert_eq!(seconds("headless", "node"), None);
-        assert_eq!(seconds("headless", "rust"), Some(15));
+        assert_eq!(seconds("headless", "rust"), Some(8));
         assert_eq!(seconds("watch", "go"), Some(20));
         assert_eq!(seconds("cluster-ip-30s", "go"), None);
-        assert_eq!(seconds("envoy", "java"), Some(15));
+        assert_eq!(seconds("envoy", "java"), Some(10));
     }
 
     #[test]
@@ -431,6 +464,7 @@ mod tests {
             of(mode).patience(at(event), *client).as_secs()
         };
         assert_eq!(seconds("headless-30s", "scale-up-2-4", "go"), 68);
+        assert_eq!(seconds("headless-30s", "api-down", "go"), 128);
         assert_eq!(seconds("headless", "scale-up-2-4", "go"), 40);
         assert_eq!(seconds("cluster-ip", "scale-up-2-4", "go"), 40);
         assert_eq!(seconds("cluster-ip-30s", "scale-up-2-4", "go"), 180);
@@ -454,6 +488,11 @@ mod tests {
         assert_eq!(rate("headless", "killed"), "50");
         assert_eq!(rate("recipe-server-watch", "rolling-update"), "200");
         assert_eq!(rate("headless-60s", "idle"), "0.1");
+        let under_way = |mode| of(mode).under_way(200.0).to_string();
+        assert_eq!(
+            [under_way("watch"), under_way("recipe-watch")],
+            ["200", "20"]
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use evenkeel::findings::{PRE_STOP, STOP};
 use serde_json::{Value, json};
 
 use crate::cell::Cell;
-use crate::figures::{Figures, grouped};
+use crate::figures::{Figures, grouped, median};
 use crate::page::Measured;
 use crate::plan::Client;
 
@@ -15,9 +15,10 @@ const TEXT: &str = "\
     `minReadySeconds` is for clients that may look again only 30 s after the last time: without it all pods that they know can be gone\n\
     before. `preStop` is for those that look by the clock and are not told by the server; its 35 s are the longest usual time to live of an\n\
     answer and 5 s for every node to hear, of which such clients need less here, where answers live 5 s (tonic's *after Terminating*\n\
-    below). The rest of terminationGracePeriodSeconds is for the server's own graceful stop. Clients that watch endpoints need only that.\n\n\
+    below). The rest of terminationGracePeriodSeconds is for the server's own graceful stop. The server here has nothing else: it does not serve on\n\
+    at SIGTERM by itself. Clients that watch endpoints were tried with all of it; whether they need less was not.\n\n\
     Clients have the [retry policy](calls.md#what-to-do) for the methods that may be repeated. *Rate* is the calls a second of each client,\n\
-    all clients of a way beside each other. *By the server alone*: its settings without the policy, which shows whether a client needs that\n\
+    all clients of a way beside each other; *load* the machine's, which has two cores, at the end of the runs of the next three columns. *By the server alone*: its settings without the policy, which shows whether a client needs that\n\
     too. *Without*: the same events with the usual server above, at 50 calls a second of each client and with no retry. One run each.\n\
     [Envoy and nginx](hops.md) have a recipe of their own with shorter times, tried with grpc-go alone; below all clients go through them.\n\n";
 
@@ -90,7 +91,7 @@ pub(crate) fn section(all: &[Measured]) -> String {
          ```yaml\n{}```\n\n{TEXT}",
         Recipe::of(3).yaml(),
     );
-    text += "| event | way | client | rate | failed by the recipe | by the server alone | without |\n|---|---|---|---|---|---|---|\n";
+    text += "| event | way | client | rate | load | failed by the recipe | by the server alone | without |\n|---|---|---|---|---|---|---|---|\n";
     for with in all.iter().filter(|measured| measured.mode.retry) {
         let other = |recipe| {
             all.iter().find(|other| {
@@ -101,6 +102,10 @@ pub(crate) fn section(all: &[Measured]) -> String {
             })
         };
         let [alone, without] = [true, false].map(other);
+        let loads: Vec<String> = [Some(with), alone, without]
+            .into_iter()
+            .filter_map(|measured| Some(load(measured?.cell.as_ref()?)))
+            .collect();
         for client in with.mode.clients() {
             let says = |measured: Option<&Measured>| failures(measured?, client);
             let columns = [says(Some(with)), says(alone), says(without)];
@@ -112,11 +117,12 @@ pub(crate) fn section(all: &[Measured]) -> String {
                 columns.map(|column| column.unwrap_or_else(|| "not measured yet".into()));
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {by_recipe} | {} | {without} |",
+                "| {} | {} | {} | {} | {} | {by_recipe} | {} | {without} |",
                 with.event.title,
                 with.mode.title,
                 client.library,
                 with.cell.as_ref().map_or(String::new(), rates),
+                loads.join(", "),
                 if tried { alone.as_str() } else { "–" },
             );
         }
@@ -135,7 +141,12 @@ pub(crate) fn section(all: &[Measured]) -> String {
 
 /// Of one client, as the table has it.
 fn failures(measured: &Measured, client: Client) -> Option<String> {
-    let figures = Figures::of(measured.cell.as_ref()?, measured.mode, client)?;
+    let figures = Figures::of(
+        measured.cell.as_ref()?,
+        measured.mode,
+        measured.event,
+        client,
+    )?;
     let [failed, calls] = [figures.failures(), figures.calls()].map(grouped);
     Some(format!("{failed} of {calls}"))
 }
@@ -145,6 +156,12 @@ fn rates(cell: &Cell) -> String {
     let mut rates: Vec<String> = cell.runs.iter().map(|run| run.rate.to_string()).collect();
     rates.dedup();
     rates.join(" and ")
+}
+
+/// Of the machine, at the end of its runs.
+fn load(cell: &Cell) -> String {
+    let loads = cell.runs.iter().filter_map(|run| run.load).collect();
+    median(loads).map_or_else(|| "?".into(), |load| format!("{load:.0}"))
 }
 
 #[cfg(test)]

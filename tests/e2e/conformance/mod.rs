@@ -246,7 +246,7 @@ async fn cell_of(
             // Kept also where it breaks a promise: it is what was seen.
             cell::add(root(), today, mode, event, run.clone())?;
         }
-        broken.extend(promises::broken(mode, &run));
+        broken.extend(promises::broken(mode, event, &run));
     }
     let whole = cell::read(root(), mode, event)?.unwrap_or_default();
     if whole.done(today, mode, event) >= event.runs {

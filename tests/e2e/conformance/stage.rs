@@ -98,6 +98,8 @@ impl Stage {
         self.bed.scale("echo", event.pods).await?;
         settled(&self.bed, usize::try_from(event.pods)?).await?;
         if event.action == Action::Idle {
+            // Channels connect with their first calls, one after the other: what counts is how it goes on.
+            tokio::time::sleep(self.mode.between_calls() + BEFORE).await;
             return Ok(());
         }
         self.all_found(event).await?;
@@ -172,7 +174,7 @@ impl Stage {
         let sums: Vec<Sums> = self
             .clients
             .iter()
-            .map(|actor| Sums::watch(&actor.load, begun, actor.rate))
+            .map(|actor| Sums::watch(&actor.load, begun, self.mode.under_way(actor.rate)))
             .collect();
         until("the watch knows all pods", SOON, async || {
             let known = pods.lives().len() >= usize::try_from(event.pods)?;
@@ -320,10 +322,11 @@ impl Actor {
     }
 }
 
-/// The usual one: it serves on for 5 s at SIGTERM.
+/// The usual one, which serves on for 5 s at SIGTERM; by the recipe it has nothing but what that says.
 fn server(mode: &Mode, event: &Event) -> Value {
     let mut server = manifests::server("echo", event.pods);
     if mode.recipe {
+        manifests::container(&mut server)["args"] = json!(["--drain=0s"]);
         Recipe::of(event.pods).set(&mut server);
     }
     server

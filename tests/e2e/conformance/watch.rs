@@ -116,13 +116,13 @@ fn restarts(pod: &Pod) -> i32 {
 pub struct Sums {
     kept: Arc<Mutex<(Vec<Snapshot>, Option<Totals>)>>,
     begun: Timestamp,
-    rate: f64,
+    under_way: f64,
     _task: Task,
 }
 
 impl Sums {
-    /// From `begun` on, of a client that makes so many calls a second.
-    pub fn watch(client: &Arc<Client>, begun: Timestamp, rate: f64) -> Self {
+    /// From `begun` on, of a client that may have so many calls under way at the end.
+    pub fn watch(client: &Arc<Client>, begun: Timestamp, under_way: f64) -> Self {
         let kept = Arc::new(Mutex::new((Vec::new(), None)));
         let (keep, client) = (kept.clone(), client.clone());
         let task = tokio::spawn(async move {
@@ -146,7 +146,7 @@ impl Sums {
         Self {
             kept,
             begun,
-            rate,
+            under_way,
             _task: Task(task),
         }
     }
@@ -166,7 +166,7 @@ impl Sums {
                 totals.counts.errors,
                 totals.counts.dropped,
                 totals.counts.in_flight,
-                self.rate,
+                self.under_way,
             ),
             not_begun: totals.counts.late,
         }
