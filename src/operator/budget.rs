@@ -1,6 +1,7 @@
 //! How many rollouts the operator may have under way at once, over all backends.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 #[derive(Debug)]
 pub struct Budget {
     places: usize,
+    /// Scopes whose rollouts from before the start have no places yet.
+    uncounted: AtomicUsize,
+    started: Timestamp,
     held: Mutex<HashMap<String, Place>>,
 }
 
@@ -32,25 +36,41 @@ pub struct Taken {
 /// Each backend has its pass at least every ten minutes. One whose passes fail before they know what its rollouts do must not
 /// keep the places of all others.
 const LAPSE: SignedDuration = SignedDuration::from_mins(30);
+/// For the first lists of all scopes, also on an API server that has just come back. A namespace that may not be read is waited for no
+/// longer.
+const COUNTED_WITHIN: SignedDuration = SignedDuration::from_mins(1);
 
 impl Budget {
-    /// At least one place.
-    pub fn new(places: usize) -> Self {
+    /// At least one place, and none to be had before so many scopes are counted.
+    pub fn new(places: usize, scopes: usize, now: Timestamp) -> Self {
         Self {
             places: places.max(1),
+            uncounted: scopes.into(),
+            started: now,
             held: Mutex::default(),
         }
     }
 
-    /// Whether a workload of this backend may start a rollout now.
+    /// The rollouts that an earlier process began in one more scope have their places.
+    pub fn counted(&self) {
+        self.uncounted.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether another rollout may start now.
     pub fn is_free(&self, now: Timestamp) -> bool {
-        self.lock(now).len() < self.places
+        self.has_room(&self.lock(now), now)
+    }
+
+    fn has_room(&self, held: &HashMap<String, Place>, now: Timestamp) -> bool {
+        let known = self.uncounted.load(Ordering::Acquire) == 0
+            || now.duration_since(self.started) >= COUNTED_WITHIN;
+        known && held.len() < self.places
     }
 
     /// Takes a place for a rollout that is about to begin, if there is one.
     pub fn try_take(&self, workload: &str, backend: &str, now: Timestamp) -> Option<Taken> {
         let mut held = self.lock(now);
-        let free = held.len() < self.places || held.contains_key(workload);
+        let free = self.has_room(&held, now) || held.contains_key(workload);
         free.then(|| put(&mut held, workload, Place::of(backend, now)))
     }
 
@@ -121,9 +141,36 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
+    fn budget(places: usize) -> Budget {
+        Budget::new(places, 0, NOW)
+    }
+
+    #[test]
+    fn no_place_is_free_before_every_scope_is_counted() {
+        let budget = Budget::new(1, 2, NOW);
+        budget.counted();
+        assert!(!budget.is_free(NOW), "the other may hold it");
+        assert!(budget.try_take("new", "quick", NOW).is_none());
+        budget.hold("under way", "slow", NOW);
+        assert!(budget.try_take("under way", "slow", NOW).is_some());
+        budget.counted();
+        assert!(!budget.is_free(NOW), "the other holds it");
+        budget.release("slow", NOW);
+        assert!(budget.try_take("new", "quick", NOW).is_some());
+    }
+
+    #[test]
+    fn a_scope_that_is_never_counted_is_not_waited_for() {
+        let budget = Budget::new(1, 2, NOW);
+        budget.counted();
+        let at = |seconds| NOW + SignedDuration::from_secs(seconds);
+        assert!(!budget.is_free(at(59)));
+        assert!(budget.is_free(at(60)));
+    }
+
     #[test]
     fn what_is_under_way_already_leaves_no_place() {
-        let budget = Budget::new(1);
+        let budget = budget(1);
         budget.hold("one", "backend", NOW);
         budget.hold("two", "backend", NOW);
         assert!(!budget.is_free(NOW));
@@ -134,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_place_is_free_again_when_the_backend_is_done() {
-        let budget = Budget::new(1);
+        let budget = budget(1);
         assert!(budget.is_free(NOW));
         assert!(budget.try_take("deployment", "backend", NOW).is_some());
         assert!(budget.try_take("deployment", "backend", NOW).is_some());
@@ -148,7 +195,7 @@ mod tests {
 
     #[test]
     fn each_workload_gives_back_its_own() {
-        let budget = Budget::new(2);
+        let budget = budget(2);
         let later = NOW + std::time::Duration::from_mins(1);
         budget.hold("stuck", "backend", NOW);
         budget.hold("moves", "backend", later);
@@ -163,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_is_not_looked_at_any_more_lapses() {
-        let budget = Budget::new(2);
+        let budget = budget(2);
         let at = |minutes| NOW + SignedDuration::from_mins(minutes);
         budget.hold("seen", "backend", NOW);
         budget.hold("unseen", "fails", NOW);
@@ -179,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_was_refused_leaves_its_place() {
-        let budget = Budget::new(1);
+        let budget = budget(1);
         let taken = budget.try_take("refused", "backend", NOW).unwrap();
         budget.give_back(taken, NOW);
         assert!(budget.try_take("another", "other", NOW).is_some());
@@ -187,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_was_refused_leaves_the_place_of_a_rollout_before() {
-        let budget = Budget::new(1);
+        let budget = budget(1);
         let later = NOW + std::time::Duration::from_mins(1);
         budget.hold("deployment", "first", NOW);
         for urgent in [false, true] {

@@ -39,6 +39,13 @@ pub struct Settings {
     pub prometheus: Option<PrometheusSettings>,
 }
 
+impl Settings {
+    /// In how many parts the cluster is watched.
+    fn scopes(&self) -> usize {
+        self.watch_namespaces.len().max(1)
+    }
+}
+
 /// Shared by everything that runs.
 pub struct Shared {
     /// The API server.
@@ -71,7 +78,7 @@ impl Shared {
         Self {
             prometheus,
             recorder: Recorder::new(client.clone(), reporter),
-            rollouts: Budget::new(settings.max_concurrent_rollouts),
+            rollouts: Budget::new(settings.max_concurrent_rollouts, settings.scopes(), now()),
             client,
             settings,
             metrics,

@@ -28,6 +28,7 @@ use super::reconcile::{error_policy, reconcile};
 use super::sample::Sampler;
 use super::servers;
 use super::watched::{heard, watched};
+use super::workloads;
 use crate::api::GrpcBackend;
 use crate::names;
 use crate::observed::{Serves, is_serving, selects};
@@ -69,8 +70,8 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<&str>, stop: Cancellatio
         sampler,
         resumed: Once::new(),
     });
-    let gone = scope.clone();
-    Controller::for_stream(triggers, backends.clone())
+    let (gone, resumed) = (scope.clone(), scope.clone());
+    let passes = Controller::for_stream(triggers, backends.clone())
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .watches_stream(deployment_events, server(&backends))
         .watches_stream(stateful_set_events, server(&backends))
@@ -116,8 +117,8 @@ pub async fn run(shared: Arc<Shared>, namespace: Option<&str>, stop: Cancellatio
                 Err(error) => tracing::warn!(%error, "a watch failed and is started anew"),
             }
             std::future::ready(())
-        })
-        .await;
+        });
+    let _ = tokio::join!(passes, workloads::resume_unasked(&resumed));
 }
 
 /// What a user changes about the backends.
