@@ -98,6 +98,7 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::super::decide::{DEADLINE, UNACKNOWLEDGED};
+    use super::super::term::Moment;
     use super::*;
 
     /// Whether a request was answered, and how many came through.
@@ -121,11 +122,9 @@ mod tests {
     /// A term of which this is left.
     fn left(rest: Duration) -> Term {
         let term = Term::default();
-        term.renewed(
-            Instant::now()
-                .checked_sub(DEADLINE.checked_sub(rest).unwrap())
-                .unwrap(),
-        );
+        let mut begun = Moment::now();
+        begun.steady -= DEADLINE.checked_sub(rest).unwrap();
+        term.renewed(begun);
         term
     }
 
@@ -158,12 +157,12 @@ mod tests {
     #[tokio::test]
     async fn a_renewal_lengthens_the_term_and_its_end_is_final() {
         let term = left(Duration::from_millis(50));
-        term.renewed(Instant::now());
+        term.renewed(Moment::now());
         let longer = tokio::time::timeout(Duration::from_millis(100), term.over()).await;
         assert!(longer.is_err() && term.holds());
         term.end();
         assert!(!term.holds());
-        term.renewed(Instant::now());
+        term.renewed(Moment::now());
         assert!(!term.holds(), "by a renewal that was under way");
     }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Term;
 use super::decide::{self, DEADLINE, DURATION, Decision, LOOK, RETRY, decide, pause};
+use super::term::Moment;
 use crate::names;
 
 /// For one request, and a renewal is one as a rule: after one without an answer there is time to read the Lease and to write it, if
@@ -88,7 +89,7 @@ pub async fn acquire(
             () = stop.cancelled() => return None,
             () = tokio::time::sleep(wait) => {}
         }
-        let begun = Instant::now();
+        let begun = Moment::now();
         match holder.attempt(&mut seen).await {
             Ok(Some(taken)) => {
                 term.renewed(begun);
@@ -204,7 +205,7 @@ impl Holder {
         let mut ours = Some(taken);
         loop {
             ticks.tick().await;
-            let begun = Instant::now();
+            let begun = Moment::now();
             let renewed = async {
                 let lease = match ours.take() {
                     None => self.get().await?,

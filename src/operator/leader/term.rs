@@ -1,14 +1,45 @@
 //! Until when the Lease is surely ours, and with it the right to write.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::decide::{DEADLINE, UNACKNOWLEDGED};
+use super::decide::{DEADLINE, LOOK, UNACKNOWLEDGED};
+
+/// A moment by two clocks. The steady one is set by nobody, but stands still while the machine is suspended. The wall clock is put right
+/// then, but may be set at any time.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub(super) steady: Instant,
+    wall: Timestamp,
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        Self {
+            steady: Instant::now(),
+            wall: Timestamp::now(),
+        }
+    }
+
+    pub fn elapsed(self) -> Duration {
+        Self::now().since(self)
+    }
+
+    /// By the clock that says more: one that was set back makes nothing younger, and one that was set ahead older at worst.
+    fn since(self, earlier: Self) -> Duration {
+        let wall = self.wall.duration_since(earlier.wall);
+        let wall = Duration::try_from(wall).unwrap_or_default();
+        wall.max(self.steady.saturating_duration_since(earlier.steady))
+    }
+}
 
 /// Shared by the one that renews the Lease and by everything that writes. Nothing has to be told to whoever writes: a process
-/// that was stopped, and goes on when its Lease is long gone, finds by its own clock that it may not write.
+/// that was stopped, or whose machine was suspended, and goes on when its Lease is long gone, finds by its own clocks that it may not
+/// write.
 #[derive(Clone, Debug, Default)]
 pub struct Term {
     state: Arc<Mutex<State>>,
@@ -18,7 +49,7 @@ pub struct Term {
 
 #[derive(Debug, Default)]
 struct State {
-    until: Option<Instant>,
+    renewed: Option<Moment>,
     /// How many writes have no answer yet.
     open: usize,
     /// When one was given up last that may have been sent.
@@ -51,8 +82,8 @@ impl Drop for Write {
 
 impl Term {
     /// The Lease was renewed by a request that began then: its answer may have been long on its way.
-    pub fn renewed(&self, begun: Instant) {
-        self.lock().until = begun.checked_add(DEADLINE);
+    pub fn renewed(&self, begun: Moment) {
+        self.lock().renewed = Some(begun);
     }
 
     /// From now on nothing may be written.
@@ -62,14 +93,14 @@ impl Term {
 
     /// Whether something may be written now.
     pub fn holds(&self) -> bool {
-        self.end_ahead().is_some()
+        self.rest(Moment::now()).is_some()
     }
 
-    /// Ends with the term.
+    /// Ends with the term, or soon after it where that was over by the wall clock alone.
     pub async fn over(&self) {
-        while let Some(end) = self.end_ahead() {
+        while let Some(rest) = self.rest(Moment::now()) {
             let ended = self.ended.cancelled();
-            let _ = tokio::time::timeout_at(end, ended).await;
+            let _ = tokio::time::timeout(rest.min(LOOK), ended).await;
         }
     }
 
@@ -95,12 +126,48 @@ impl Term {
         last?.checked_add(UNACKNOWLEDGED)
     }
 
-    fn end_ahead(&self) -> Option<Instant> {
-        let until = self.lock().until.filter(|end| Instant::now() < *end);
-        until.filter(|_| !self.ended.is_cancelled())
+    /// What is left of it, if anything is.
+    fn rest(&self, now: Moment) -> Option<Duration> {
+        let renewed = self.lock().renewed?;
+        let rest = DEADLINE.checked_sub(now.since(renewed))?;
+        (!rest.is_zero() && !self.ended.is_cancelled()).then_some(rest)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    /// What is left of a term that was renewed so many seconds ago by the one clock and by the other.
+    fn left(steady: u64, wall: i64) -> Option<u64> {
+        let begun = Moment::now();
+        let now = Moment {
+            steady: begun.steady + Duration::from_secs(steady),
+            wall: begun.wall + SignedDuration::from_secs(wall),
+        };
+        let term = Term::default();
+        term.renewed(begun);
+        term.rest(now).map(|rest| rest.as_secs())
+    }
+
+    #[test]
+    fn over_by_either_clock() {
+        let term = DEADLINE.as_secs();
+        for (what, steady, wall, expected) in [
+            ("both go", 3, 3, Some(term - 3)),
+            ("both have gone", term, 8, None),
+            ("the machine was suspended", 1, 20, None),
+            ("the wall clock was set ahead", 1, 5, Some(term - 5)),
+            ("the wall clock was set back", 3, -3600, Some(term - 3)),
+            ("set back, it prolongs nothing", term, -3600, None),
+        ] {
+            assert_eq!(left(steady, wall), expected, "{what}");
+        }
     }
 }
