@@ -28,9 +28,7 @@ pub enum Decision {
     Create,
     /// It is free, or its holder is gone: take it.
     Take,
-    /// It is ours: renew it.
-    Renew,
-    /// Another holds it.
+    /// Another holds it, or what its holder has sent may arrive still.
     Wait,
 }
 
@@ -53,8 +51,9 @@ pub fn decide(holder: &Holder<'_>, me: &str, unchanged: Duration) -> Decision {
     match holder {
         Holder::NoLease => Decision::Create,
         Holder::Deleted if unchanged >= TAKEOVER => Decision::Create,
-        Holder::Is(holder) if *holder == me => Decision::Renew,
         Holder::Nobody => Decision::Take,
+        // Whoever held it by this name, in this pod, had ended when this process was started: it sends nothing more.
+        Holder::Is(holder) if *holder == me && unchanged >= UNACKNOWLEDGED => Decision::Take,
         Holder::Is(_) if unchanged >= TAKEOVER => Decision::Take,
         Holder::Is(_) | Holder::Deleted => Decision::Wait,
     }
@@ -77,7 +76,15 @@ mod tests {
     fn taken_only_when_free_or_expired() {
         let now = Duration::ZERO;
         assert_eq!(decide(&Holder::NoLease, "a", now), Decision::Create);
-        assert_eq!(decide(&Holder::Is("a"), "a", now), Decision::Renew);
+        assert_eq!(decide(&Holder::Is("a"), "a", now), Decision::Wait);
+        assert_eq!(
+            decide(&Holder::Is("a"), "a", UNACKNOWLEDGED),
+            Decision::Take
+        );
+        assert_eq!(
+            decide(&Holder::Is("b"), "a", UNACKNOWLEDGED),
+            Decision::Wait
+        );
         assert_eq!(decide(&Holder::Nobody, "a", now), Decision::Take);
         assert_eq!(decide(&Holder::Is("b"), "a", now), Decision::Wait);
         assert_eq!(
@@ -116,6 +123,12 @@ mod tests {
     fn the_holder_ends_before_another_takes_over() {
         assert!(DEADLINE + RETRY < TAKEOVER);
         assert!(DEADLINE + UNACKNOWLEDGED < TAKEOVER);
+    }
+
+    /// Of two processes by one name, should there ever be, the other waits.
+    #[test]
+    fn a_holder_renews_before_one_of_its_name_takes_over() {
+        assert!(RETRY < UNACKNOWLEDGED);
     }
 
     #[test]

@@ -160,9 +160,7 @@ impl Holder {
         match self.decide(lease.as_ref(), seen) {
             Decision::Wait => Ok(None),
             Decision::Create => self.write(None, Some(&self.settings.identity)).await,
-            Decision::Take | Decision::Renew => {
-                self.write(lease, Some(&self.settings.identity)).await
-            }
+            Decision::Take => self.write(lease, Some(&self.settings.identity)).await,
         }
     }
 
@@ -211,7 +209,7 @@ impl Holder {
                     None => self.get().await?,
                     known => known,
                 };
-                if self.decide(lease.as_ref(), &Seen::default()) == Decision::Renew {
+                if lease.as_ref().and_then(holder) == Some(&self.settings.identity) {
                     self.write(lease, Some(&self.settings.identity))
                         .await
                         .map(Some)

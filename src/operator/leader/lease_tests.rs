@@ -201,6 +201,26 @@ async fn a_deletion_gives_nobody_the_lease_early() {
     assert!(acquired.term().holds());
 }
 
+/// The container is started again: what its last process sent may arrive until then.
+#[tokio::test(start_paused = true)]
+async fn the_next_process_of_a_pod_waits_for_what_the_last_one_sent() {
+    let server = Server::default();
+    let before = server.leader().await;
+    before.renewal.abort();
+    let begun = Instant::now();
+    server.acquire("me").await;
+    assert!(begun.elapsed() >= UNACKNOWLEDGED && begun.elapsed() <= UNACKNOWLEDGED + LOOK);
+}
+
+/// Should there ever be another.
+#[tokio::test(start_paused = true)]
+async fn a_living_process_of_that_name_keeps_the_lease() {
+    let server = Server::default();
+    let leadership = server.leader().await;
+    let other = tokio::time::timeout(10 * TAKEOVER, server.acquire("me")).await;
+    assert!(other.is_err() && leadership.term().holds());
+}
+
 /// Never two writers: what was sent and not answered may arrive until then, and another acts as soon as nobody holds it. Also where
 /// whoever waits for the answer was told to end, and has not run since.
 #[tokio::test(start_paused = true)]
