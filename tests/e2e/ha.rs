@@ -4,6 +4,7 @@
 //! can be cut off. Bounds are stated in lease durations.
 
 mod pair;
+mod seen;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -110,7 +111,7 @@ async fn a_killed_leader_is_replaced(world: Arc<World>) -> Result<()> {
         strike(&pair, leader, other, Signal::Kill).await
     });
     let takeover = judged.stands(killed).await?;
-    pair.one_at_a_time(leader, other, takeover.taken)
+    pair.one_at_a_time(leader, other, takeover.taken).await
 }
 
 /// As in every upgrade: nobody waits for the end of a Lease.
@@ -124,7 +125,7 @@ async fn a_leader_that_ends_hands_over(world: Arc<World>) -> Result<()> {
         end(&pair, leader, other).await
     });
     let takeover = judged.stands(ended).await?;
-    pair.one_at_a_time(leader, other, takeover.taken)
+    pair.one_at_a_time(leader, other, takeover.taken).await
 }
 
 /// Each of its writes takes longer than the whole end may. What it had begun never arrives.
@@ -152,7 +153,7 @@ async fn a_leader_that_ends_amid_long_passes_hands_over(world: Arc<World>) -> Re
             Ok(takeover)
         })
         .await?;
-    pair.one_at_a_time(leader, other, takeover.taken)
+    pair.one_at_a_time(leader, other, takeover.taken).await
 }
 
 /// Has the leader do nothing more from one moment to the next, and waits until the other works in its place.
@@ -218,7 +219,7 @@ async fn a_leader_that_is_cut_off_stops_writing(world: Arc<World>) -> Result<()>
             Ok(takeover)
         })
         .await?;
-    pair.one_at_a_time(leader, other, takeover.taken)
+    pair.one_at_a_time(leader, other, takeover.taken).await
 }
 
 /// A process on a node that stands still finds much to do when it goes on, and has decided much already. Its Lease is gone;
@@ -247,5 +248,5 @@ async fn a_frozen_leader_writes_nothing_when_it_wakes(world: Arc<World>) -> Resu
         log.contains("the Lease is lost"),
         "it does not say why it ended"
     );
-    pair.one_at_a_time(leader, other, takeover.taken)
+    pair.one_at_a_time(leader, other, takeover.taken).await
 }

@@ -13,6 +13,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
+use super::seen::{self, Watch};
 use crate::bed::{Bed, Operator, SOON, start_operator_by};
 use crate::manifests;
 use crate::world::{OPERATORS, World};
@@ -23,7 +24,7 @@ pub const LEASE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_secs(1);
 /// Seen unchanged for so long, it is taken: by then all that its holder sent has arrived or is dead.
 const SAFE: Duration = Duration::from_secs(13);
-/// A look that is no later than this was not kept from it.
+/// A look of the test's that is no later than this was not kept from it.
 const PROMPT: Duration = Duration::from_millis(500);
 /// A run in which it was kept from looking for longer, half a lease duration, shows nothing.
 const MARGIN: Duration = Duration::from_millis(7500);
@@ -36,6 +37,7 @@ const BUSY: usize = 8;
 pub struct Pair {
     pub bed: Bed,
     replicas: Vec<Replica>,
+    watch: Watch,
 }
 
 pub struct Replica {
@@ -50,7 +52,7 @@ pub struct Takeover {
     pub renewed: Timestamp,
     /// When the other took the Lease.
     pub taken: Timestamp,
-    /// For how long the one that waited was kept from looking, by a machine that is slow.
+    /// For how long the test itself was kept from looking at the Lease, by a machine that is slow.
     starved: Duration,
 }
 
@@ -88,10 +90,12 @@ impl Takeover {
     }
 }
 
-/// By how much the looks since then were further apart than they are meant to be: nothing on a machine that has time for them.
-fn starved(looks: &[Timestamp], since: Timestamp) -> Result<Duration> {
-    let pairs = looks.windows(2).filter(|pair| pair[1] > since);
-    let late = pairs.map(|pair| Ok(Duration::try_from(pair[1] - pair[0])?.saturating_sub(LOOK)));
+/// By how much looks between then and then were further apart than they are meant to be: nothing on a machine that has time for them.
+fn starved(looks: &[Timestamp], since: Timestamp, until: Timestamp) -> Result<Duration> {
+    let within = looks.iter().filter(|look| (since..until).contains(*look));
+    let looks: Vec<_> = [&since].into_iter().chain(within).chain([&until]).collect();
+    let pairs = looks.windows(2);
+    let late = pairs.map(|pair| Ok(Duration::try_from(*pair[1] - *pair[0])?.saturating_sub(LOOK)));
     let late = late.collect::<Result<Vec<_>>>()?.into_iter();
     Ok(late.filter(|late| *late > PROMPT).sum())
 }
@@ -102,6 +106,7 @@ impl Pair {
         world.prepare().await?;
         let bed = Bed::without_operator(world, prefix).await?;
         let mut pair = Self {
+            watch: Watch::begin(&bed.namespace, LOOK),
             bed,
             replicas: Vec::new(),
         };
@@ -165,18 +170,10 @@ impl Pair {
         let mut renewals = leases(before)?;
         renewals.retain(|renewal| renewal.time < taken);
         let renewed = renewals.last().context("no renewal")?.time;
-        let audit = self.bed.world.cluster.audit();
-        let asked = audit.requests_by(&after.operator.user, Timestamp::UNIX_EPOCH)?;
-        let looks = asked.iter().filter(|request| {
-            request.resource == "leases" && request.verb == "get" && request.time < taken
-        });
-        let mut looks: Vec<Timestamp> = looks.map(|look| look.time).collect();
-        looks.push(taken);
-        looks.sort_unstable();
         Ok(Takeover {
             renewed,
             taken,
-            starved: starved(&looks, renewed)?,
+            starved: starved(&self.watch.looks(), renewed, taken)?,
         })
     }
 
@@ -186,9 +183,14 @@ impl Pair {
     }
 
     /// Never two writers: whatever one wrote, also what was refused, came before the other took the Lease; and the other's
-    /// came after it. Events count too. Left out is what the API server gave up half read, since its sender had ended: a process that is
-    /// stopped in the middle of sending does so when it wakes.
-    pub fn one_at_a_time(&self, before: &Replica, after: &Replica, taken: Timestamp) -> Result<()> {
+    /// came after it. Events count too. Left out is what the API server gave up, since its sender had ended, if nothing came of it: a process
+    /// that is stopped in the middle of sending goes on when it wakes.
+    pub async fn one_at_a_time(
+        &self,
+        before: &Replica,
+        after: &Replica,
+        taken: Timestamp,
+    ) -> Result<()> {
         let work = |replica: &Replica| -> Result<Vec<AuditEvent>> {
             let mut writes = self.writes(replica)?;
             writes.retain(|write| write.resource != "leases");
@@ -197,13 +199,49 @@ impl Pair {
         let (old, new) = (work(before)?, work(after)?);
         println!("    {} writes before, {} after", old.len(), new.len());
         ensure!(!old.is_empty() && !new.is_empty(), "one wrote nothing");
-        let late: Vec<_> = old
-            .iter()
-            .filter(|write| write.time >= taken && write.code != GIVEN_UP)
-            .collect();
+        let late = old.iter().filter(|write| write.time >= taken);
+        let (given_up, late): (Vec<_>, Vec<_>) = late.partition(|write| write.code == GIVEN_UP);
         ensure!(late.is_empty(), "written after {taken}: {late:#?}");
         let early: Vec<_> = new.iter().filter(|write| write.time < taken).collect();
         ensure!(early.is_empty(), "written before {taken}: {early:#?}");
+        self.came_to_nothing(&given_up).await
+    }
+
+    /// Of every object no more versions were stored than were asked for by writes that were answered, or given up by somebody else. All
+    /// are counted each time: a count that is tried only when a write is given up would be tried hardly ever.
+    async fn came_to_nothing(&self, given_up: &[&AuditEvent]) -> Result<()> {
+        let (audit, namespace) = (self.bed.world.cluster.audit(), self.bed.name());
+        for write in given_up {
+            println!("    given up after it: {} {}", write.verb, write.uri);
+            ensure!(
+                seen::RESOURCES.contains(&write.resource.as_str()),
+                "not watched: {write:#?}"
+            );
+        }
+        let stored = self.watch.stored();
+        // What was stored has its line in the log with its answer, which may be on its way.
+        until("each version was asked for", SOON, async || {
+            let mut asked = audit.requests(Timestamp::UNIX_EPOCH)?;
+            asked.retain(|write| {
+                let answered = write.code < 300 || write.code == GIVEN_UP;
+                let counts = answered && !given_up.contains(&write);
+                write.is_write() && write.namespace == namespace && counts
+            });
+            for ((resource, name), versions) in &stored {
+                let of = |write: &&AuditEvent| write.resource == *resource && write.name == *name;
+                let asked = asked.iter().filter(of).count();
+                ensure!(
+                    *versions <= asked,
+                    "{versions} versions of {resource}/{name}, {asked} writes"
+                );
+            }
+            Ok(Some(()))
+        })
+        .await?;
+        println!(
+            "    {} versions, each asked for",
+            stored.values().sum::<usize>()
+        );
         Ok(())
     }
 
