@@ -271,8 +271,10 @@ impl Holder {
             spec: None,
         });
         let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
-        if spec.holder_identity.as_ref() != identity {
-            spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0).saturating_add(1));
+        // To be given up is no transition: the next holder counts.
+        if identity.is_some() && spec.holder_identity.as_ref() != identity {
+            let before = spec.lease_transitions;
+            spec.lease_transitions = Some(before.map_or(0, |count| count.saturating_add(1)));
             spec.acquire_time = Some(now.clone());
         }
         spec.holder_identity = identity.cloned();

@@ -79,6 +79,11 @@ impl Server {
         std::mem::take(&mut self.0.lock().unwrap().asked)
     }
 
+    fn transitions(&self) -> Option<i32> {
+        let state = self.0.lock().unwrap();
+        state.lease.as_ref()?.spec.as_ref()?.lease_transitions
+    }
+
     fn delay(&self, delays: &[Duration]) {
         self.0.lock().unwrap().delays.extend(delays);
     }
@@ -255,6 +260,15 @@ async fn it_is_given_up_when_nothing_can_arrive_any_more() {
         let state = server.0.lock().unwrap();
         assert_eq!(state.lease.as_ref().and_then(holder), None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handover_is_one_transition() {
+    let server = Server::default();
+    server.leader().await.release().await;
+    assert_eq!(server.transitions(), Some(0), "there was none before");
+    server.acquire("another").await;
+    assert_eq!(server.transitions(), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
