@@ -1,5 +1,6 @@
 //! `evenkeel run`: the operator's flags and its log.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::SocketAddr;
@@ -88,6 +89,12 @@ fn identity(pod: Option<String>) -> String {
     })
 }
 
+/// Each name once: one that was written twice would be watched, and written in, by two at a time.
+fn given(names: Vec<String>) -> Vec<String> {
+    let names: BTreeSet<String> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    names.into_iter().collect()
+}
+
 /// A length of time as in the resource: 90s, 10m.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = GoDuration::new(text.to_owned());
@@ -140,7 +147,6 @@ impl Run {
         } else {
             None
         };
-        let given = |list: Vec<String>| list.into_iter().filter(|name| !name.is_empty()).collect();
         let (token_file, ca_file) = (self.prometheus_token_file, self.prometheus_ca_file);
         let url = self.prometheus_url.filter(|url| !url.is_empty());
         Ok(Options {
@@ -182,6 +188,13 @@ mod tests {
         ] {
             assert_eq!(deadline(text).is_ok(), taken, "{text}");
         }
+    }
+
+    #[test]
+    fn a_namespace_is_watched_once() {
+        let names = ["shop", "", "cart", "shop"].map(str::to_owned);
+        assert_eq!(given(names.to_vec()), ["cart", "shop"]);
+        assert!(given(vec![String::new()]).is_empty(), "all of them");
     }
 
     #[test]
