@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::log::{self, LogFormat};
@@ -71,7 +72,7 @@ pub struct Run {
     /// An OpenTelemetry collector that is sent a span of each pass over a backend, by OTLP over HTTP as http://host:4318; none: no traces.
     #[arg(long, env = "EVENKEEL_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
-    /// What is logged: error, warn, info, debug or trace, or such a word for a part, as in info,evenkeel=debug.
+    /// What is logged: off, error, warn, info, debug or trace, or such a word for a part, as in info,evenkeel=debug.
     #[arg(long, env = "EVENKEEL_LOG_FILTER", default_value = "info")]
     log_filter: String,
     /// How the log is written.
@@ -112,11 +113,23 @@ fn deadline(text: &str) -> Result<Duration, String> {
     Ok(deadline)
 }
 
+/// A misspelt level would count as the name of a part, of which all is logged, and of everything else nothing: not even why.
+fn filter(text: &str) -> anyhow::Result<EnvFilter> {
+    for part in text.split(',') {
+        let is_level = !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+        anyhow::ensure!(
+            is_level || part.contains(['=', '[']),
+            "--log-filter {text:?}: {part:?} is no level: write off, error, warn, info, debug or trace, without blanks, or such a word \
+             for a part, as in info,evenkeel=debug"
+        );
+    }
+    EnvFilter::try_new(text).map_err(|error| anyhow::anyhow!("--log-filter {text:?}: {error}"))
+}
+
 impl Run {
     /// Runs until the end.
     pub fn main(self) -> anyhow::Result<()> {
-        let filter = EnvFilter::try_new(&self.log_filter)
-            .map_err(|error| anyhow::anyhow!("--log-filter {:?}: {error}", self.log_filter))?;
+        let filter = filter(&self.log_filter)?;
         let endpoint = self.otlp_endpoint.as_deref();
         let endpoint = endpoint.filter(|endpoint| !endpoint.is_empty());
         let (traces, exporter) = endpoint.map(traces).transpose()?.unzip();
@@ -195,6 +208,39 @@ mod tests {
         let names = ["shop", "", "cart", "shop"].map(str::to_owned);
         assert_eq!(given(names.to_vec()), ["cart", "shop"]);
         assert!(given(vec![String::new()]).is_empty(), "all of them");
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused_and_not_silent() {
+        for taken in [
+            "info",
+            "WARN",
+            "off",
+            "3",
+            "info,evenkeel::balance=debug",
+            "evenkeel=5,error",
+            "warn,evenkeel[pass]=trace",
+        ] {
+            filter(taken).unwrap();
+        }
+        for refused in [
+            "warning",
+            "6",
+            "",
+            "info,",
+            "info, evenkeel=debug",
+            "info ",
+            "inof,evenkeel=debug",
+            "info,evenkeel",
+            "evenkeel=warning",
+        ] {
+            let said = filter(refused).unwrap_err().to_string();
+            let begins = format!("--log-filter {refused:?}: ");
+            assert!(said.starts_with(&begins), "{said}");
+            for word in ["off", "error", "warn", "info", "debug", "trace"] {
+                assert!(said.contains(word), "{said} lacks {word}");
+            }
+        }
     }
 
     #[test]

@@ -456,7 +456,13 @@ fn what_is_not_a_value_is_refused() {
         // These would evict nobody, for ever.
         "podDisruptionBudget.maxUnavailable=0",
         "podDisruptionBudget.maxUnavailable=0%",
-        // With these the operator ends at once.
+        // With these the operator ends at once, since it would log nothing.
+        "logging.filter=warning",
+        "logging.filter=",
+        "logging.filter=info\\,evenkeel",
+        "logging.filter=info\\, evenkeel=debug",
+        "logging.filter=evenkeel=verbose",
+        // With these too.
         "prometheus.url=https://prometheus:9090",
         "prometheus.url=http://prometheus:9090,prometheus.tokenSecret=token",
     ] {
