@@ -27,8 +27,8 @@ const JUDGED: Duration = Duration::from_mins(2);
 const LATE: Duration = Duration::from_secs(6);
 /// What an alert's own `for` becomes: to be pending stays a part of its way.
 const FOR: &str = "2s";
-/// What the quarter of an hour becomes over which some look back.
-const RANGE: [&str; 2] = ["[15m]", "[15s]"];
+/// What the times become over which alerts look back.
+const RANGES: [[&str; 2]; 2] = [["[15m]", "[15s]"], ["[5m]", "[10s]"]];
 /// As the Service for the metrics is called, and Prometheus's job with it.
 const SERVICE: &str = "evenkeel-metrics";
 const JOB: &str = "evenkeel-system/evenkeel-metrics";
@@ -61,7 +61,12 @@ async fn rules(world: &World) -> Result<Value> {
         .flatten()
     {
         let expression = alert["expr"].as_str().context("no expression")?;
-        alert["expr"] = expression.replace(RANGE[0], RANGE[1]).into();
+        let hurried = RANGES
+            .iter()
+            .fold(expression.to_owned(), |expression, [range, short]| {
+                expression.replace(range, short)
+            });
+        alert["expr"] = hurried.into();
         alert["for"] = FOR.into();
     }
     Ok(json!({ "groups": groups }))

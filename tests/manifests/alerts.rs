@@ -72,6 +72,24 @@ fn every_alert_says_what_it_needs() {
     }
 }
 
+/// At a takeover nobody tells of backends for a while, and an alert that waits for an hour would begin anew each time.
+#[test]
+fn what_waits_for_longer_than_the_memory_has_it() {
+    for alert in alerts() {
+        let (name, expr) = (&alert["alert"], alert["expr"].as_str().unwrap());
+        if !expr.contains("evenkeel_condition{") {
+            continue;
+        }
+        let minutes = match alert["for"].as_str().unwrap() {
+            "1h" => 60,
+            minutes => minutes.strip_suffix('m').unwrap().parse().unwrap(),
+        };
+        let remembers = expr.contains("last_over_time(evenkeel_condition{");
+        assert_eq!(remembers, minutes > 5, "{name}");
+        assert_eq!(expr.contains("}[5m])"), remembers, "{name}");
+    }
+}
+
 #[test]
 fn every_alert_is_tested() {
     let mut untested = names();
