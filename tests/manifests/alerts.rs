@@ -6,9 +6,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::{document, path, text};
+use crate::{document, path, strings, text};
 
 const RULES: &str = "charts/evenkeel/files/rules.yaml";
+const SCHEMA: &str = "charts/evenkeel/values.schema.json";
 const UNIT_TESTS: &str = "tests/rules/alerts.yaml";
 const DASHBOARD: &str = "charts/evenkeel/files/dashboard.json";
 const RUNBOOKS: &str = "docs/runbooks";
@@ -88,6 +89,19 @@ fn what_waits_for_longer_than_the_memory_has_it() {
         assert_eq!(remembers, minutes > 5, "{name}");
         assert_eq!(expr.contains("}[5m])"), remembers, "{name}");
     }
+}
+
+/// One that is misspelt would go on firing, and nobody would be told why.
+#[test]
+fn the_chart_knows_the_alerts_that_can_be_left_out() {
+    let schema: Value = serde_json::from_str(&text(SCHEMA)).unwrap();
+    let disabled = &schema["properties"]["prometheusRule"]["properties"]["disabled"];
+    let known: Vec<String> = strings(&disabled["items"]["enum"])
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let names: Vec<String> = names().into_iter().collect();
+    assert_eq!(known, names, "prometheusRule.disabled in {SCHEMA}");
 }
 
 #[test]

@@ -445,6 +445,10 @@ fn what_is_not_a_value_is_refused() {
         "networkPolicy.metricsFrom[0].namespace=monitoring",
         "env[0].name=POD_NAME",
         "prometheusRule.disabled={Watchdog}",
+        "prometheusRule.disabled={EvenkeelFewClient}",
+        // Each alert has its own, and two backends would become one.
+        "prometheusRule.alertLabels.severity=page",
+        "prometheusRule.alertLabels.namespace=monitoring",
         "podLabels.app\\.kubernetes\\.io/name=other",
         "serviceMonitor.labels.app\\.kubernetes\\.io/instance=other",
         "prometheusRule.labels.helm\\.sh/chart=other",
