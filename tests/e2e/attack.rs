@@ -204,7 +204,7 @@ async fn only_declared_ports_of_pods_are_asked(world: Arc<World>) -> Result<()> 
 type Lure = (&'static str, Value, Value, &'static str, &'static str);
 
 /// A server and a backend each, with the reason and the words that it comes to.
-fn lures(port_of_node: u16) -> [Lure; 5] {
+fn lures(port_of_node: u16) -> [Lure; 6] {
     let mut undeclared = manifests::server("undeclared", 1);
     let grpc = json!([{"name": "grpc", "containerPort": manifests::PORT}]);
     manifests::container(&mut undeclared)["ports"] = grpc.clone();
@@ -216,7 +216,13 @@ fn lures(port_of_node: u16) -> [Lure; 5] {
     manifests::container(&mut annotated)["ports"] = grpc;
     annotated["spec"]["template"]["metadata"]["annotations"] = json!({
         "prometheus.io/port": "10250", "prometheus.io/path": "//169.254.169.254/latest",
-        "prometheus.io/scheme": "https", "prometheus.io/address": "192.168.77.1:6443",
+    });
+
+    // A port that may be asked, and beside it where else to ask and how.
+    let mut elsewhere = manifests::server("elsewhere", 1);
+    elsewhere["spec"]["template"]["metadata"]["annotations"] = json!({
+        "prometheus.io/port": "9090", "prometheus.io/scheme": "https",
+        "prometheus.io/address": format!("{NODE}:{port_of_node}"),
     });
 
     // A path that would be a request of its own, for a port that may be asked.
@@ -256,11 +262,18 @@ fn lures(port_of_node: u16) -> [Lure; 5] {
             none,
             "declares no port 10250",
         ),
+        // Their own pages, without TLS, on which nothing is counted yet: any other path is 404.
+        (
+            "elsewhere",
+            elsewhere,
+            manifests::backend("elsewhere"),
+            "NoKnownMetric",
+            "1 pod answered",
+        ),
         (
             "lines",
             lines,
             manifests::backend("lines"),
-            // The page itself, on which nothing is counted yet: any other path is 404.
             "NoKnownMetric",
             "1 pod answered",
         ),
