@@ -99,7 +99,7 @@ struct Options {
 }
 
 impl Options {
-    /// Without a name, the proof is what goes into its page.
+    /// Without a name, the proof is what goes into its page, and what runs beside it.
     fn choose(&self, test: &Test) -> bool {
         let named = self
             .filter

@@ -25,11 +25,12 @@ tests![
 ];
 
 /// Which test needs which server: they are built before the clock of a test starts.
-const NEEDED: [(&str, Server); 4] = [
+const NEEDED: [(&str, Server); 5] = [
     ("servers::ratelimit_by_variable", servers::RATELIMIT),
     ("servers::etcd_has_no_knob", servers::ETCD),
     ("servers::thanos_by_flag", servers::THANOS),
     ("servers::jaeger_by_preset_with_grace", servers::JAEGER),
+    ("traces::jaeger_shows_each_pass", servers::JAEGER_ALL_IN_ONE),
 ];
 const AGE: Duration = Duration::from_secs(10);
 /// Two or three lives of every connection.
@@ -45,6 +46,35 @@ pub fn build_for(tests: &[&str]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Pods of a server, with what its container has beside name and image. They are ready when this is done.
+pub async fn deploy(bed: &Bed, server: Server, container: &Value, replicas: u32) -> Result<()> {
+    let archive = tokio::task::spawn_blocking(move || server.build()).await??;
+    bed.world.cluster.import_image(&archive).await?;
+    let name = server.name;
+    let mut container = container.clone();
+    container["name"] = name.into();
+    container["image"] = server.image().into();
+    container["imagePullPolicy"] = "Never".into();
+    bed.deploy(&json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 5,
+                    "containers": [container],
+                    "volumes": [{"name": "data", "emptyDir": {}}],
+                },
+            },
+        },
+    }))
+    .await
 }
 
 async fn ratelimit_by_variable(world: Arc<World>) -> Result<()> {
@@ -174,37 +204,9 @@ impl Case {
 
     /// Two pods of it, without an age.
     async fn bed(&self, world: &Arc<World>) -> Result<Bed> {
-        let server = self.server;
-        let archive = tokio::task::spawn_blocking(move || server.build()).await??;
-        world.cluster.import_image(&archive).await?;
-        let bed = Bed::new(world, server.name).await?;
-        bed.deploy(&self.deployment()).await?;
+        let bed = Bed::new(world, self.server.name).await?;
+        deploy(&bed, self.server, &self.container, 2).await?;
         Ok(bed)
-    }
-
-    fn deployment(&self) -> Value {
-        let name = self.server.name;
-        let mut container = self.container.clone();
-        container["name"] = name.into();
-        container["image"] = self.server.image().into();
-        container["imagePullPolicy"] = "Never".into();
-        json!({
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": name},
-            "spec": {
-                "replicas": 2,
-                "selector": {"matchLabels": {"app": name}},
-                "template": {
-                    "metadata": {"labels": {"app": name}},
-                    "spec": {
-                        "terminationGracePeriodSeconds": 5,
-                        "containers": [container],
-                        "volumes": [{"name": "data", "emptyDir": {}}],
-                    },
-                },
-            },
-        })
     }
 
     fn backend(&self) -> Value {

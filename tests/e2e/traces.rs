@@ -1,4 +1,4 @@
-//! Traces of a real operator, at a collector that only keeps what it is sent.
+//! Traces of a real operator, at a collector that only keeps what it is sent, and at Jaeger, which has to understand it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
@@ -8,16 +8,21 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::Ready;
+use evenkeel_cluster::servers::JAEGER_ALL_IN_ONE;
 use evenkeel_cluster::{Process, until};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests;
+use crate::servers;
 use crate::tests;
 use crate::world::World;
 
-tests![shared each_pass_is_a_span(120)];
+tests![
+    shared each_pass_is_a_span(120),
+    proof jaeger_shows_each_pass(180),
+];
 
 /// With this as its first argument the test program is the collector, in the cluster's network.
 pub const COLLECT: &str = "--collect-traces";
@@ -129,7 +134,7 @@ async fn each_pass_is_a_span(world: Arc<World>) -> Result<()> {
     // One that does not get through, and says so.
     bed.kubectl(&["delete", "rolebinding", "the-operator"])
         .await?;
-    let window = serde_json::json!({"balance": {"window": "15s"}});
+    let window = json!({"balance": {"window": "15s"}});
     bed.change("echo", &window).await?;
     until(
         "a pass that failed is told",
@@ -137,6 +142,78 @@ async fn each_pass_is_a_span(world: Arc<World>) -> Result<()> {
         async || {
             let failed = |span: &Span| span.outcome == "forbidden";
             Ok(spans(&collector)?.iter().any(failed).then_some(()))
+        },
+    )
+    .await
+}
+
+/// What Jaeger answers when asked for the operator's spans by their name.
+async fn shown(bed: &Bed, pod: &str) -> Result<Vec<Value>> {
+    let query = "service=evenkeel&operation=pass%20over%20a%20GrpcBackend&limit=1000";
+    let namespace = bed.name();
+    let path =
+        format!("/api/v1/namespaces/{namespace}/pods/http:{pod}:16686/proxy/api/traces?{query}");
+    let answer = bed.world.cluster.kubectl(&["get", "--raw", &path]).await?;
+    let answer: Value = serde_json::from_str(&answer)?;
+    let traces = answer["data"].as_array().context("no data")?.iter();
+    let spans = traces.filter_map(|trace| trace["spans"].as_array());
+    Ok(spans.flatten().cloned().collect())
+}
+
+/// A tag of a span: Jaeger's name for an attribute.
+fn tag<'a>(span: &'a Value, key: &str) -> &'a Value {
+    let tags = span["tags"].as_array().into_iter().flatten();
+    let mut tags = tags.filter(|tag| tag["key"] == key);
+    tags.next().map_or(&Value::Null, |tag| &tag["value"])
+}
+
+/// Somebody else's reader: the names, types and identifiers are those of OTLP, and a pass that failed is an error.
+async fn jaeger_shows_each_pass(world: Arc<World>) -> Result<()> {
+    let mut bed = Bed::without_operator(&world, "jaeger").await?;
+    let container = json!({
+        "env": [{"name": "SPAN_STORAGE_TYPE", "value": "memory"}],
+        "ports": [{"name": "otlp", "containerPort": 4318}, {"name": "query", "containerPort": 16686}],
+        "readinessProbe": {"httpGet": {"path": "/", "port": 14269}, "periodSeconds": 1},
+    });
+    servers::deploy(&bed, JAEGER_ALL_IN_ONE, &container, 1).await?;
+    let pod = bed.pods("app=jaeger-all-in-one").await?.remove(0);
+    let ip = pod.status.and_then(|status| status.pod_ip);
+    let (name, ip) = pod
+        .metadata
+        .name
+        .zip(ip)
+        .context("a pod without name or IP")?;
+    bed.start_operator(&[&format!("--otlp-endpoint=http://{ip}:4318")])
+        .await?;
+    bed.echo(1).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
+    until("Jaeger shows a pass", SOON, async || {
+        let spans = shown(&bed, &name).await?;
+        let wrote = spans.iter().any(|span| {
+            tag(span, "evenkeel.outcome") == "done"
+                && tag(span, "evenkeel.writes").as_u64().unwrap_or_default() > 0
+        });
+        let ours = spans.iter().all(|span| {
+            tag(span, "evenkeel.backend") == "echo" && tag(span, "k8s.namespace.name") == bed.name()
+        });
+        ensure!(wrote && ours, "{spans:#?}");
+        Ok(Some(()))
+    })
+    .await?;
+
+    bed.kubectl(&["delete", "rolebinding", "the-operator"])
+        .await?;
+    let window = json!({"balance": {"window": "15s"}});
+    bed.change("echo", &window).await?;
+    until(
+        "Jaeger shows an error",
+        Duration::from_mins(1),
+        async || {
+            let failed = |span: &Value| {
+                tag(span, "evenkeel.outcome") == "forbidden" && *tag(span, "error") == json!(true)
+            };
+            Ok(shown(&bed, &name).await?.iter().any(failed).then_some(()))
         },
     )
     .await

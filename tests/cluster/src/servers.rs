@@ -41,6 +41,13 @@ pub const JAEGER: Server = Server {
     module: "github.com/jaegertracing/jaeger",
     package: Some("cmd/collector"),
 };
+/// All of Jaeger 1 in one program, which takes traces and answers questions about them, from its memory. Minutes to build.
+pub const JAEGER_ALL_IN_ONE: Server = Server {
+    name: "jaeger-all-in-one",
+    component: "jaeger",
+    module: "github.com/jaegertracing/jaeger",
+    package: Some("cmd/all-in-one"),
+};
 /// Has no knob for the age. Part of the cluster's own program.
 pub const ETCD: Server = Server {
     name: "etcd",
@@ -104,7 +111,7 @@ mod tests {
 
     #[test]
     fn every_server_has_a_version() {
-        for server in [THANOS, RATELIMIT, JAEGER, ETCD] {
+        for server in [THANOS, RATELIMIT, JAEGER, JAEGER_ALL_IN_ONE, ETCD] {
             let version = server.version().unwrap();
             assert!(version.starts_with('v'), "{}: {version}", server.name);
         }

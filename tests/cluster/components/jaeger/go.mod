@@ -2,7 +2,10 @@ module evenkeel.dev/tests/cluster/components/jaeger
 
 go 1.26.0
 
-tool github.com/jaegertracing/jaeger/cmd/collector
+tool (
+	github.com/jaegertracing/jaeger/cmd/all-in-one
+	github.com/jaegertracing/jaeger/cmd/collector
+)
 
 require (
 	github.com/Shopify/sarama v1.37.2 // indirect
@@ -114,6 +117,7 @@ require (
 	go.opentelemetry.io/collector/config/configcompression v1.46.0 // indirect
 	go.opentelemetry.io/collector/config/configgrpc v0.140.0 // indirect
 	go.opentelemetry.io/collector/config/confighttp v0.140.0 // indirect
+	go.opentelemetry.io/collector/config/confighttp/xconfighttp v0.140.0 // indirect
 	go.opentelemetry.io/collector/config/configmiddleware v1.46.0 // indirect
 	go.opentelemetry.io/collector/config/confignet v1.46.0 // indirect
 	go.opentelemetry.io/collector/config/configopaque v1.46.0 // indirect
