@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt as _;
 
+use super::draft::Draft;
 use super::record::{Record, Recorded};
 use super::workload::View;
-use super::{later, names};
+use super::{Change, Step, later, names};
 use crate::observed::{Kind, Observed, Update, Workload, is_serving};
 
 /// As many pods as a message names.
@@ -23,18 +24,6 @@ pub enum Busy {
     Rolling,
     /// Its pods are not all available.
     Unavailable,
-}
-
-/// Whether a workload is to be left alone now.
-pub fn busy(workload: &Workload, pods: &[Pod], deadline: Duration, now: Timestamp) -> Option<Busy> {
-    let missing = workload.replicas - workload.progress.available;
-    if workload.paused {
-        Some(Busy::Paused)
-    } else if is_rolling(workload, pods, deadline, now) {
-        Some(Busy::Rolling)
-    } else {
-        (i64::from(missing) > tolerated(workload)).then_some(Busy::Unavailable)
-    }
 }
 
 /// Whether pods are being replaced, or made.
@@ -157,8 +146,13 @@ pub fn is_stuck(
 ) -> bool {
     let own = pods.iter().filter(|pod| workload.owns(pod));
     let last = own.flat_map(moments).max().max(since);
+    last.is_some_and(|last| now >= later(last, patience(workload, deadline)))
+}
+
+/// How long one pod may take.
+pub fn patience(workload: &Workload, deadline: Duration) -> Duration {
     let ready_for = Duration::from_secs(workload.min_ready_seconds.unsigned_abs().into());
-    last.is_some_and(|last| now >= later(last, deadline.saturating_add(ready_for)))
+    deadline.saturating_add(ready_for)
 }
 
 /// When a pod was made, became ready, and is to be gone.
@@ -175,8 +169,47 @@ fn moments(pod: &Pod) -> impl Iterator<Item = Timestamp> + use<> {
 impl View<'_> {
     /// Why it is to be left alone now.
     pub(super) fn busy(&self) -> Option<Busy> {
-        let deadline = self.permit.deadline;
-        busy(self.workload, &self.observed.pods, deadline, self.now)
+        let (workload, deadline) = (self.workload, self.permit.deadline);
+        let missing = workload.replicas - workload.progress.available;
+        if workload.paused {
+            Some(Busy::Paused)
+        } else if is_rolling(workload, &self.observed.pods, deadline, self.now) {
+            Some(Busy::Rolling)
+        } else {
+            (i64::from(missing) > tolerated(workload)).then_some(Busy::Unavailable)
+        }
+    }
+
+    /// Why a step that replaces its pods is not to be taken now.
+    ///
+    /// What was set may itself be what keeps the workload busy, and then it would never end. So taking it out waits neither for pods that
+    /// are missing nor for a rollout that goes no further, whoever began that. Nor does what is to stand in its place, unless something
+    /// else is the likelier cause.
+    pub(super) fn keeps_waiting(&self, step: &Step) -> Option<Busy> {
+        let busy = self.busy()?;
+        let (workload, pods) = (self.workload, &self.observed.pods);
+        let goes_on = match busy {
+            Busy::Paused => true,
+            Busy::Rolling => !has_halted(workload, pods, self.permit.deadline, self.now),
+            Busy::Unavailable => false,
+        };
+        let leads_out = match step.change {
+            Change::TakeBack => true,
+            Change::Update => self.record.as_ref().is_some_and(|record| {
+                // A rollout may be halted by what its owner changed, and a DaemonSet may miss the pods of dead nodes.
+                let others = busy == Busy::Rolling || workload.kind == Kind::DaemonSet;
+                self.is_in_template(record) && !(others && self.serves_with(record))
+            }),
+            Change::Inject | Change::Forget | Change::Release => false,
+        };
+        (goes_on || !leads_out).then_some(busy)
+    }
+
+    /// Whether anything of what we wrote is in the template, and ours still.
+    fn is_in_template(&self, record: &Record) -> bool {
+        let mut without = Draft::new(self.workload);
+        without.undo(record);
+        without.changes_pods()
     }
 
     /// Pods that follow no change of the template by themselves and are as `left` says: who has to delete them, and how.

@@ -36,13 +36,10 @@ impl View<'_> {
             return None;
         }
         let began = ours.since.0;
-        let with = self.with_age(record);
-        if with
-            .iter()
-            .any(|(pod, own)| is_serving(pod) && !is_crashing(pod, own, self.now))
-        {
+        if self.serves_with(record) {
             return None;
         }
+        let with = self.with_age(record);
         let deadline = self.permit.deadline.max(self.workload.progress.deadline);
         // One pod that did serve, or came later, is enough to say that it is not the age.
         let ends = later(began, deadline);
@@ -62,6 +59,14 @@ impl View<'_> {
             since.map_or(began, |since| since.0.max(began))
         };
         Some(later(with.into_iter().map(since).min()?, deadline))
+    }
+
+    /// Whether a pod serves with the age: then it is not the age that keeps others from it.
+    pub(super) fn serves_with(&self, record: &Record) -> bool {
+        let with = self.with_age(record);
+        let serves =
+            |(pod, own): &(&Pod, &Container)| is_serving(pod) && !is_crashing(pod, own, self.now);
+        with.iter().any(serves)
     }
 
     /// Until when a pod with the age may be Ready only because nobody asks it.

@@ -51,11 +51,11 @@ pub fn take(
         let all = outcome.step.as_ref().is_some_and(taken_back);
         // The state of its own and the budget keep nobody from deleting; what it does to its neighbours waits.
         let free = observed.terminating();
-        let busy = rollout::busy(workload, &observed.pods, permit.deadline, now);
         // It has its place, and gives it back the sooner.
         let corrects = outcome.trial_until.is_some();
-        let (reason, why) = if let Some(busy) = busy.filter(|_| !free && !corrects) {
-            waiting(busy, workload, &observed.pods)
+        let (reason, why) = if let Some(busy) = outcome.busy.filter(|_| !free && !corrects) {
+            let patience = rollout::patience(workload, permit.deadline);
+            waiting(busy, workload, &observed.pods, all.then_some(patience))
         } else if let Some((due, why)) = others.hold_up(workload, all) {
             outcome.look_again = due.map(|due| until(now, due));
             (Reason::WaitingForRollout, why)
@@ -157,7 +157,13 @@ impl Others {
     }
 }
 
-fn waiting(busy: Busy, workload: &Workload, pods: &[Pod]) -> (Reason, String) {
+/// What it says while it waits; `patience`: what is to be taken back waits for no rollout of which nothing has come for so long.
+fn waiting(
+    busy: Busy,
+    workload: &Workload,
+    pods: &[Pod],
+    patience: Option<Duration>,
+) -> (Reason, String) {
     match busy {
         Busy::Paused => (
             Reason::Paused,
@@ -168,7 +174,15 @@ fn waiting(busy: Busy, workload: &Workload, pods: &[Pod]) -> (Reason, String) {
         ),
         Busy::Rolling => (
             Reason::WaitingForRollout,
-            format!("{workload} is rolling out: the connection age follows when that has ended"),
+            match patience {
+                None => format!(
+                    "{workload} is rolling out: the connection age follows when that has ended"
+                ),
+                Some(patience) => format!(
+                    "{workload} is rolling out: the connection age is taken back when that has ended or failed, or has made no progress for {} s",
+                    patience.as_secs()
+                ),
+            },
         ),
         Busy::Unavailable => (
             Reason::WaitingForRollout,

@@ -9,6 +9,7 @@ use super::assess::Assessment;
 use super::draft::Draft;
 use super::knob::{Entry, Found, Wanted};
 use super::record::{Record, Recorded};
+use super::rollout::Busy;
 use super::target::{self, Target};
 use super::{Change, Permit, Step, advice, reverts, rollout, turns};
 use crate::api::conditions::Statement;
@@ -26,6 +27,8 @@ pub struct Outcome {
     pub step: Option<Step>,
     /// The step waits for nothing: our own rollout has failed, or the resource has been going for long enough.
     pub urgent: bool,
+    /// Why the step waits, as far as the workload itself tells.
+    pub busy: Option<Busy>,
     /// A rollout that is ours alone is under way, and no pod serves with the age yet: until when it may be the age that keeps them
     /// from it. A step that corrects it does not wait for its end.
     pub trial_until: Option<Timestamp>,
@@ -125,6 +128,10 @@ pub fn look(observed: &Observed, workload: &Workload, permit: Permit, now: Times
     outcome.involved |= recorded != Recorded::Nothing;
     let record = view.record.as_ref();
     outcome.trial_until = record.and_then(|record| view.gives_up_at(record));
+    outcome.busy = outcome
+        .step
+        .as_ref()
+        .and_then(|step| view.keeps_waiting(step));
     outcome
 }
 

@@ -193,3 +193,109 @@ fn a_rollout_of_ours_that_serves_nobody_does_not_keep_back_its_correction() {
         }
     }
 }
+
+/// What somebody may do about an age that does harm, and what comes of it.
+fn ways_out() -> [(Option<Value>, Change); 3] {
+    let mut advise = env_age();
+    advise["mode"] = "Advise".into();
+    let corrected = json!({"maxAge": "2m", "knob": {"env": {"maxAge": "AGE"}}});
+    [
+        (None, Change::TakeBack),
+        (Some(advise), Change::TakeBack),
+        (Some(corrected), Change::Update),
+    ]
+}
+
+fn one(kind: &str) -> World {
+    let object = match kind {
+        "Deployment" => deployment("a", &json!({})),
+        _ => server(kind, &json!({})),
+    };
+    World::new(Some(env_age()), vec![object])
+}
+
+fn changes_at(world: &World, at: Timestamp) -> Vec<Change> {
+    let steps = world.plan_at(at).steps;
+    steps.iter().map(|step| step.change).collect()
+}
+
+/// As `kubectl rollout restart` does it, or a new image: its pods get no further.
+fn deploy_on_top(world: &mut World, at: Timestamp) {
+    world.deployments[0]["spec"]["template"]["metadata"]["annotations"] = json!({"again": "1"});
+    bump(&mut world.deployments[0]);
+    fail(world, at);
+    world.pods[1]["metadata"]["creationTimestamp"] = at.to_string().into();
+}
+
+/// Its pods crash for the age, and the last rollout is not ours: it would never end.
+#[test]
+fn an_age_that_halts_the_owners_rollout_has_a_way_out() {
+    for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+        for (next, change) in ways_out() {
+            let mut world = one(kind);
+            assert_eq!(world.apply_at(now()), [Change::Inject]);
+            deploy_on_top(&mut world, now());
+            assert_eq!(changes_at(&world, after(60)), [], "{kind}: nobody asks");
+            let removed = next.is_none();
+            world.age(next);
+            let plan = world.plan_at(after(9));
+            assert!(plan.steps.is_empty(), "{kind}: the owner's goes on");
+            if removed {
+                let words = ["is rolling out", "taken back when", "600 s"];
+                says(&plan, State::False, "WaitingForRollout", &words);
+            }
+            assert_eq!(changes_at(&world, after(10)), [change], "{kind}");
+            assert_eq!(world.apply_at(after(10)), [change], "{kind}");
+            assert_eq!(world.record().is_none(), change == Change::TakeBack);
+        }
+    }
+}
+
+/// It is the owner's own change that halts the rollout: theirs comes first, but for who wants the age out.
+#[test]
+fn where_a_pod_serves_with_the_age_a_halted_rollout_is_the_owners() {
+    for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+        for (next, change) in ways_out() {
+            let mut world = one(kind);
+            world.settle();
+            world.settle();
+            deploy_on_top(&mut world, after(60));
+            world.age(next);
+            let expected: &[Change] = match change {
+                Change::TakeBack => &[Change::TakeBack],
+                _ => &[],
+            };
+            assert_eq!(changes_at(&world, after(120)), expected, "{kind}");
+        }
+    }
+}
+
+/// The rollout has long ended, and the server dies at each age.
+#[test]
+fn an_age_that_keeps_pods_down_has_a_way_out() {
+    for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+        for (next, change) in ways_out() {
+            let mut world = one(kind);
+            world.settle();
+            world.settle();
+            for pod in &mut world.pods {
+                pod["status"]["conditions"] = json!([
+                    {"type": "Ready", "status": "False", "lastTransitionTime": after(60).to_string()}
+                ]);
+            }
+            let status = &mut world.deployments[0]["status"];
+            status["availableReplicas"] = 0.into();
+            status["numberAvailable"] = 0.into();
+            assert_eq!(changes_at(&world, after(61)), [], "{kind}: nobody asks");
+            world.age(next);
+            assert_eq!(changes_at(&world, after(61)), [change], "{kind}");
+            let full = plan(&world.observed(), FULL, after(61)).steps;
+            assert!(full.is_empty(), "{kind}: it waits for its place");
+            // What was taken out by somebody else does no harm there, and does not go in beside it.
+            if change == Change::Update {
+                world.container(0)["env"] = Value::Null;
+                assert_eq!(changes_at(&world, after(61)), [], "{kind}");
+            }
+        }
+    }
+}

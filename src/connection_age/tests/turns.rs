@@ -242,8 +242,14 @@ fn a_neighbour_that_goes_no_further_keeps_nothing_from_being_taken_back() {
             assert!(plan.steps.is_empty(), "{name} {involved}: it goes on");
             halt(&mut world.deployments[0]);
             let plan = world.plan_at(after(from));
+            // Its own age comes out as well, and first.
+            let first = if involved && name != "paused" {
+                "a"
+            } else {
+                "b"
+            };
             assert!(
-                plan.steps.iter().any(|step| step.name == "b"),
+                plan.steps.iter().any(|step| step.name == first),
                 "{name} {involved}: {:?}",
                 plan.servers
             );

@@ -21,6 +21,7 @@ tests![
     shared a_value_that_crashes_the_server_is_taken_back(200),
     shared what_failed_before_is_taken_back_again(200),
     shared a_wrong_value_is_corrected_at_once(200),
+    shared what_halts_the_owners_rollout_is_taken_out(200),
     shared the_owners_rollout_comes_first(200),
     shared rollouts_take_turns(200),
 ];
@@ -145,6 +146,32 @@ async fn a_wrong_value_is_corrected_at_once(world: Arc<World>) -> Result<()> {
     bed.reason("echo", ConnectionAgeApplied, "Applied", SOON)
         .await?;
     scene.ends().await
+}
+
+/// The owner deploys while the server crashes on the age: that rollout is theirs, so that nothing goes by itself, and the age keeps it from
+/// its end.
+async fn what_halts_the_owners_rollout_is_taken_out(world: Arc<World>) -> Result<()> {
+    let mut manifest = manifests::server("echo", 1);
+    container(&mut manifest)["args"] = json!(["--crash-on-age"]);
+    manifest["spec"]["progressDeadlineSeconds"] = json!(10);
+    let scene = Scene::before(&world, "on-top", &manifest).await?;
+    let bed = &scene.bed;
+    bed.apply(&manifests::backend_with_age("echo", "30s"))
+        .await?;
+    bed.reason("echo", ConnectionAgeApplied, "RollingOut", SOON)
+        .await?;
+    let deployed = json!({"build": "2"});
+    manifest["spec"]["template"]["metadata"]["annotations"] = deployed.clone();
+    bed.apply(&manifest).await?;
+    bed.has_age("deployment/echo", "server", Some("30s"))
+        .await?;
+    bed.change("echo", &json!({"connectionAge": null})).await?;
+    bed.reason("echo", ConnectionAgeApplied, "NotRequested", ROLLOUT)
+        .await?;
+    bed.rolled_out("echo").await?;
+    let mut expected = scene.template_before();
+    expected["metadata"]["annotations"] = deployed;
+    scene.ends_as(&expected).await
 }
 
 /// The second time there is a ReplicaSet of that template, and the Deployment may never say that the deadline is over.
