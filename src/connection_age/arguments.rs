@@ -52,7 +52,8 @@ pub fn find(words: &[String], flag: &str, takes_value: bool) -> Option<Given> {
     let attached = word
         .split_once(|c: char| c == '=' || c.is_whitespace())
         .map(|(_, value)| value.trim().to_owned());
-    let next = words.get(at + 1).cloned();
+    // What begins with a dash is another flag, whose value is nobody's business.
+    let next = words.get(at + 1).filter(|next| !next.starts_with('-'));
     let (value, text) = match (attached, next) {
         (None, Some(next)) if takes_value => (Some(next.clone()), format!("{word} {next}")),
         (attached, _) => (attached, word.clone()),

@@ -1,5 +1,7 @@
 //! A flag whose value is a list of `key=value`, separated by commas: what it holds, what goes in, and how it comes out again.
 
+use std::ops::Range;
+
 use super::arguments::name;
 
 /// What the flag says of one key.
@@ -50,9 +52,10 @@ impl Spot {
         }
     }
 
-    fn remove(&self, words: &mut Vec<String>) {
+    /// The words that are its own: of those beside them anything may be said, and nothing told.
+    fn words(&self) -> Range<usize> {
         let count = if self.form == Form::Next { 2 } else { 1 };
-        words.drain(self.word..self.word + count);
+        self.word..self.word + count
     }
 }
 
@@ -99,7 +102,7 @@ pub fn find(command: &[String], args: &[String], flag: &str, key: &str) -> Held 
         return Held::Unclear(format!("{flag}, twice"));
     }
     let Some(value) = spot.value(words) else {
-        return Held::Unclear(super::short(&words[spot.word..].join(" ")));
+        return Held::Unclear(super::short(&words[spot.words()].join(" ")));
     };
     let mut values = entries(value).into_iter().filter_map(|entry| {
         let (own, value) = entry.split_once('=').unwrap_or((entry, ""));
@@ -155,7 +158,7 @@ pub fn remove(words: &mut Vec<String>, flag: &str, key: &str, value: &str, keep_
         };
         all.remove(at);
         if all.is_empty() && !keep_flag {
-            spot.remove(words);
+            words.drain(spot.words());
         } else {
             spot.set(words, &all.join(","));
         }

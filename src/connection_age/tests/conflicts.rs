@@ -97,6 +97,23 @@ fn what_the_owner_has_set_is_not_touched() {
     }
 }
 
+/// A status is read by more people than a pod's template.
+#[test]
+fn what_stands_beside_a_flag_is_not_told() {
+    let list = json!({"maxAge": "1m", "knob": {"listFlag": {"flag": "--max-age", "maxAge": "ms", "format": "Seconds"}}});
+    for age in [flag_age(), list] {
+        for flag in ["--max-age", "--max-age x=1"] {
+            let secret = json!({"args": [flag, "--api-token=s3cret", "s3cret"]});
+            let plan = World::with(age.clone(), &secret).plan();
+            says(&plan, State::False, "FieldConflict", &[flag]);
+            let row = plan.servers[0].message.as_ref().unwrap();
+            for told in [row, &plan.statement.message] {
+                assert!(!told.contains("s3cret"), "{told}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_flag_in_its_opposite_or_given_twice_is_the_owners() {
     for (age, container, word) in [

@@ -111,7 +111,11 @@ fn what_the_owner_has_in_the_list_is_not_touched() {
         (json!({"args": ["--opts='a=1'"]}), "--opts='a=1'"),
         (json!({"args": ["--opts a=1"]}), "--opts a=1"),
         (json!({"args": ["--opts"]}), "--opts"),
-        (json!({"args": ["--opts", "-x"]}), "--opts -x"),
+        (json!({"args": ["--opts", "-x"]}), "--opts already"),
+        (
+            json!({"args": ["--opts", "$(O)", "x"]}),
+            "--opts $(O) already",
+        ),
         (
             json!({"command": ["s", "--opts"], "args": ["a=1"]}),
             "--opts",
