@@ -36,12 +36,21 @@ impl View<'_> {
         }
         let mut missing = Vec::new();
         for entry in &wanted.entries {
-            match wanted.find(container, entry) {
-                Found::Same => {}
-                Found::Absent => missing.push(entry.clone()),
-                // It was in before envFrom came, and went before it then too.
-                Found::Hidden if self.has_variable(index, entry) => missing.push(entry.clone()),
-                Found::Other(theirs) => {
+            let found = wanted.find(container, entry);
+            let unseen = match &found {
+                Found::Hidden => Some(entry.key()),
+                // The flag that would go in may win over it unseen.
+                Found::Absent => wanted.hidden(container).map(|name| {
+                    let key = entry.key();
+                    format!("env {name}, by which its server takes the same as by {key},")
+                }),
+                Found::Same | Found::Other(_) => None,
+            };
+            // It was in before envFrom came, and went before it then too.
+            let unseen = unseen.filter(|_| !self.has_ours(index, entry));
+            match (found, unseen) {
+                (Found::Same, _) => {}
+                (Found::Other(theirs), _) => {
                     return Assessment::Refused(Statement::no(
                         Reason::FieldConflict,
                         format!(
@@ -50,12 +59,16 @@ impl View<'_> {
                         ),
                     ));
                 }
-                Found::Hidden => {
+                (Found::Absent | Found::Hidden, None) => missing.push(entry.clone()),
+                (Found::Absent | Found::Hidden, Some(unseen)) => {
+                    let list = match entry {
+                        Entry::Variable { .. } => "env",
+                        Entry::Arguments(_) | Entry::Pair { .. } => "args",
+                    };
                     return Assessment::Refused(Statement::unknown(
                         Reason::EnvFromUnverified,
                         format!(
-                            "{of} has envFrom, which may set {} and is not read: put {} into its env, or remove envFrom",
-                            entry.key(),
+                            "{of} has envFrom, which may set {unseen} and is not read: put {} into its {list}, or remove envFrom",
                             entry.text()
                         ),
                     ));
@@ -69,8 +82,8 @@ impl View<'_> {
         }
     }
 
-    /// Whether a variable of that name stands there as we wrote it.
-    fn has_variable(&self, index: usize, entry: &Entry) -> bool {
+    /// Whether such an entry stands there as we wrote it.
+    fn has_ours(&self, index: usize, entry: &Entry) -> bool {
         let live = &self.workload.containers()[index];
         self.record.as_ref().is_some_and(|record| {
             let written = record.as_wanted();

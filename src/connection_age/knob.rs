@@ -152,6 +152,12 @@ impl Wanted {
         })
     }
 
+    /// The variable among the server's other ways that an `envFrom` may set unseen.
+    pub fn hidden(&self, container: &Container) -> Option<&String> {
+        let mut variables = self.also.iter().filter(|name| !name.starts_with('-'));
+        variables.find(|name| may_come_from_elsewhere(container, name))
+    }
+
     /// Where both would set one thing of a server: by which key this one, and by which the other. A server may take the same by several.
     pub fn meets(&self, other: &Self) -> Option<(String, String)> {
         self.entries.iter().map(Entry::key).find_map(|ours| {
@@ -263,9 +269,7 @@ fn given(container: &Container, entry: &Entry) -> Option<Given> {
 fn find_variable(container: &Container, name: &str, value: &str, format: DurationFormat) -> Found {
     let mut there = container.env.iter().flatten().filter(|v| v.name == name);
     let Some(first) = there.next() else {
-        let mut sources = container.env_from.iter().flatten();
-        let fits = |prefix: &String| name.starts_with(prefix.as_str());
-        return if sources.any(|source| source.prefix.as_ref().is_none_or(fits)) {
+        return if may_come_from_elsewhere(container, name) {
             Found::Hidden
         } else {
             Found::Absent
@@ -283,6 +287,13 @@ fn find_variable(container: &Container, name: &str, value: &str, format: Duratio
     } else {
         Found::Other(format!("{name}={}", super::short(live)))
     }
+}
+
+/// Whether an `envFrom` may have a variable of that name.
+fn may_come_from_elsewhere(container: &Container, name: &str) -> bool {
+    let mut sources = container.env_from.iter().flatten();
+    let fits = |prefix: &String| name.starts_with(prefix.as_str());
+    sources.any(|source| source.prefix.as_ref().is_none_or(fits))
 }
 
 /// Whether two texts stand for one time to a server that reads `format`.

@@ -261,3 +261,35 @@ fn another_way_in_is_the_owners() {
     let world = World::with(preset("JaegerCollector", Some("5s")), &grace);
     assert_eq!(world.reason(), "FieldConflict");
 }
+
+/// What an envFrom holds is not read.
+#[test]
+fn another_way_in_may_hide_in_env_from() {
+    for (prefix, reason) in [
+        (Value::Null, "EnvFromUnverified"),
+        (json!("OTHER_"), "RollingOut"),
+    ] {
+        let from = json!([{"prefix": prefix, "secretRef": {"name": "s"}}]);
+        let container = json!({"args": ["serve"], "envFrom": from});
+        let mut world = World::with(preset("SpiceDB", None), &container);
+        assert_eq!(world.reason(), reason, "{prefix}");
+        if reason == "EnvFromUnverified" {
+            let words = [
+                "env SPICEDB_GRPC_MAX_CONN_AGE",
+                "--grpc-max-conn-age=5m into its args",
+            ];
+            says(&world.plan(), State::Unknown, reason, &words);
+            assert_eq!(world.settle(), []);
+            world.owner(|own| own["args"] = json!(["serve", "--grpc-max-conn-age=5m"]));
+            assert_eq!(world.reason(), "Applied");
+        }
+        // It comes when ours is in, which goes before it.
+        let mut world = World::with(preset("SpiceDB", None), &json!({"args": ["serve"]}));
+        world.settle();
+        world.owner(|own| own["envFrom"] = from);
+        assert_eq!(world.reason(), "Applied");
+        world.age(Some(json!({"maxAge": "6m", "knob": {"preset": "SpiceDB"}})));
+        assert_eq!(world.settle(), [Change::Update]);
+        assert_eq!(world.delete().settle(), [Change::TakeBack]);
+    }
+}
