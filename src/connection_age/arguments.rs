@@ -81,6 +81,22 @@ pub fn words(container: &Container) -> Vec<String> {
         .collect()
 }
 
+/// Variables whose options every Java program takes besides those of its command line.
+const JAVA_OPTIONS: [&str; 3] = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"];
+
+/// The options in such variables of `container`, each with the variable's name.
+pub fn java_options(container: &Container) -> Vec<(&'static str, Vec<String>)> {
+    let variables = container.env.iter().flatten();
+    let options = variables.filter_map(|variable| {
+        let name = JAVA_OPTIONS.into_iter().find(|own| *own == variable.name)?;
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'');
+        let words = variable.value.as_deref()?.split(ends);
+        let words = words.filter(|word| !word.is_empty());
+        Some((name, words.map(str::to_owned).collect()))
+    });
+    options.collect()
+}
+
 /// As the kubelet does it: `$$` stands for `$`, and what is not known stays as it is.
 fn expanded(word: &str, known: &BTreeMap<&str, &str>) -> String {
     let mut text = String::new();

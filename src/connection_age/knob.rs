@@ -141,9 +141,19 @@ impl Wanted {
     /// What a container has of the server's other ways to the same, as a person would say it.
     pub fn otherwise(&self, container: &Container) -> Option<String> {
         let words = arguments::words(container);
+        let java = arguments::java_options(container);
         let variables = || container.env.iter().flatten();
         self.also.iter().find_map(|name| {
-            if name.starts_with('-') {
+            if name.starts_with("-D") {
+                let given = |words: &[String]| Some(arguments::find(words, name, false)?.text);
+                let mut java = java.iter();
+                let in_java = || {
+                    java.find_map(|(variable, options)| {
+                        Some(format!("{} in {variable}", given(options)?))
+                    })
+                };
+                given(&words).or_else(in_java)
+            } else if name.starts_with('-') {
                 arguments::find(&words, name, true).map(|given| given.text)
             } else {
                 let set = variables().any(|variable| &variable.name == name);

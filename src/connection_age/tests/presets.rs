@@ -197,6 +197,11 @@ fn no_knob_at_all_is_told_with_all_kinds() {
 fn another_way_in_is_the_owners() {
     let variable = |name: &str| json!({"args": ["serve"], "env": [{"name": name, "value": "7m"}]});
     let flag = |word: &str| json!({"args": ["serve", word]});
+    let java = |name: &str| {
+        let options =
+            r#"-Xmx1g "-Dspring.grpc.server.keepalive.connection.max-age=7m" -Dtoken=s3cret"#;
+        json!({"args": ["serve"], "env": [{"name": name, "value": options}]})
+    };
     for (name, container, told) in [
         (
             "SpiceDB",
@@ -222,6 +227,16 @@ fn another_way_in_is_the_owners() {
             "SpringBootGrpc",
             flag("-Dspring.grpc.server.keepalive.connection.max-age=7m"),
             "-Dspring.grpc.server.keepalive.connection.max-age",
+        ),
+        (
+            "SpringBootGrpc",
+            java("JAVA_TOOL_OPTIONS"),
+            "-Dspring.grpc.server.keepalive.connection.max-age=7m in JAVA_TOOL_OPTIONS, by",
+        ),
+        (
+            "SpringBootGrpc",
+            java("JDK_JAVA_OPTIONS"),
+            "-Dspring.grpc.server.keepalive.connection.max-age=7m in JDK_JAVA_OPTIONS, by",
         ),
         (
             "SpringGrpc",
