@@ -211,8 +211,7 @@ pub fn markdown() -> String {
             );
         }
     }
-    text +=
-        "## Not at all\n\n| preset | server | why | instead | read in |\n|---|---|---|---|---|\n";
+    text += "## Not at all\n\nWho reads the age in a program of their own names that in `knob.env` or another knob, and finding [GB035](findings/GB035.md) does not know then\nwhat the program is built on: the warnings about releases and graces in this table hold all the same.\n\n| preset | server | why | instead | read in |\n|---|---|---|---|---|\n";
     for server in all() {
         if let Some(Takes::None(nothing)) = server.takes() {
             let _ = writeln!(
