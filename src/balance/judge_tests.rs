@@ -301,6 +301,7 @@ fn each_reason_of_no_metrics() {
         (ScrapeError::NoMetricsPort, MetricsReason::NoMetricsPort),
         (ScrapeError::HttpStatus(403), MetricsReason::Refused),
         (ScrapeError::MeshTls, MetricsReason::Refused),
+        (ScrapeError::NotHttp, MetricsReason::Refused),
         (ScrapeError::MeshForbidden, MetricsReason::Refused),
         (ScrapeError::HttpStatus(500), MetricsReason::ScrapeFailed),
         (ScrapeError::Malformed, MetricsReason::ScrapeFailed),

@@ -212,6 +212,7 @@ impl MetricsState {
             | ScrapeError::MeshTls
             | ScrapeError::MeshForbidden
             | ScrapeError::Tls
+            | ScrapeError::NotHttp
             | ScrapeError::NoTls
             | ScrapeError::TlsFailed
             | ScrapeError::Untrusted

@@ -103,6 +103,8 @@ pub enum ScrapeError {
     HttpStatus(u16),
     /// The port speaks TLS.
     Tls,
+    /// The port answers in something else than HTTP/1.1, or not so that it can be read.
+    NotHttp,
     /// The port does not speak TLS, which was asked for.
     NoTls,
     /// The TLS handshake failed for another reason than the certificate.

@@ -1,11 +1,12 @@
 //! Metrics pages with something wrong about them: each ends in words that help, and nobody else suffers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::api::ConditionType::{Balanced, MetricsAvailable};
-use evenkeel_cluster::until;
+use evenkeel_cluster::{Cut, until};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -30,7 +31,7 @@ tests![
 ];
 
 /// The kind of page, and the reason and the words that say so.
-const ODD: [(&str, &str, &str); 8] = [
+const ODD: [(&str, &str, &str); 9] = [
     ("hang", "ScrapeFailed", "did not answer the scrape in time"),
     ("endless", "ScrapeFailed", "over the size limit"),
     ("broken", "ScrapeFailed", "could not be reached"),
@@ -39,6 +40,7 @@ const ODD: [(&str, &str, &str); 8] = [
     ("garbage", "NoKnownMetric", "none shows a metric"),
     ("lie", "ScrapeFailed", "as no counter can be"),
     ("tls", "Refused", "speaks TLS"),
+    ("grpc", "Refused", "no answer in HTTP/1.1"),
     ("mesh", "Refused", "asks for mutual TLS"),
 ];
 /// Pods start, two scrapes fail.
@@ -62,14 +64,28 @@ pub fn odd(name: &str, app: &str, kind: &str) -> Value {
         {"name": "health", "containerPort": 9090},
         {"name": "odd", "containerPort": 9091},
     ]);
-    if kind == "mesh" {
-        // As the proxy of a mesh under strict mutual TLS: the port takes connections, and answers none that begins otherwise than it wants.
-        container["name"] = json!("istio-proxy");
-        container["args"] = json!([]);
-        server["spec"]["template"]["metadata"]["annotations"] =
-            json!({"prometheus.io/port": manifests::PORT.to_string()});
+    match kind {
+        "grpc" => {
+            container["args"] = json!([]);
+            server["spec"]["template"]["metadata"]["annotations"] =
+                json!({"prometheus.io/port": manifests::PORT.to_string()});
+        }
+        "mesh" => {
+            container["name"] = json!("istio-proxy");
+            container["args"] = json!(["--odd-metrics=hang"]);
+        }
+        _ => {}
     }
     server
+}
+
+/// As the proxy of a mesh under strict mutual TLS: the port takes connections, and resets those that send anything else.
+async fn strict(bed: &Bed) -> Result<Cut<'_>> {
+    bed.rolled_out("mesh").await?;
+    let pod = bed.pods("app=mesh").await?.pop().context("no pod")?;
+    let ip = pod.status.and_then(|status| status.pod_ip);
+    let ip: IpAddr = ip.context("no IP")?.parse()?;
+    bed.world.cluster.reset((ip, 9091).into()).await
 }
 
 async fn what_is_wrong_with_a_page_is_said(world: Arc<World>) -> Result<()> {
@@ -81,6 +97,7 @@ async fn what_is_wrong_with_a_page_is_said(world: Arc<World>) -> Result<()> {
     let items: Vec<Value> = healthy.into_iter().chain(odd).collect();
     bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}))
         .await?;
+    let _mesh = strict(&bed).await?;
     bed.rolled_out("echo").await?;
     bed.client("even", &even(&bed), &["--rate=30"]).await?;
     for (kind, reason, words) in ODD {

@@ -26,6 +26,9 @@ impl ScrapeError {
             Self::Tls => "speaks TLS on the metrics port: say with which authority in spec.balance.metrics.https, or name a port \
                           that serves metrics without TLS in spec.balance.metrics.port"
                 .into(),
+            Self::NotHttp => "gives no answer in HTTP/1.1 on the metrics port that could be read: where that is its port for gRPC, name the one \
+                              that serves metrics in spec.balance.metrics.port"
+                .into(),
             Self::NoTls => "does not speak TLS on the metrics port: name the port that does in spec.balance.metrics.port, or leave \
                             spec.balance.metrics.https out"
                 .into(),

@@ -43,7 +43,7 @@ impl Head {
         let length = match answer.parse(bytes) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if bytes.len() < ASIDE => return Ok(None),
-            _ => return Err(Failure::NotHttp),
+            _ => return Err(no_head(bytes)),
         };
         let is_new = answer.version == Some(1);
         let (status, headers) = (answer.code.unwrap_or_default(), &*answer.headers);
@@ -73,6 +73,14 @@ impl Head {
     /// Whether another head follows, of the same answer.
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101
+    }
+}
+
+/// What it is that begins so: servers and proxies that speak TLS answer with an alert.
+fn no_head(bytes: &[u8]) -> Failure {
+    match bytes.first() {
+        Some(0x15 | 0x16) => Failure::TlsRecord,
+        _ => Failure::NotHttp,
     }
 }
 

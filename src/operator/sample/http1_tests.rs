@@ -160,10 +160,16 @@ fn heads_that_cannot_be_read() {
             "{headers:.60}"
         );
     }
-    assert_eq!(
-        taken(b"SSH-2.0-OpenSSH_9.2\r\n", 1).unwrap_err(),
-        Failure::NotHttp
-    );
+    // The SETTINGS that a server of HTTP/2 begins with, and an alert and a handshake of TLS.
+    let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 5, 0, 0, 64, 0];
+    for (other, expected) in [
+        (&b"SSH-2.0-OpenSSH_9.2\r\n"[..], Failure::NotHttp),
+        (&settings, Failure::NotHttp),
+        (&[0x15, 3, 1, 0, 2, 2, 70], Failure::TlsRecord),
+        (&[0x16, 3, 3, 0, 4, 14, 0, 0, 0], Failure::TlsRecord),
+    ] {
+        assert_eq!(taken(other, 1).unwrap_err(), expected, "{other:?}");
+    }
 }
 
 #[test]

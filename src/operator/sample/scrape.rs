@@ -223,6 +223,15 @@ mod tests {
             ),
             // A TLS alert: no such version.
             (vec![0x15, 3, 1, 0, 2, 2, 70], ScrapeError::Tls),
+            // A server for gRPC begins with its SETTINGS, whoever asks.
+            (
+                vec![0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 5, 0, 0, 64, 0],
+                ScrapeError::NotHttp,
+            ),
+            (
+                http("200 OK", "transfer-encoding: gzip, chunked\r\n", b""),
+                ScrapeError::NotHttp,
+            ),
             (Vec::new(), ScrapeError::Unreachable),
         ] {
             assert_eq!(said(answer.clone()).await, Err(expected), "{answer:?}");
@@ -230,11 +239,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mesh_that_says_nothing_is_named() {
-        assert_eq!(
-            answered(Vec::new(), true).await.0,
-            Err(ScrapeError::MeshTls)
-        );
+    async fn a_mesh_that_says_nothing_but_of_tls_is_named() {
+        for (answer, expected) in [
+            (Vec::new(), ScrapeError::MeshTls),
+            (vec![0x15, 3, 1, 0, 2, 2, 70], ScrapeError::MeshTls),
+            // Its proxy has let the request pass.
+            (vec![0, 0, 0, 4, 0, 0, 0, 0, 0], ScrapeError::NotHttp),
+        ] {
+            assert_eq!(answered(answer, true).await.0, Err(expected));
+        }
     }
 
     #[tokio::test]

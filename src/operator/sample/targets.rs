@@ -175,8 +175,10 @@ fn is_path(path: &str) -> bool {
 pub enum Failure {
     /// The connection ended without an answer.
     Ended,
-    /// The answer is not HTTP.
+    /// The answer is not HTTP/1.1, or cannot be read as that: a port for gRPC answers in HTTP/2.
     NotHttp,
+    /// The answer is a record of TLS, as an alert is.
+    TlsRecord,
     /// The answer says that TLS is spoken here.
     AsksForTls,
     /// TLS broke off.
@@ -185,11 +187,13 @@ pub enum Failure {
     Other,
 }
 
-/// What a failure means. A proxy under strict mutual TLS ends a connection that does not begin with it, without a word.
+/// What a failure means. A proxy under strict mutual TLS ends a connection that does not begin with it, without a word or with an alert of
+/// TLS: what comes from behind it in plain text it has let pass.
 pub fn meaning(failure: Failure, is_meshed: bool) -> ScrapeError {
     match failure {
-        Failure::Ended | Failure::NotHttp if is_meshed => ScrapeError::MeshTls,
-        Failure::NotHttp | Failure::AsksForTls => ScrapeError::Tls,
+        Failure::Ended | Failure::TlsRecord if is_meshed => ScrapeError::MeshTls,
+        Failure::TlsRecord | Failure::AsksForTls => ScrapeError::Tls,
+        Failure::NotHttp => ScrapeError::NotHttp,
         Failure::Tls => ScrapeError::TlsFailed,
         Failure::Ended | Failure::Other => ScrapeError::Unreachable,
     }
@@ -360,7 +364,8 @@ mod tests {
                 ScrapeError::MeshTls,
                 ScrapeError::Unreachable,
             ),
-            (Failure::NotHttp, ScrapeError::MeshTls, ScrapeError::Tls),
+            (Failure::TlsRecord, ScrapeError::MeshTls, ScrapeError::Tls),
+            (Failure::NotHttp, ScrapeError::NotHttp, ScrapeError::NotHttp),
             (Failure::AsksForTls, ScrapeError::Tls, ScrapeError::Tls),
             (
                 Failure::Other,

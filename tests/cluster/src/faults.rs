@@ -210,11 +210,24 @@ impl Cluster {
     /// Drops every packet between two ends, in both directions, until the cut
     /// heals. Addresses are pods' or the node's, not Services'.
     pub async fn cut(&self, one: Endpoint, other: Endpoint) -> Result<Cut<'_>> {
-        let table = format!("evenkeel_cut_{}_{}", std::process::id(), self.next_serial());
         let there = format!("{} {}", one.matching("s"), other.matching("d"));
         let back = format!("{} {}", other.matching("s"), one.matching("d"));
+        self.filter(&format!("{there} drop; {back} drop;")).await
+    }
+
+    /// Resets each connection to a pod's address as soon as something is sent over it, until that heals.
+    pub async fn reset(&self, at: SocketAddr) -> Result<Cut<'_>> {
+        let there = Endpoint::from(at).matching("d");
+        self.filter(&format!(
+            "{there} tcp flags & psh == psh reject with tcp reset;"
+        ))
+        .await
+    }
+
+    async fn filter(&self, rules: &str) -> Result<Cut<'_>> {
+        let table = format!("evenkeel_cut_{}_{}", std::process::id(), self.next_serial());
         let chains = ["input", "output", "forward"].map(|hook| {
-            format!("chain {hook} {{ type filter hook {hook} priority -50; {there} drop; {back} drop; }}\n")
+            format!("chain {hook} {{ type filter hook {hook} priority -50; {rules} }}\n")
         });
         let script = format!("table inet {table} {{\n{}}}", chains.concat());
         self.run_in_net(Command::new("nft").arg(script), Duration::from_secs(20))
