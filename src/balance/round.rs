@@ -198,6 +198,6 @@ pub struct Round {
     pub scrapes: Vec<Scrape>,
     /// Whether a server's rollout is under way.
     pub rolling_out: bool,
-    /// Why none of the pods could be asked.
+    /// Why none of the pods could be asked, or not all of them.
     pub obstacle: Option<MetricsState>,
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::publish::{Published, publish};
 use super::verdict::Verdict;
-use super::{Counters, Judge, Report, Round, Scrape, ScrapeError, Settings, Target};
+use super::{Counters, Judge, MetricsState, Report, Round, Scrape, ScrapeError, Settings, Target};
 
 mod any;
 mod even;
@@ -81,6 +81,8 @@ pub(super) struct World {
     /// Publications that were not the refresh of the time.
     pub changes: usize,
     pub rolling_out: bool,
+    /// Why pods could not be asked.
+    pub obstacle: Option<MetricsState>,
     /// Pods are read one after the other, all through the interval, and not all at its end.
     pub in_turn: bool,
     born: usize,
@@ -97,6 +99,7 @@ impl World {
             published: None,
             changes: 0,
             rolling_out: false,
+            obstacle: None,
             in_turn: false,
             born: 0,
         };
@@ -160,7 +163,7 @@ impl World {
             targets: self.pods.iter().map(|pod| pod.target.clone()).collect(),
             scrapes: self.pods.iter().zip(&turns).map(scrape).collect(),
             rolling_out: self.rolling_out,
-            obstacle: None,
+            obstacle: self.obstacle.clone(),
         };
         let report = self.judge.round(&round);
         let next = publish(self.published.as_ref(), report, self.now);

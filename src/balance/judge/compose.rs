@@ -180,12 +180,40 @@ impl Judge {
                     without(),
                 ),
             ),
-            Some((pod, error)) => MetricsState::failing(
-                (census.scraped, self.pods.len()),
-                failing.len(),
-                &pod.name,
-                *error,
-            ),
+            Some((pod, error)) => {
+                let pods = (census.scraped, self.pods.len());
+                let mut state = MetricsState::failing(pods, failing.len(), &pod.name, *error);
+                // The pod is not to blame.
+                let obstacle = self.obstacle.as_ref();
+                if let Some(why) = obstacle.filter(|_| *error == ScrapeError::NotAsked) {
+                    state.message = format!("{}: {}", state.message, why.message);
+                }
+                state
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::simulation::{World, brisk};
+
+    #[test]
+    fn where_some_pods_were_not_asked_it_is_said_why() {
+        let mut world = World::new(brisk(), 2);
+        world.rounds(4, |_| 100.0);
+        let why = MetricsState::new(MetricsReason::ScrapeFailed, "it broke off".into());
+        world.obstacle = Some(why);
+        world.pods[0].error = Some(ScrapeError::NotAsked);
+        world.rounds(2, |_| 100.0);
+        let metrics = &world.judge.report().metrics;
+        assert_eq!(metrics.reason, MetricsReason::PartlyScraped);
+        let said = "1/2 pods scraped: pod pod-1 was not asked: it broke off";
+        assert_eq!(metrics.message, said);
+        world.pods[0].error = Some(ScrapeError::Refused);
+        world.rounds(2, |_| 100.0);
+        let message = &world.judge.report().metrics.message;
+        assert!(!message.contains("it broke off"), "{message}");
     }
 }

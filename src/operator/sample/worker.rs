@@ -131,8 +131,12 @@ impl Worker {
         state.follow(&plan.asked);
         let is_anew = state.is_anew(&plan.asked);
         let endpoints = self.endpoints(backend, plan);
-        let gathered = match plan.asked.source {
-            BalanceSource::Pods => self.ask_pods(state, backend, plan, &endpoints).await,
+        let (answers, obstacle) = match plan.asked.source {
+            BalanceSource::Pods => match self.ask_pods(state, backend, plan, &endpoints).await {
+                Ok(None) if !endpoints.is_empty() => return,
+                Ok(answers) => (answers.unwrap_or_default(), None),
+                Err(obstacle) => (endpoints.iter().map(Answer::none).collect(), Some(obstacle)),
+            },
             BalanceSource::Prometheus => {
                 // What pods said before is too old once they are asked again.
                 state.has_asked = false;
@@ -140,11 +144,6 @@ impl Worker {
                 let asked = self.ask_prometheus(backend, plan, &endpoints);
                 state.scrapes.beside(asked).await
             }
-        };
-        let (answers, obstacle) = match gathered {
-            Ok(None) if !endpoints.is_empty() => return,
-            Ok(answers) => (answers.unwrap_or_default(), None),
-            Err(obstacle) => (endpoints.iter().map(Answer::none).collect(), Some(obstacle)),
         };
         let round = Round {
             now: Timestamp::now(),
@@ -180,18 +179,21 @@ impl Worker {
         Ok(had_asked.then_some(answers))
     }
 
-    /// What Prometheus knows now.
+    /// What Prometheus knows now, and why not of all.
     async fn ask_prometheus(
         &self,
         backend: &GrpcBackend,
         plan: &Plan,
         endpoints: &[Endpoint],
-    ) -> Result<Option<Vec<Answer>>, MetricsState> {
-        let prometheus = self.prometheus.as_ref().ok_or_else(prometheus::unknown)?;
+    ) -> (Vec<Answer>, Option<MetricsState>) {
+        let Some(prometheus) = &self.prometheus else {
+            let unasked = endpoints.iter().map(Answer::none).collect();
+            return (unasked, Some(prometheus::unknown()));
+        };
         let namespace = backend.namespace().unwrap_or_default();
         let interval = plan.settings.interval;
         let answers = prometheus.answers(&namespace, endpoints, &plan.asked, interval);
-        answers.await.map(Some)
+        answers.await
     }
 
     /// How the pods are to be asked, or why they cannot be.

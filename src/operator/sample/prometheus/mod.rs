@@ -18,6 +18,7 @@ use hyper::body::{Bytes, Incoming};
 use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -35,6 +36,8 @@ const ANSWER_BYTES: usize = 4 << 20;
 const PODS: usize = 25;
 /// Queries under way at once.
 const QUERIES: usize = 4;
+/// Queries in a row that fail until no more are made: one may be too much for the server, two are not about the query.
+const FAILURES: u32 = 2;
 /// How far back samples are looked for, at least.
 const RANGE: Duration = Duration::from_mins(2);
 /// Within this time after Ready a pod may be unknown to Prometheus, which looks for new ones only now and then.
@@ -99,40 +102,76 @@ impl Prometheus {
         })
     }
 
-    /// What it knows of these pods of one namespace, or why that cannot be told.
+    /// What it knows of these pods of one namespace; and why not of all, where some could not be asked about.
     pub async fn answers(
         &self,
         namespace: &str,
         endpoints: &[Endpoint],
         asked: &Asked,
         interval: Duration,
-    ) -> Result<Vec<Answer>, MetricsState> {
-        let mut answers = Vec::new();
-        let mut rest: Vec<&[Endpoint]> = endpoints.chunks(PODS).collect();
+    ) -> (Vec<Answer>, Option<MetricsState>) {
+        // What was answered first is too old by then to be judged with the rest.
+        let end = Instant::now() + interval * 2;
+        let (mut answers, mut obstacle, mut failures) = (Vec::new(), None, 0);
+        let (mut rest, mut unasked): (Vec<_>, Vec<&[Endpoint]>) =
+            (endpoints.chunks(PODS).collect(), Vec::new());
         while let Some(some) = rest.pop() {
-            let pods: Vec<&str> = some
-                .iter()
-                .map(|endpoint| endpoint.target.name.as_str())
-                .collect();
-            let _place = self.place(TIMEOUT).await?;
-            let query = query::query(namespace, &pods, asked.family, range(interval));
-            let Some(body) = self.ask(&query).await? else {
-                if some.len() < 2 {
-                    return Err(failed("gives an answer for one pod that is too large"));
-                }
-                let (first, second) = some.split_at(some.len() / 2);
-                rest.extend([first, second]);
-                continue;
+            let known = if Instant::now() < end {
+                self.known(namespace, some, asked, interval).await
+            } else {
+                Err(failed("takes more than two intervals over all pods"))
             };
-            let now = Timestamp::now();
-            let mut samples = answer::samples(&body, &asked.labels, now, apart(interval))
-                .ok_or_else(|| failed("did not answer as a Prometheus does"))?;
-            answers.extend(some.iter().filter_map(|endpoint| {
-                let sample = samples.remove(&endpoint.target.name);
-                said(endpoint, sample, interval, now)
-            }));
+            match known {
+                Ok(Some(known)) => {
+                    answers.extend(known);
+                    failures = 0;
+                }
+                Ok(None) => {
+                    let (first, second) = some.split_at(some.len() / 2);
+                    rest.extend([first, second]);
+                }
+                Err(why) => {
+                    unasked.push(some);
+                    obstacle.get_or_insert(why);
+                    failures += 1;
+                    if failures == FAILURES {
+                        break;
+                    }
+                }
+            }
         }
-        Ok(answers)
+        unasked.append(&mut rest);
+        answers.extend(unasked.into_iter().flatten().map(Answer::none));
+        (answers, obstacle)
+    }
+
+    /// What one query comes to; none where the answer is too large for so many pods.
+    async fn known(
+        &self,
+        namespace: &str,
+        some: &[Endpoint],
+        asked: &Asked,
+        interval: Duration,
+    ) -> Result<Option<Vec<Answer>>, MetricsState> {
+        let pods: Vec<&str> = some
+            .iter()
+            .map(|endpoint| endpoint.target.name.as_str())
+            .collect();
+        let _place = self.place(TIMEOUT).await?;
+        let query = query::query(namespace, &pods, asked.family, range(interval));
+        let body = match self.ask(&query).await? {
+            Some(body) => body,
+            None if some.len() > 1 => return Ok(None),
+            None => return Err(failed("gives an answer for one pod that is too large")),
+        };
+        let now = Timestamp::now();
+        let mut samples = answer::samples(&body, &asked.labels, now, apart(interval))
+            .ok_or_else(|| failed("did not answer as a Prometheus does"))?;
+        let known = some.iter().filter_map(|endpoint| {
+            let sample = samples.remove(&endpoint.target.name);
+            said(endpoint, sample, interval, now)
+        });
+        Ok(Some(known.collect()))
     }
 
     /// A place for one query, kept until its answer is read: an answer takes memory for as long. None is never closed.

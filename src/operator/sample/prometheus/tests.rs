@@ -57,10 +57,18 @@ async fn told(
     let endpoints = [endpoint(ready_since)];
     let asked = Asked::of(&crate::api::GrpcBackend::default());
     let interval = Duration::from_secs(15);
-    tokio::join!(
+    let (said, read) = tokio::join!(
         prometheus.answers("shop", &endpoints, &asked, interval),
         serve
-    )
+    );
+    (whole(said), read)
+}
+
+/// What is known of all pods, or why not of all.
+pub(super) fn whole(
+    (answers, obstacle): (Vec<Answer>, Option<MetricsState>),
+) -> Result<Vec<Answer>, MetricsState> {
+    obstacle.map_or(Ok(answers), Err)
 }
 
 fn hours_ago() -> Timestamp {
@@ -203,18 +211,90 @@ async fn fewer_pods_are_asked_for_where_the_answer_is_too_large() {
             ]
         }
     );
-    assert_eq!(said.unwrap().len(), 2);
+    assert_eq!(whole(said).unwrap().len(), 2);
     for (query, pods) in queries.iter().zip(["a%7Cb", "b", "a"]) {
         assert!(query.contains(&format!("pod%3D%7E%22{pods}%22")), "{query}");
     }
     let alone = prometheus.answers("shop", &endpoints[..1], &asked, interval);
     let (said, _) = tokio::join!(alone, serve(too_large));
-    let obstacle = said.err().unwrap();
+    let obstacle = whole(said).err().unwrap();
     assert!(
         obstacle.message.contains("too large"),
         "{}",
         obstacle.message
     );
+}
+
+/// For which pods, by queries, it was asked, and why not for all, where it answers with these statuses.
+async fn of_queries(statuses: &[u16], interval: Duration) -> (Vec<bool>, Option<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let prometheus = Prometheus::new(&settings(&url)).unwrap();
+    let serve = async {
+        for status in statuses {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut read = Vec::new();
+            while !String::from_utf8_lossy(&read).contains("%5D") {
+                assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0);
+            }
+            let body = r#"{"data":{"result":[]}}"#;
+            let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}", body.len());
+            let answer = format!("{head}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    };
+    let pod = |number: usize| {
+        let mut endpoint = endpoint(hours_ago());
+        endpoint.target.uid = format!("{number:03}");
+        endpoint
+    };
+    let pods: Vec<Endpoint> = (0..4 * PODS).map(pod).collect();
+    let asked = Asked::of(&crate::api::GrpcBackend::default());
+    let ((mut answers, obstacle), ()) =
+        tokio::join!(prometheus.answers("shop", &pods, &asked, interval), serve);
+    answers.sort_by(|a, b| a.uid.cmp(&b.uid));
+    assert_eq!(answers.len(), pods.len());
+    let is_asked = |answer: &Answer| answer.page.as_ref().err() != Some(&ScrapeError::NotAsked);
+    let chunks = answers.chunks(PODS).map(|some| {
+        let asked = some.iter().filter(|answer| is_asked(answer)).count();
+        assert!(asked == 0 || asked == PODS, "{asked} of a query's pods");
+        asked > 0
+    });
+    (chunks.collect(), obstacle.map(|obstacle| obstacle.message))
+}
+
+/// From the last query's pods to the first's.
+#[tokio::test]
+async fn a_query_that_fails_costs_only_its_own_pods() {
+    let interval = Duration::from_secs(15);
+    for (statuses, asked, why) in [
+        (&[200; 4][..], [true; 4], None),
+        (
+            &[200, 503, 200, 200],
+            [true, true, false, true],
+            Some("503"),
+        ),
+        (
+            &[422, 200, 500, 200],
+            [true, false, true, false],
+            Some("422"),
+        ),
+        // Twice in a row: nobody asks for the others.
+        (&[200, 503, 504], [false, false, false, true], Some("503")),
+        (&[401, 401], [false; 4], Some("token")),
+    ] {
+        let (was_asked, obstacle) = of_queries(statuses, interval).await;
+        assert_eq!(was_asked, asked, "{statuses:?}");
+        let fits = match (&obstacle, why) {
+            (Some(obstacle), Some(why)) => obstacle.contains(why),
+            (obstacle, why) => obstacle.is_none() && why.is_none(),
+        };
+        assert!(fits, "{statuses:?}: {obstacle:?}");
+    }
+    // The time is over as it begins.
+    let (was_asked, obstacle) = of_queries(&[], Duration::ZERO).await;
+    assert_eq!(was_asked, [false; 4]);
+    assert!(obstacle.unwrap().contains("more than two intervals"));
 }
 
 #[tokio::test]
