@@ -16,6 +16,7 @@ use super::idle::Idle;
 use super::lanes::Places;
 use super::prometheus::{self, Prometheus};
 use super::scrapes::{Scrapes, Way};
+use super::turns::turn;
 use super::{Answer, Asked, Endpoint, Plan, comparable, endpoint};
 use crate::api::{BalanceSource, GrpcBackend};
 use crate::balance::{Choice, Judge, MetricsState, Published, Report, Round, ScrapeError, publish};
@@ -104,18 +105,19 @@ impl Worker {
             asked: None,
             intervals: 0,
         };
-        let mut interval = ticks(Instant::now(), settings.interval);
+        let mut cadence = Cadence::of(&self.plan.borrow().1);
+        let mut interval = cadence.ticks(&self.plan.borrow().0);
         loop {
             tokio::select! {
                 biased;
                 _ = interval.tick() => {}
                 Ok(()) = self.plan.changed() => {
                     // Whoever shortens five minutes does not wait for their end.
-                    let period = self.plan.borrow().1.settings.interval;
-                    if interval.period() != period {
+                    let before = std::mem::replace(&mut cadence, Cadence::of(&self.plan.borrow().1));
+                    if cadence != before {
                         state.scrapes.stop();
                         state.has_asked = false;
-                        interval = ticks(Instant::now(), period);
+                        interval = cadence.ticks(&self.plan.borrow().0);
                     }
                     continue;
                 }
@@ -252,10 +254,36 @@ impl Worker {
     }
 }
 
-fn ticks(first: Instant, period: Duration) -> tokio::time::Interval {
-    let mut interval = tokio::time::interval_at(first, period);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    interval
+/// When a backend is looked at.
+#[derive(Clone, Copy, PartialEq)]
+struct Cadence {
+    interval: Duration,
+    source: BalanceSource,
+}
+
+impl Cadence {
+    fn of(plan: &Plan) -> Self {
+        Self {
+            interval: plan.settings.interval,
+            source: plan.asked.source,
+        }
+    }
+
+    /// How long until the first time. Pods have turns of their own; Prometheus is one for all backends, and all of them begin at once
+    /// when the operator does.
+    fn first(self, backend: &GrpcBackend) -> Duration {
+        match self.source {
+            BalanceSource::Pods => Duration::ZERO,
+            BalanceSource::Prometheus => turn(&backend.uid().unwrap_or_default(), self.interval),
+        }
+    }
+
+    fn ticks(self, backend: &GrpcBackend) -> tokio::time::Interval {
+        let first = Instant::now() + self.first(backend);
+        let mut interval = tokio::time::interval_at(first, self.interval);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        interval
+    }
 }
 
 #[cfg(test)]
@@ -273,6 +301,28 @@ mod tests {
         let balance = json!({"metrics": metrics});
         backend.spec.balance = serde_json::from_value(balance).unwrap();
         Asked::of(&backend)
+    }
+
+    /// When the operator begins, all backends do.
+    #[test]
+    fn backends_ask_prometheus_at_times_of_their_own() {
+        let interval = Duration::from_secs(15);
+        let first = |source, number: u32| {
+            let mut backend = GrpcBackend::default();
+            backend.metadata.uid = Some(format!("0b0e8f6c-5a3e-4a68-9d4c-{number:012x}"));
+            let cadence = Cadence { interval, source };
+            cadence.first(&backend)
+        };
+        let mut seconds = [0; 15];
+        for number in 0..300 {
+            assert_eq!(first(BalanceSource::Pods, number), Duration::ZERO);
+            let first = first(BalanceSource::Prometheus, number).as_secs();
+            seconds[usize::try_from(first).unwrap()] += 1;
+        }
+        assert!(
+            seconds.iter().all(|count| (1..=40).contains(count)),
+            "{seconds:?}"
+        );
     }
 
     #[test]
