@@ -60,6 +60,14 @@ pub struct Run {
     /// A file with the authority that the certificate of Prometheus must come from.
     #[arg(long, env = "EVENKEEL_PROMETHEUS_CA_FILE", requires = "prometheus_url")]
     prometheus_ca_file: Option<PathBuf>,
+    /// Labels that series in Prometheus must have to count, as label=value, at most 8, separated by commas: where one server has the series of several clusters, this one's, such as cluster=prod.
+    #[arg(
+        long,
+        env = "EVENKEEL_PROMETHEUS_MATCHERS",
+        value_delimiter = ',',
+        requires = "prometheus_url"
+    )]
+    prometheus_matchers: Vec<String>,
     /// Whether several processes take turns by a Lease.
     #[arg(long, env = "EVENKEEL_LEADER_ELECTION", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     leader_election: bool,
@@ -161,6 +169,7 @@ impl Run {
             None
         };
         let (token_file, ca_file) = (self.prometheus_token_file, self.prometheus_ca_file);
+        let matchers = given(self.prometheus_matchers);
         let url = self.prometheus_url.filter(|url| !url.is_empty());
         Ok(Options {
             settings: Settings {
@@ -175,6 +184,7 @@ impl Run {
                     url,
                     token_file,
                     ca_file,
+                    matchers,
                 }),
             },
             metrics_address: self.metrics_address,

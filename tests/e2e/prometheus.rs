@@ -23,19 +23,28 @@ tests![shared balance_by_prometheus(300)];
 const JUDGED: Duration = Duration::from_secs(150);
 
 /// Two jobs read each pod, as where a ServiceMonitor and a PodMonitor have been made for it. Debian's Prometheus is built without
-/// discovery in Kubernetes, so that the pods are named, with the labels that it would give them.
+/// discovery in Kubernetes, so that the pods are named, with the labels that it would give them. Another cluster has pods of the same names,
+/// and what they say would be taken first.
 fn config(namespace: &str, pods: &[Pod]) -> Value {
-    let target = |pod: &Pod| {
+    let target = |cluster: &str, pod: &Pod, named: &Pod| {
         let ip = pod
             .status
             .as_ref()
             .and_then(|status| status.pod_ip.as_deref());
-        let labels = json!({"namespace": namespace, "pod": pod.metadata.name});
+        let labels =
+            json!({"namespace": namespace, "pod": named.metadata.name, "cluster": cluster});
         json!({"targets": [format!("{}:9090", ip.unwrap_or_default())], "labels": labels})
     };
-    let targets: Vec<Value> = pods.iter().map(target).collect();
-    let job = |name: &str| json!({"job_name": name, "static_configs": targets});
-    json!({"global": {"scrape_interval": "5s", "scrape_timeout": "4s"}, "scrape_configs": [job("pods"), job("again")]})
+    let own: Vec<Value> = pods.iter().map(|pod| target("own", pod, pod)).collect();
+    let others = pods.iter().zip(pods.iter().cycle().skip(1));
+    let others: Vec<Value> = others
+        .map(|(pod, named)| target("other", pod, named))
+        .collect();
+    let job = |name: &str, targets: &[Value]| json!({"job_name": name, "static_configs": targets});
+    json!({
+        "global": {"scrape_interval": "5s", "scrape_timeout": "4s"},
+        "scrape_configs": [job("abroad", &others), job("pods", &own), job("again", &own)],
+    })
 }
 
 /// A Prometheus server in the cluster's network, which ends with this.
@@ -120,7 +129,8 @@ async fn balance_by_prometheus(world: Arc<World>) -> Result<()> {
     let port = world.port();
     let config = config(bed.name(), &bed.pods("app=echo").await?);
     let server = Server::start(&bed, port, &[("prometheus.yml", &config)]).await?;
-    bed.start_operator(&[&format!("--prometheus-url=http://127.0.0.1:{port}")])
+    let url = format!("--prometheus-url=http://127.0.0.1:{port}");
+    bed.start_operator(&[&url, "--prometheus-matchers=cluster=own"])
         .await?;
     let even = format!("dns:///echo-headless.{}.svc.cluster.local:8080", bed.name());
     bed.client("even", &even, &["--rate=60"]).await?;

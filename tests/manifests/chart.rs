@@ -303,6 +303,15 @@ fn a_digest_goes_before_a_tag() {
 }
 
 #[test]
+fn labels_for_prometheus_are_one_argument() {
+    let objects = rendered("charts/evenkeel/ci/locked-down-values.yaml");
+    let container = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"];
+    let arguments = container[0]["args"].as_array().unwrap();
+    let expected = json!("--prometheus-matchers=_region=eu,cluster=prod \"1\"");
+    assert!(arguments.contains(&expected), "{arguments:#?}");
+}
+
+#[test]
 fn kustomize_makes_what_the_chart_makes() {
     let named = |objects: Vec<Value>| -> Vec<(String, Value)> {
         let mut named: Vec<_> = objects
@@ -469,6 +478,13 @@ fn what_is_not_a_value_is_refused() {
         // With these too.
         "prometheus.url=https://prometheus:9090",
         "prometheus.url=http://prometheus:9090,prometheus.tokenSecret=token",
+        "prometheus.matchers.cluster=prod",
+        "prometheus.url=http://prometheus,prometheus.matchers.pod=a",
+        "prometheus.url=http://prometheus,prometheus.matchers.a-b=c",
+        "prometheus.url=http://prometheus,prometheus.matchers.cluster=",
+        "prometheus.url=http://prometheus,prometheus.matchers.cluster=a\\,b",
+        // The kubelet would put a variable there.
+        "prometheus.url=http://prometheus,prometheus.matchers.cluster=$(A)",
     ] {
         let refused = helm(&["template", "evenkeel", &chart, "--set", unknown]);
         let said = refused.expect_err(unknown);

@@ -27,6 +27,7 @@ use super::targets::Endpoint;
 use super::{Answer, Asked};
 use crate::balance::{MetricsReason, MetricsState, ScrapeError};
 use crate::operator::{Peer, exchange};
+use query::Matchers;
 
 /// For one query.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,6 +55,8 @@ pub struct Settings {
     pub token_file: Option<PathBuf>,
     /// A file with the authority that its certificate must come from.
     pub ca_file: Option<PathBuf>,
+    /// Labels that series must have to count, as `label=value`.
+    pub matchers: Vec<String>,
 }
 
 /// A Prometheus server.
@@ -64,6 +67,7 @@ pub struct Prometheus {
     is_secured: bool,
     token_file: Option<PathBuf>,
     ca_file: Option<PathBuf>,
+    matchers: Matchers,
     places: Semaphore,
 }
 
@@ -98,6 +102,7 @@ impl Prometheus {
             is_secured,
             token_file: settings.token_file.clone(),
             ca_file: settings.ca_file.clone(),
+            matchers: Matchers::of(&settings.matchers).context("--prometheus-matchers")?,
             places: Semaphore::new(QUERIES),
         })
     }
@@ -158,7 +163,8 @@ impl Prometheus {
             .map(|endpoint| endpoint.target.name.as_str())
             .collect();
         let _place = self.place(TIMEOUT).await?;
-        let query = query::query(namespace, &pods, asked.family, range(interval));
+        let range = range(interval);
+        let query = query::query(&self.matchers, namespace, &pods, asked.family, range);
         let body = match self.ask(&query).await? {
             Some(body) => body,
             None if some.len() > 1 => return Ok(None),

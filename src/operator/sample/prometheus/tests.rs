@@ -11,6 +11,7 @@ fn settings(url: &str) -> Settings {
         url: url.into(),
         token_file: None,
         ca_file: None,
+        matchers: Vec::new(),
     }
 }
 
@@ -36,7 +37,11 @@ async fn told(
 ) -> (Result<Vec<Answer>, MetricsState>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/prom/", listener.local_addr().unwrap());
-    let prometheus = Prometheus::new(&settings(&url)).unwrap();
+    let settings = Settings {
+        matchers: vec!["cluster=prod".into()],
+        ..settings(&url)
+    };
+    let prometheus = Prometheus::new(&settings).unwrap();
     let length = body.len();
     let answer = format!(
         "HTTP/1.1 {answer}\r\nlocation: http://169.254.169.254/\r\ncontent-length: {length}\r\n\r\n{body}"
@@ -92,7 +97,9 @@ async fn the_pods_of_one_namespace_are_asked_for_by_post() {
         "{asked}"
     );
     assert!(
-        asked.contains("namespace%3D%22shop%22%2Cpod%3D%7E%22a%22%7D%5B120s%5D"),
+        asked.contains(
+            "%2Ccluster%3D%22prod%22%2Cnamespace%3D%22shop%22%2Cpod%3D%7E%22a%22%7D%5B120s%5D"
+        ),
         "{asked}"
     );
     let said = said.unwrap().remove(0);
@@ -329,5 +336,12 @@ fn settings_that_cannot_be_meant_so_are_refused() {
         let error = Prometheus::new(&settings).err().unwrap();
         assert!(format!("{error:#}").contains(words), "{error:#}");
     }
-    assert!(Prometheus::new(&with("http://[::1]:9090/prom", false)).is_ok());
+    let matched = |matcher: &str| Settings {
+        matchers: vec![matcher.into()],
+        ..settings("http://[::1]:9090/prom")
+    };
+    assert!(Prometheus::new(&matched("cluster=prod")).is_ok());
+    let error = Prometheus::new(&matched("cluster")).err().unwrap();
+    let said = format!("{error:#}");
+    assert!(said.starts_with("--prometheus-matchers: "), "{said}");
 }

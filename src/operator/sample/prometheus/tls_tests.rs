@@ -39,6 +39,7 @@ impl Mounted {
             url,
             token_file: Some(self.token.clone()),
             ca_file: Some(self.ca.clone()),
+            matchers: Vec::new(),
         }
     }
 }
