@@ -8,6 +8,7 @@
 mod draw;
 mod model;
 mod once;
+mod pace;
 mod pods;
 mod round;
 mod source;
@@ -52,7 +53,7 @@ pub struct Top {
     /// How --once prints.
     #[arg(short, long, value_enum, default_value_t = Output::Text, requires = "once")]
     output: Output,
-    /// How far back the requests of an opened backend's pods are counted, 5s to 10m; they are read five times as often.
+    /// How far back the requests of an opened backend's pods are counted, 5s to 10m; they are read five times as often. Where that were more than 50 pages a second on average, or more than half of the time, they are read less often, and counted over two of these times at least.
     #[arg(long, default_value = "10s", value_parser = window)]
     window: Duration,
 }

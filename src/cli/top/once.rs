@@ -13,9 +13,10 @@ const BAR: usize = 20;
 
 /// Looks once; at a backend's pods until they have figures, or a window and a little more has passed.
 pub async fn take(mut source: Source, open: Option<&Key>) -> anyhow::Result<Snapshot> {
-    let end = Instant::now() + source.settles_in();
+    let begun = Instant::now();
     loop {
         let snapshot = source.look(open).await?;
+        let end = begun + source.settles_in();
         let unsettled = |pods: &Pods| pods.source == From::Pods && pods.note.is_some();
         let next = source.due().filter(|due| *due < end);
         let Some(next) = next.filter(|_| snapshot.pods.as_ref().is_some_and(unsettled)) else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use futures::{StreamExt as _, stream};
-use http::Request;
+use http::{Request, header};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
@@ -28,15 +28,26 @@ pub const ROUND_IN: Duration = BEGUN_IN.saturating_add(READ_IN);
 /// Pages read at once: nearly a hundred pods that hang are through within a round.
 const AT_ONCE: usize = 32;
 
-/// Reads each pod once, and says what it leaves out; the inner error says why only the status can be shown.
+/// What comes of a round.
+pub struct Looked {
+    /// Pages that were asked for.
+    pub pages: usize,
+    /// What they say, and what is left out of them; or why only the status can be shown.
+    pub seen: Result<(Round, Option<String>), String>,
+}
+
+/// Reads each pod once.
 pub async fn round(
     client: &Client,
     backend: &GrpcBackend,
     choice: &mut Choice,
-) -> anyhow::Result<Result<(Round, Option<String>), String>> {
+) -> anyhow::Result<Looked> {
     let namespace = backend.metadata.namespace.as_deref().unwrap_or_default();
     let Some((pods, cut)) = pods(client, backend, namespace).await? else {
-        return Ok(Err(only_status("list pods")));
+        return Ok(Looked {
+            pages: 0,
+            seen: Err(only_status("list pods")),
+        });
     };
     let asked = Asked::of(backend);
     let endpoints: Vec<Endpoint> = pods
@@ -50,9 +61,11 @@ pub async fn round(
         .map(|endpoint| answer(client, namespace, endpoint, &asked))
         .collect();
     let answers = begun_until(Instant::now() + BEGUN_IN, answers).await;
-    let cut = cut.or_else(|| unasked(answers.len(), endpoints.len()));
+    let pages = answers.len();
+    let cut = cut.or_else(|| unasked(pages, endpoints.len()));
     if let Some(why) = unread(&answers, &asked) {
-        return Ok(Err(why));
+        let seen = Err(why);
+        return Ok(Looked { pages, seen });
     }
     let round = Round {
         now: begun,
@@ -64,7 +77,8 @@ pub async fn round(
         rolling_out: false,
         obstacle: None,
     };
-    Ok(Ok((round, cut)))
+    let seen = Ok((round, cut));
+    Ok(Looked { pages, seen })
 }
 
 /// What comes of each, some at a time, of those whose turn comes by then.
@@ -142,7 +156,8 @@ async fn page(
     is_meshed: bool,
 ) -> Result<Page, ScrapeError> {
     let request = Request::get(place)
-        .header(http::header::ACCEPT, ACCEPT)
+        .header(header::ACCEPT, ACCEPT)
+        .header(header::ACCEPT_ENCODING, "gzip")
         .body(kube::client::Body::empty())
         .map_err(|_| ScrapeError::Malformed)?;
     let response = client
@@ -154,7 +169,29 @@ async fn page(
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use http::Response;
+    use kube::client::Body;
+    use tower::{BoxError, service_fn};
+
     use super::*;
+    use crate::balance::MeterId;
+
+    #[tokio::test]
+    async fn pages_come_packed() {
+        let server = service_fn(async |request: Request<Body>| {
+            assert_eq!(request.headers()[header::ACCEPT_ENCODING], "gzip");
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packed.write_all(b"grpc_server_started_total 7\n")?;
+            let answer = Response::builder().header(header::CONTENT_ENCODING, "gzip");
+            Ok::<_, BoxError>(answer.body(Body::from(packed.finish()?))?)
+        });
+        let client = Client::new(server, "shop");
+        let asked = Asked::of(&GrpcBackend::default());
+        let page = page(&client, "/page", &asked, false).await.unwrap();
+        assert_eq!(page.counters(MeterId::default()).started, Some(7.0));
+    }
 
     #[tokio::test]
     async fn a_round_ends_and_what_it_has_is_kept() {

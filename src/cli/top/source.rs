@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::model::{Backend, Key, Pods, Snapshot};
+use super::pace::Pace;
 use super::round::{ROUND_IN, round};
 use super::unread::{SILENT, unlisted};
 use crate::api::GrpcBackend;
@@ -53,6 +54,9 @@ struct Opened {
     of: (Option<String>, Option<i64>),
     judge: Judge,
     choice: Choice,
+    pace: Pace,
+    /// When the last round began that came to something.
+    begun: Option<Instant>,
     /// When its pods are due again.
     due: Instant,
     pods: Option<Pods>,
@@ -148,13 +152,10 @@ impl Source {
         self.opened.as_ref().map(|opened| opened.due)
     }
 
-    /// How long to look until an opened backend's pods have figures.
+    /// How long to look until an opened backend's pods have figures, as far as can be told by now.
     pub fn settles_in(&self) -> Duration {
-        self.window + self.interval() + ROUND_IN
-    }
-
-    fn interval(&self) -> Duration {
-        self.window / 5
+        let opened = self.opened.as_ref().map(|opened| opened.pace);
+        opened.unwrap_or(Pace::new(self.window)).settles_in() + ROUND_IN
     }
 
     async fn backends(&self) -> anyhow::Result<Listed> {
@@ -195,14 +196,14 @@ impl Source {
         backend: &GrpcBackend,
         key: &Key,
     ) -> anyhow::Result<(Pods, Option<String>)> {
-        let interval = self.interval();
-        let settings = Settings {
-            interval,
-            window: self.window,
+        let settings = |pace: &Pace| Settings {
+            interval: pace.interval,
+            window: pace.window(),
             mode: Mode::Observe,
             promise: Some(promise(backend)),
             ..Settings::default()
         };
+        let pace = Pace::new(self.window);
         // Another resource of the name, or another spec, may be read otherwise.
         let of = (backend.metadata.uid.clone(), backend.metadata.generation);
         let is_same = |opened: &Opened| opened.key == *key && opened.of == of;
@@ -211,20 +212,30 @@ impl Source {
             None => Opened {
                 key: key.clone(),
                 of,
-                judge: Judge::new(settings, None),
+                judge: Judge::new(settings(&pace), None),
                 choice: Choice::default(),
+                pace,
+                begun: None,
                 due: Instant::now(),
                 pods: None,
                 cut: None,
             },
         };
         let opened = self.opened.insert(opened);
-        if let Some(pods) = opened.pods.as_ref().filter(|_| Instant::now() < opened.due) {
+        let now = Instant::now();
+        if let Some(pods) = opened.pods.as_ref().filter(|_| now < opened.due) {
             return Ok((pods.clone(), opened.cut.clone()));
         }
-        opened.due = Instant::now() + interval;
-        opened.judge.configure(settings);
-        let (pods, cut) = match round(&self.client, backend, &mut opened.choice).await? {
+        // Where nothing comes of it, too.
+        opened.due = now + opened.pace.next;
+        let looked = round(&self.client, backend, &mut opened.choice).await?;
+        if let Some(before) = opened.begun.replace(now) {
+            opened.pace.begin(now - before);
+        }
+        opened.pace.end(looked.pages, now.elapsed());
+        opened.due = now + opened.pace.next;
+        opened.judge.configure(settings(&opened.pace));
+        let (pods, cut) = match looked.seen {
             Ok((round, cut)) => (Pods::of_report(backend, opened.judge.round(&round)), cut),
             Err(note) => (Pods::of_status(backend, note), None),
         };
@@ -263,7 +274,7 @@ mod tests {
     use super::super::model::State;
     use super::*;
 
-    const PODS: usize = 100;
+    const PODS: usize = 40;
 
     /// What the API server was asked for.
     type Asked = Arc<Mutex<Vec<String>>>;
@@ -358,6 +369,22 @@ mod tests {
         assert_eq!((snapshot.backends.len(), snapshot.pods), (2, None));
         assert!(pages() < PODS, "all are asked at once");
         asking.abort();
+    }
+
+    #[tokio::test]
+    async fn many_pods_are_read_less_often() {
+        let page = "grpc_server_started_total 7\n";
+        let (mut source, _) = cluster(Arc::default(), Timestamp::UNIX_EPOCH, Some(page));
+        let begun = Instant::now();
+        source.look(Some(&key("cart"))).await.unwrap();
+        // Else a fifth of the window.
+        let due = source.due().unwrap();
+        assert!(due >= begun + Duration::from_millis(800));
+        let settled = source.settles_in();
+        assert!(
+            settled >= ROUND_IN + Duration::from_millis(2400),
+            "{settled:?}"
+        );
     }
 
     /// Whoever sets another port or other labels in the spec sees what is read there.
