@@ -1,9 +1,20 @@
-//! Whatever a pod answers: no panic, sums that are counts, and the same in pieces as in one.
+//! Whatever a pod answers, and whichever labels its series must have: no panic, sums that are counts, and the same in pieces as in one.
 
 use evenkeel::balance::MeterId;
 use evenkeel::balance::exposition::{Body, Encoding, Format, Limits, Wanted, read};
+use evenkeel::balance::families::Condition;
 
-/// The first byte says how the rest is read: as text or as OpenMetrics, packed or not, and in which pieces. Whether it is a page.
+/// Labels of `spec.balance.metrics.labels`: none, such as pages of the corpus have, also where the page writes them otherwise, and one that
+/// no series has.
+const LABELS: [&[(&str, &str)]; 4] = [
+    &[],
+    &[("grpc_service", "acme.rng.v1.Rng")],
+    &[("grpc_method", "Quote \"x\\y\""), ("grpc_type", "UNARY")],
+    &[("generation", "")],
+];
+
+/// The first byte says how the rest is read: as text or as OpenMetrics, packed or not, with which labels, and in which pieces. Whether it
+/// is a page.
 pub fn bear(input: &[u8]) -> bool {
     let Some((choice, bytes)) = input.split_first() else {
         return false;
@@ -19,7 +30,10 @@ pub fn bear(input: &[u8]) -> bool {
             line_bytes: 1 << 10,
             series: 100,
         },
-        ..Wanted::default()
+        labels: LABELS[usize::from(choice >> 2 & 3)]
+            .iter()
+            .map(|(label, value)| Condition::equals(label, value))
+            .collect(),
     };
     if choice & 2 != 0 {
         let mut body = Body::new(Encoding::Gzip, wanted);
@@ -27,7 +41,7 @@ pub fn bear(input: &[u8]) -> bool {
     }
     let whole = read(bytes, &wanted);
     let mut body = Body::new(Encoding::Identity, wanted);
-    let piece = usize::from(choice >> 2) + 1;
+    let piece = usize::from(choice >> 4) + 1;
     let fed = bytes.chunks(piece).try_for_each(|chunk| body.feed(chunk));
     // A body over the limit is refused at once in one piece, and in pieces only behind what else is wrong with it.
     if bytes.len() <= 1 << 16 {

@@ -177,10 +177,11 @@ impl Figures {
     }
 }
 
-/// The first byte says how the page is read: as text or as `OpenMetrics`, and in which pieces.
+/// The first byte says how the page is read: as text or as `OpenMetrics`, with which labels, and in which pieces.
 fn metrics_pages(root: &Path) -> Result<Vec<Vec<u8>>> {
     let pages = files(&root.join("src/balance/exposition/corpus"))?;
-    let read_as = |page: &Vec<u8>| [0, 1, 60, 61].map(|choice| [&[choice][..], page].concat());
+    let read_as =
+        |page: &Vec<u8>| [0, 1, 0x34, 0x39, 0xfc].map(|choice| [&[choice][..], page].concat());
     Ok(pages.iter().flat_map(read_as).collect())
 }
 
