@@ -6,7 +6,7 @@
 mod compose;
 mod pace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -39,6 +39,8 @@ pub struct Judge {
     pods: BTreeMap<String, Pod>,
     departed: Departed,
     detector: Detector,
+    /// Pods that were hot or idle when they were judged last, by uid. None while no trouble is said.
+    accused: BTreeSet<String>,
     arrivals: Arrivals,
     last: Option<Timestamp>,
     /// The round that the report is of.
@@ -68,6 +70,8 @@ struct Census {
     /// Of the warming ones those that give numbers, or have only begun to be asked.
     filling: u32,
     failing: u32,
+    /// Of the failing ones those that are accused.
+    missing: u32,
     scraped: u32,
 }
 
@@ -89,6 +93,7 @@ impl Judge {
             pods: BTreeMap::new(),
             departed: Departed::default(),
             detector: Detector::restored(restored.map(|restored| restored.verdict)),
+            accused: BTreeSet::new(),
             arrivals: discovered.unwrap_or_default(),
             last: None,
             reported: None,
@@ -195,6 +200,7 @@ impl Judge {
             .detector
             .weigh(observation, round.now, self.settings.window);
         let assessment = outlook.assessment;
+        self.accuse(verdict, &census, &assessment);
         self.report = self.compose(verdict, family, &census, &assessment);
         &self.report
     }
@@ -277,10 +283,28 @@ impl Judge {
                     census.young += u32::from(pod.is_young(now, &self.settings));
                     census.filling += u32::from(!pod.gives_none(now, self.settings.interval));
                 }
-                Standing::Failing => census.failing += 1,
+                Standing::Failing => {
+                    census.failing += 1;
+                    census.missing += u32::from(self.accused.contains(uid));
+                }
             }
         }
         census
+    }
+
+    /// Keeps in mind which pods trouble is said of, for when they cannot be judged.
+    fn accuse(&mut self, verdict: Verdict, census: &Census, assessment: &Assessment) {
+        if !verdict.is_trouble() {
+            self.accused.clear();
+            return;
+        }
+        self.accused.retain(|uid| self.pods.contains_key(uid));
+        for pod in &census.judged {
+            self.accused.remove(&pod.uid);
+        }
+        let named = assessment.idle.iter().chain(&assessment.hot);
+        let named = named.filter_map(|index| census.judged.get(*index));
+        self.accused.extend(named.map(|pod| pod.uid.clone()));
     }
 
     /// Looks which new pods have their share of what the grown ones have; right after a rollout, where all are young, of what
@@ -379,6 +403,12 @@ impl Judge {
             Verdict::SinglePod
         } else if judged == 1 {
             Verdict::WarmingUp
+        } else if census.missing > 0 && self.report.verdict.is_trouble() && is_even(numbers) {
+            // That the others are even says nothing of the pod that it is about.
+            return Observation::Finding {
+                verdict: self.report.verdict,
+                windows: 1,
+            };
         } else {
             return numbers;
         };
@@ -390,6 +420,16 @@ impl Judge {
     }
 }
 
+fn is_even(numbers: Observation) -> bool {
+    matches!(
+        numbers,
+        Observation::Finding {
+            verdict: Verdict::Balanced,
+            ..
+        }
+    )
+}
+
 #[cfg(test)]
 mod clock_tests;
 #[cfg(test)]
@@ -399,3 +439,5 @@ mod return_tests;
 #[cfg(test)]
 #[path = "judge_tests.rs"]
 mod tests;
+#[cfg(test)]
+mod unknown_tests;

@@ -53,6 +53,7 @@ impl Judge {
             culprit: culprit.map(|index| assessment.ratios[index]),
             starved: self.shares(census, idle, false),
             starved_pods: u32::try_from(idle.len()).unwrap_or(u32::MAX),
+            missing: census.missing,
             loads: self.pod_loads(family),
             discovery: self
                 .arrivals

@@ -41,7 +41,15 @@ fn count(number: u32, noun: &str) -> String {
 
 /// The verdict in a sentence that ends in what to do, where there is something to do.
 pub(in crate::balance) fn message(report: &Report, settings: &Settings) -> String {
-    let mut message = sentence(report, settings);
+    let mut message = without_numbers(report).unwrap_or_else(|| {
+        let sentence = sentence(report, settings);
+        match failing(report) {
+            some if some > 0 && is_of_figures(report.verdict) => {
+                format!("{sentence}; {}", give_none(some, ""))
+            }
+            _ => sentence,
+        }
+    });
     if report.left_out > 0 {
         let more = match report.left_out {
             1 => "1 more pod is".to_owned(),
@@ -57,9 +65,43 @@ pub(in crate::balance) fn message(report: &Report, settings: &Settings) -> Strin
     message
 }
 
-fn sentence(report: &Report, settings: &Settings) -> String {
+/// The verdict where most is to be said of the pods that give no numbers.
+fn without_numbers(report: &Report) -> Option<String> {
+    const STANDS: &str = "what was said before still stands";
     let Report { judged, pods, .. } = report;
-    let failing = pods.saturating_sub(judged + report.warming);
+    let why = &report.metrics.message;
+    let failing = failing(report);
+    // As the judge has it: too few of the grown pods can be judged.
+    let too_few = failing > 0 && (*judged < 2 || *judged < failing);
+    match report.verdict {
+        Verdict::InsufficientData if too_few => {
+            Some(format!("only {judged} of {pods} pods can be judged: {why}"))
+        }
+        verdict if too_few && is_of_figures(verdict) => Some(format!(
+            "only {judged} of {pods} pods can be judged now: {why}; {STANDS}"
+        )),
+        _ if report.missing > 0 => {
+            let give_none = give_none(report.missing, " that showed it");
+            Some(format!(
+                "{}; {give_none} now: {why}; {STANDS}",
+                was(report)?
+            ))
+        }
+        _ => None,
+    }
+}
+
+fn failing(report: &Report) -> u32 {
+    report.pods.saturating_sub(report.judged + report.warming)
+}
+
+fn give_none(pods: u32, which: &str) -> String {
+    let verb = if pods == 1 { "gives" } else { "give" };
+    format!("{}{which} {verb} no numbers", count(pods, "pod"))
+}
+
+fn sentence(report: &Report, settings: &Settings) -> String {
+    let Report { judged, .. } = report;
     let max = report.max_over_mean.unwrap_or(1.0);
     let (mean, fair) = if report.by_capacity {
         ("a pod's fair share", "its fair share among")
@@ -77,14 +119,6 @@ fn sentence(report: &Report, settings: &Settings) -> String {
     } else {
         "it"
     };
-    // As the judge has it: too few of the grown pods can be judged.
-    let too_few = failing > 0 && (*judged < 2 || *judged < failing);
-    if too_few && is_held_by_figures(report.verdict) {
-        return format!(
-            "only {judged} of {pods} pods can be judged now: {}; what was said before still stands",
-            report.metrics.message
-        );
-    }
     if let Some(was) = was(report) {
         return format!(
             "{was}; the last window shows it no more, and whether that lasts is being watched"
@@ -111,10 +145,6 @@ fn sentence(report: &Report, settings: &Settings) -> String {
             "{}; the connections are too few to reach every pod: dial the headless Service with round_robin, \
              and if the clients do, set spec.connectionAge so that they look again",
             few_clients(report)
-        ),
-        Verdict::InsufficientData if too_few => format!(
-            "only {judged} of {pods} pods can be judged: {}",
-            report.metrics.message
         ),
         Verdict::InsufficientData => format!(
             "too few requests to tell: at least {} per pod in {} s are needed{}",
@@ -144,8 +174,13 @@ fn sentence(report: &Report, settings: &Settings) -> String {
 }
 
 /// Whether its sentence is of requests that several pods have, or do not have.
-fn is_held_by_figures(verdict: Verdict) -> bool {
-    verdict.is_trouble() || matches!(verdict, Verdict::Balanced | Verdict::StreamsOnly)
+fn is_of_figures(verdict: Verdict) -> bool {
+    use Verdict::{Balanced, InsufficientData, NoTraffic, StreamsOnly};
+    verdict.is_trouble()
+        || matches!(
+            verdict,
+            Balanced | InsufficientData | NoTraffic | StreamsOnly
+        )
 }
 
 /// What is only still said: there is no pod to name any more that shows it.
@@ -158,6 +193,10 @@ fn was(report: &Report) -> Option<&'static str> {
         }
         Verdict::FewClients if no_hot && no_idle => {
             Some("the connections were too few to reach every pod")
+        }
+        // The figures of the others are not uneven.
+        Verdict::Skewed if report.missing > 0 && no_hot && no_idle => {
+            Some("the requests were uneven")
         }
         _ => None,
     }

@@ -1,0 +1,76 @@
+//! Pods of which nothing is known: what is said of them, and of the others.
+
+use super::super::round::ScrapeError;
+use super::super::simulation::{World, brisk};
+use super::super::verdict::Verdict;
+use super::tests::even;
+
+/// A pod that is too busy to answer for its metrics is no less busy for it.
+#[test]
+fn what_is_said_of_a_pod_stands_while_it_gives_no_numbers() {
+    type Load = fn(usize) -> f64;
+    let hot = |pod: usize| if pod == 9 { 500.0 } else { 100.0 };
+    let idle = |pod: usize| if pod == 9 { 0.0 } else { 100.0 };
+    let half = |pod: usize| if pod < 5 { 100.0 } else { 250.0 };
+    for (load, silent, said, was) in [
+        (
+            hot as Load,
+            9..10,
+            Verdict::HotPod,
+            "one pod had far more requests than the others",
+        ),
+        (
+            idle,
+            9..10,
+            Verdict::FewClients,
+            "the connections were too few to reach every pod",
+        ),
+        (half, 5..10, Verdict::Skewed, "the requests were uneven"),
+    ] {
+        let mut world = World::new(brisk(), 10);
+        world.rounds(8, even);
+        world.rounds_until(said, load);
+        for pod in &mut world.pods[silent.clone()] {
+            pod.error = Some(ScrapeError::Timeout);
+        }
+        assert_eq!(world.rounds(40, load), said);
+        let message = &world.judge.report().message;
+        let which = match silent.len() {
+            1 => "1 pod that showed it gives".to_owned(),
+            more => format!("{more} pods that showed it give"),
+        };
+        let begin = format!("{was}; {which} no numbers now: ");
+        assert!(message.starts_with(&begin), "{message}");
+        let end = "; what was said before still stands";
+        assert!(message.ends_with(end), "{message}");
+        // It answers, and has what the others have.
+        for pod in &mut world.pods {
+            pod.error = None;
+        }
+        assert!(world.rounds_until(Verdict::Balanced, even) <= 16);
+        assert!(world.judge.accused.is_empty());
+        // It goes.
+        world.rounds_until(said, load);
+        for pod in &mut world.pods[silent] {
+            pod.error = Some(ScrapeError::Timeout);
+        }
+        assert_eq!(world.rounds(20, load), said);
+        world.scale(5);
+        world.rounds_until(Verdict::Balanced, even);
+    }
+}
+
+/// It was not the one.
+#[test]
+fn a_pod_that_nothing_was_said_of_holds_nothing_up() {
+    let mut world = World::new(brisk(), 4);
+    world.rounds_until(Verdict::HotPod, |pod| if pod == 1 { 500.0 } else { 100.0 });
+    world.pods[3].error = Some(ScrapeError::Timeout);
+    world.rounds(2, |pod| if pod == 1 { 500.0 } else { 100.0 });
+    let message = &world.judge.report().message;
+    assert!(message.ends_with("; 1 pod gives no numbers"), "{message}");
+    assert!(world.rounds_until(Verdict::Balanced, even) <= 7);
+    let message = &world.judge.report().message;
+    let words = "requests are spread evenly over 3 pods; 1 pod gives no numbers";
+    assert_eq!(message, words);
+}
