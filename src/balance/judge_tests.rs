@@ -391,6 +391,8 @@ fn a_pod_that_does_not_show_the_family_yet_counts_as_idle() {
         "{}",
         report.metrics.message
     );
+    let words = "; or pod-3 counts requests in no metric that is known: see whether its page has one that docs/metrics.md lists";
+    assert!(report.message.ends_with(words), "{}", report.message);
     // Of one that was not read yet nothing is known.
     world.scale(4);
     world.pods[3].error = Some(ScrapeError::Timeout);
@@ -411,6 +413,7 @@ fn pods_that_clients_have_not_found_are_told_in_the_right_number() {
         world.rounds_until(Verdict::NewPodsStarved, starve);
         let message = &world.judge.report().message;
         assert!(message.contains(words), "{message}");
+        assert!(!message.contains("no metric that is known"), "{message}");
     }
 }
 

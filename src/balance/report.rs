@@ -285,6 +285,8 @@ pub struct Report {
     pub starved: Vec<Share>,
     /// How many are idle, named or not.
     pub starved_pods: u32,
+    /// Those of them that have never shown a metric that is known: they may count otherwise.
+    pub uncounted: u32,
     /// Pods that were hot or idle when they were judged last, and that give no numbers now, while the verdict is trouble.
     pub missing: u32,
     /// Every pod that is followed, by name.
@@ -330,6 +332,7 @@ impl Default for Report {
             culprit: None,
             starved: Vec::new(),
             starved_pods: 0,
+            uncounted: 0,
             missing: 0,
             loads: Vec::new(),
             discovery: None,

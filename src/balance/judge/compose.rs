@@ -53,6 +53,7 @@ impl Judge {
             culprit: culprit.map(|index| assessment.ratios[index]),
             starved: self.shares(census, idle, false),
             starved_pods: u32::try_from(idle.len()).unwrap_or(u32::MAX),
+            uncounted: self.uncounted(census, idle),
             missing: census.missing,
             loads: self.pod_loads(family),
             discovery: self
@@ -108,6 +109,14 @@ impl Judge {
             .collect();
         loads.sort_by(|a, b| a.pod.cmp(&b.pod));
         loads
+    }
+
+    /// How many of these have never shown a metric that is known.
+    fn uncounted(&self, census: &Census, which: &[usize]) -> u32 {
+        let pods = which
+            .iter()
+            .map(|index| &self.pods[&census.judged[*index].uid]);
+        u32::try_from(pods.filter(|pod| !pod.known).count()).unwrap_or(u32::MAX)
     }
 
     fn share_of(&self, census: &Census, index: usize) -> Share {

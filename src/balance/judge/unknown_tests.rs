@@ -5,6 +5,48 @@ use super::super::simulation::{World, brisk};
 use super::super::verdict::Verdict;
 use super::tests::even;
 
+#[test]
+fn idle_pods_that_may_count_otherwise_are_told_apart() {
+    for (pods, silent, words) in [
+        (
+            5,
+            3..5,
+            "; or 2 of the idle pods count requests in no metric",
+        ),
+        (
+            5,
+            4..5,
+            "; or 1 of the idle pods counts requests in no metric",
+        ),
+        (
+            4,
+            2..4,
+            "; or pod-3, pod-4 count requests in no metric that is known: see whether their pages have one",
+        ),
+    ] {
+        let mut world = World::new(brisk(), 2);
+        world.rounds(4, even);
+        world.scale(pods);
+        for pod in &mut world.pods[silent] {
+            pod.silent = true;
+        }
+        world.rounds(3, |_| 0.0);
+        let starve = |pod| if pod < 2 { 100.0 } else { 0.0 };
+        world.rounds_until(Verdict::NewPodsStarved, starve);
+        let message = &world.judge.report().message;
+        assert!(message.contains(words), "{message}");
+    }
+    // The other way round: one of two seems to have nearly all.
+    let mut world = World::new(brisk(), 2);
+    world.pods[1].silent = true;
+    world.rounds_until(Verdict::FewClients, even);
+    let message = &world.judge.report().message;
+    assert!(
+        message.contains("; or pod-2 counts requests in"),
+        "{message}"
+    );
+}
+
 /// A pod that is too busy to answer for its metrics is no less busy for it.
 #[test]
 fn what_is_said_of_a_pod_stands_while_it_gives_no_numbers() {

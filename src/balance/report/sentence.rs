@@ -139,12 +139,14 @@ fn sentence(report: &Report, settings: &Settings) -> String {
         ),
         Verdict::NewPodsStarved => format!(
             "{starved} served no request since becoming ready: clients have not found {it}; \
-             set spec.connectionAge so that they look again, or use clients that watch endpoints"
+             set spec.connectionAge so that they look again, or use clients that watch endpoints{}",
+            uncounted(report, &starved)
         ),
         Verdict::FewClients => format!(
             "{}; the connections are too few to reach every pod: dial the headless Service with round_robin, \
-             and if the clients do, set spec.connectionAge so that they look again",
-            few_clients(report)
+             and if the clients do, set spec.connectionAge so that they look again{}",
+            few_clients(report),
+            uncounted(report, &starved)
         ),
         Verdict::InsufficientData => format!(
             "too few requests to tell: at least {} per pod in {} s are needed{}",
@@ -237,6 +239,24 @@ fn few_clients(report: &Report) -> String {
             names(&report.starved, report.starved_pods, "some pods")
         ),
     }
+}
+
+/// What else may have a pod look idle.
+fn uncounted(report: &Report, starved: &str) -> String {
+    let (which, verb, page) = match (report.uncounted, report.starved_pods) {
+        (0, _) => return String::new(),
+        (1, 1) => (starved.to_owned(), "counts", "its page has"),
+        (1, _) => ("1 of the idle pods".to_owned(), "counts", "its page has"),
+        (some, all) if some == all => (starved.to_owned(), "count", "their pages have"),
+        (some, _) => (
+            format!("{some} of the idle pods"),
+            "count",
+            "their pages have",
+        ),
+    };
+    format!(
+        "; or {which} {verb} requests in no metric that is known: see whether {page} one that docs/metrics.md lists"
+    )
 }
 
 /// What few requests do not deny, where it cannot be seen.
