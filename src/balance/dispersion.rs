@@ -23,7 +23,7 @@ const PAIRS: usize = 60;
 /// Requests below which a window tells nothing.
 const FEWEST: f64 = 10.0;
 /// What φ may be where nothing is known: clients that send ten requests at a time to one pod.
-const UNKNOWN: f64 = 10.0;
+pub(super) const UNKNOWN: f64 = 10.0;
 /// What is never believed to be mere dispersion.
 const MOST: f64 = 100.0;
 /// Pairs from which on their order says how large φ may be: the sixth of seven is below the median once in sixteen.

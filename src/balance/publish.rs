@@ -234,7 +234,7 @@ fn has_moved(last: &Published, report: &Report) -> bool {
         || moved(
             &last.requests_per_second,
             report.requests_per_second,
-            rate_band(last, report, noise),
+            rate_band(last, report),
         )
 }
 
@@ -249,7 +249,7 @@ fn effective_band(report: &Report, noise: f64, pods: f64, peak: f64) -> f64 {
 }
 
 /// A fifth, or what chance does to so few requests.
-fn rate_band(last: &Published, report: &Report, noise: f64) -> f64 {
+fn rate_band(last: &Published, report: &Report) -> f64 {
     let before: f64 = last
         .requests_per_second
         .as_deref()
@@ -258,9 +258,7 @@ fn rate_band(last: &Published, report: &Report, noise: f64) -> f64 {
     let after = report.requests_per_second.unwrap_or(0.0);
     let seconds = report.window.as_secs_f64().max(1.0);
     let requests = (before.max(after) * seconds).max(1.0);
-    let mean = after * seconds / f64::from(report.judged.max(1));
-    let dispersion = (noise * noise * mean).max(1.0);
-    (0.2 * before.max(after)).max(SIGMAS * (dispersion * requests).sqrt() / seconds)
+    (0.2 * before.max(after)).max(SIGMAS * (report.dispersion() * requests).sqrt() / seconds)
 }
 
 /// Other pods, or a share that moved. A pod that is no longer over the threshold stays

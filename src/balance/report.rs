@@ -350,6 +350,13 @@ impl Default for Report {
 }
 
 impl Report {
+    /// Variance over mean of a pod's count, φ, by which the noise was reckoned: so many requests come to one pod together.
+    pub(super) fn dispersion(&self) -> f64 {
+        let requests = self.requests_per_second.unwrap_or(0.0) * self.window.as_secs_f64();
+        let mean = requests / f64::from(self.judged.max(1));
+        (self.noise.unwrap_or(0.0).powi(2) * mean).max(1.0)
+    }
+
     pub(super) fn off() -> Self {
         let message = "balance is not observed: spec.balance.mode is Disabled".to_owned();
         Self {

@@ -9,6 +9,7 @@ use super::verdict::Verdict;
 use super::{Counters, Judge, MetricsState, Report, Round, Scrape, ScrapeError, Settings, Target};
 
 mod any;
+mod dealt;
 mod even;
 mod rates;
 mod uneven;

@@ -1,6 +1,7 @@
 //! A report in sentences that end in what to do, where there is something to do.
 
 use super::super::choice;
+use super::super::dispersion::UNKNOWN;
 use super::super::judge::MAX_PODS;
 use super::super::verdict::NEARLY_ALL;
 use super::{Counters, Family, OpenRpcs, Report, Settings, Share, Verdict};
@@ -125,6 +126,12 @@ fn sentence(report: &Report, settings: &Settings) -> String {
         );
     }
     match report.verdict {
+        Verdict::Balanced if is_clumped(report, settings) => format!(
+            "requests are spread evenly over {judged} pods only in the long run: the last window has from {min:.2} to {max:.2} times {mean}, \
+             which fits requests that come some {:.0} at a time to one pod, and clients that keep one connection each; have such \
+             clients dial the headless Service with round_robin",
+            report.dispersion()
+        ),
         Verdict::Balanced => format!("requests are spread evenly over {judged} pods"),
         Verdict::SinglePod => "one pod is judged: there is nothing to balance".into(),
         Verdict::Skewed => format!(
@@ -183,6 +190,17 @@ fn is_of_figures(verdict: Verdict) -> bool {
             verdict,
             Balanced | InsufficientData | NoTraffic | StreamsOnly
         )
+}
+
+/// Whether the last window is uneven, and only requests that come many at a time to one pod explain it. Clients with one connection
+/// that choose another pod with each age look the same, and counts of windows do not tell which it is.
+fn is_clumped(report: &Report, settings: &Settings) -> bool {
+    let thresholds = &settings.thresholds;
+    let is_hot = |max| max > thresholds.max_over_mean;
+    let is_idle = |min| min < thresholds.min_over_mean;
+    let is_large =
+        report.max_over_mean.is_some_and(is_hot) || report.min_over_mean.is_some_and(is_idle);
+    is_large && report.dispersion() >= UNKNOWN
 }
 
 /// What is only still said: there is no pod to name any more that shows it.

@@ -395,35 +395,6 @@ fn one_pod_becomes_two_and_the_second_is_not_found() {
     assert!(world.judge.report().message.contains("spec.connectionAge"));
 }
 
-/// Clients that keep one connection each, to a pod by chance, and choose another with every age of a minute.
-#[test]
-fn clients_that_are_dealt_anew_each_minute_do_not_write_all_the_time() {
-    for (pods, clients) in [(20, 10), (40, 20)] {
-        let mut chance = Chance(12);
-        let mut world = World::new(Settings::default(), pods);
-        let mut counts = vec![0.0; pods];
-        let mut round = 0;
-        let mut deal = |world: &mut World| {
-            if round % 4 == 0 {
-                counts.fill(0.0);
-                for _ in 0..clients {
-                    counts[chance.below(pods)] += 200.0;
-                }
-            }
-            round += 1;
-            world.round(|pod| counts[pod]).verdict
-        };
-        for _ in 0..40 {
-            deal(&mut world);
-        }
-        world.changes = 0;
-        let trouble = (0..240).filter(|_| deal(&mut world).is_trouble());
-        assert!(trouble.count() > 200, "{pods} pods");
-        // In an hour; the time of evaluation is written six times.
-        assert!(world.changes <= 21, "{pods} pods: {}", world.changes);
-    }
-}
-
 /// Like the cells of tests/calibration, but from counters on, with pods that come: what is compiled there has none that never served.
 #[test]
 fn pods_that_never_serve_are_found_and_pods_that_do_are_not_accused() {
