@@ -134,7 +134,7 @@ impl Dispersion {
 
 fn sorted<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> Vec<f64> {
     let mut estimates: Vec<f64> = pairs.into_iter().map(|pair| pair.estimate()).collect();
-    estimates.sort_by(f64::total_cmp);
+    estimates.sort_unstable_by(f64::total_cmp);
     estimates
 }
 

@@ -57,24 +57,25 @@ impl Indices {
             return None;
         }
         let mean = total / pods;
-        // Relative to the mean before squaring: nothing overflows, however large the counts.
-        let relative = || {
-            let each = requests.iter().zip(weights);
-            each.map(|(x, weight)| (count(x) / mean / weight, *weight))
-        };
-        let ratios = || relative().map(|(r, _)| r);
-        // Pearson's: the variance of a count is its expectation, and with it the weight.
-        let deviation: f64 = relative()
-            .map(|(r, weight)| weight * (r - 1.0).powi(2))
-            .sum();
+        let (mut deviation, mut least) = (0.0, 1.0_f64);
+        let (mut max_over_mean, mut min_over_mean) = (1.0_f64, 1.0_f64);
+        for (x, weight) in requests.iter().zip(weights) {
+            // Relative to the mean before squaring: nothing overflows, however large the counts.
+            let ratio = count(x) / mean / weight;
+            // Pearson's: the variance of a count is its expectation, and with it the weight.
+            deviation += weight * (ratio - 1.0).powi(2);
+            least = least.min(*weight);
+            max_over_mean = max_over_mean.max(ratio);
+            min_over_mean = min_over_mean.min(ratio);
+        }
         let variance = deviation / pods;
         Some(Self {
             pods,
             mean,
-            least: mean * weights.iter().copied().fold(1.0, f64::min),
+            least: mean * least,
             effective_pods: (pods / (1.0 + variance)).clamp(1.0, pods),
-            max_over_mean: ratios().fold(1.0, f64::max),
-            min_over_mean: ratios().fold(1.0, f64::min),
+            max_over_mean,
+            min_over_mean,
             cv: variance.sqrt(),
             cv_corrected: (variance - dispersion.max(1.0) / mean).max(0.0).sqrt(),
             chi_square: deviation * mean,

@@ -207,10 +207,13 @@ impl Fairness {
 /// choose anew each time, and all figures would jump with it.
 pub fn fairness(loads: &[Load], held: Option<Fairness>) -> Option<Fairness> {
     use Fairness::{ByCapacity, Equal};
-    let far = |fairness| misfit(loads, &weights(loads, fairness));
-    let (equal, by_capacity) = (far(Equal), far(ByCapacity));
+    let Some(parts) = parts(loads) else {
+        return held;
+    };
+    let equal = misfit(loads, &weights(loads, Equal));
+    let by_capacity = misfit(loads, &parts);
     match held {
-        // Without capacities or requests there is nothing to choose by.
+        // Without requests there is nothing to choose by.
         _ if (equal - by_capacity).abs() <= f64::EPSILON * equal => held,
         Some(Equal) if by_capacity * NEARER > equal => held,
         Some(ByCapacity) if equal * NEARER > by_capacity => held,
@@ -219,27 +222,26 @@ pub fn fairness(loads: &[Load], held: Option<Fairness>) -> Option<Fairness> {
     }
 }
 
-/// Each pod's fair share over the mean: by capacity only where all are known and differ by more than a hundredth.
+/// Each pod's fair share over the mean.
 pub fn weights(loads: &[Load], fairness: Fairness) -> Vec<f64> {
-    let known: Option<Vec<f64>> = loads
-        .iter()
-        .map(|load| {
-            load.capacity
-                .filter(|capacity| *capacity > 0)
-                .map(f64::from)
-        })
-        .collect();
-    let differ = |known: &Vec<f64>| {
-        let largest = known.iter().copied().fold(0.0, f64::max);
-        known.iter().any(|capacity| capacity * 1.01 < largest)
+    let parts = match fairness {
+        Fairness::Equal => None,
+        Fairness::ByCapacity => parts(loads),
     };
-    match known.filter(differ) {
-        Some(known) if fairness == Fairness::ByCapacity => {
-            let mean = known.iter().sum::<f64>() / as_f64(known.len());
-            known.iter().map(|capacity| capacity / mean).collect()
-        }
-        _ => vec![1.0; loads.len()],
-    }
+    parts.unwrap_or_else(|| vec![1.0; loads.len()])
+}
+
+/// Each pod's part of the capacity over the mean, where all are known and differ by more than a hundredth.
+fn parts(loads: &[Load]) -> Option<Vec<f64>> {
+    let known = |load: &Load| load.capacity.filter(|capacity| *capacity > 0);
+    let known: Vec<f64> = loads
+        .iter()
+        .map(|load| known(load).map(f64::from))
+        .collect::<Option<_>>()?;
+    let largest = known.iter().copied().fold(0.0, f64::max);
+    let mean = known.iter().sum::<f64>() / as_f64(known.len());
+    let differ = known.iter().any(|capacity| capacity * 1.01 < largest);
+    differ.then(|| known.iter().map(|capacity| capacity / mean).collect())
 }
 
 /// Pearson's statistic of the requests against these shares, but for a factor.

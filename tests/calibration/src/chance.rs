@@ -44,12 +44,17 @@ impl Poisson {
     pub fn new(mean: f64) -> Self {
         let reach = 12.0 * mean.sqrt() + 40.0;
         let first = (mean - reach).max(0.0).floor();
-        // The density at the mode is found by logarithms, since e^-mean underflows.
-        let density = |count: f64| (count * mean.ln() - mean - ln_factorial(count)).exp();
+        // The density is found by logarithms, since e^-mean underflows.
+        let mut ln_factorial: f64 = (2..=first as u64).map(|factor| (factor as f64).ln()).sum();
+        let mut sum = 0.0;
         let cumulative: Vec<f64> = (0..(2.0 * reach) as usize)
-            .scan(0.0, |sum, step| {
-                *sum += density(first + step as f64);
-                Some(*sum)
+            .map(|step| {
+                let count = first + step as f64;
+                if step > 0 {
+                    ln_factorial += count.ln();
+                }
+                sum += (count * mean.ln() - mean - ln_factorial).exp();
+                sum
             })
             .collect();
         let guide = (0..256)
@@ -77,14 +82,4 @@ impl Poisson {
         }
         self.first + index as f64
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "counts of some thousand"
-)]
-fn ln_factorial(count: f64) -> f64 {
-    (2..=count as u64).map(|factor| (factor as f64).ln()).sum()
 }

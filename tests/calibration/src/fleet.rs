@@ -1,5 +1,6 @@
 //! Pods whose traffic is drawn by chance, and the product's detector that watches them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -118,20 +119,26 @@ struct Interval {
     rush: Option<usize>,
 }
 
+/// How many come, by chance.
+#[derive(Debug)]
+struct Tables {
+    /// To each of two neighbours, and within as many moments.
+    usual: [[Poisson; MOMENTS + 1]; 2],
+    twice: [[Poisson; MOMENTS + 1]; 2],
+    rush: Poisson,
+}
+
 /// Some pods, who watches them, and chance.
 #[derive(Clone, Debug)]
 pub struct Fleet {
     traffic: Traffic,
-    /// Of each of two neighbours, and of as many moments.
-    usual: [[Poisson; MOMENTS + 1]; 2],
-    twice: [[Poisson; MOMENTS + 1]; 2],
-    rush: Poisson,
+    tables: Arc<Tables>,
     /// The interval that is past.
     last: Interval,
     generator: Generator,
     names: Vec<String>,
-    /// Requests in the last intervals, the newest at `newest`.
-    recent: Vec<[f64; LOOKS * SPAN]>,
+    recent: Vec<Recent>,
+    /// Where the newest interval is.
     newest: usize,
     /// Intervals since the operator started.
     seen: usize,
@@ -144,16 +151,18 @@ impl Fleet {
     pub fn new(traffic: Traffic, seed: u64) -> Self {
         Self {
             traffic,
-            usual: traffic.of_moments(1.0),
-            twice: traffic.of_moments(2.0),
-            rush: Poisson::new(traffic.mean / traffic.come.together()),
+            tables: Arc::new(Tables {
+                usual: traffic.of_moments(1.0),
+                twice: traffic.of_moments(2.0),
+                rush: Poisson::new(traffic.mean / traffic.come.together()),
+            }),
             last: Interval {
                 fault: Fault::None,
                 rush: None,
             },
             generator: Generator::new(seed),
             names: (0..traffic.pods).map(|pod| format!("{pod:03}")).collect(),
-            recent: vec![[0.0; LOOKS * SPAN]; traffic.pods],
+            recent: vec![Recent::default(); traffic.pods],
             newest: 0,
             seen: 0,
             now: Timestamp::UNIX_EPOCH,
@@ -161,11 +170,10 @@ impl Fleet {
         }
     }
 
-    /// From now on requests come otherwise, and as many.
-    pub fn turn(&mut self, come: Come) {
-        self.traffic.come = come;
-        let of = |times| self.traffic.of_moments(times);
-        (self.usual, self.twice) = (of(1.0), of(2.0));
+    /// From now on requests come as to the other, which has as many.
+    pub fn turn(&mut self, other: &Self) {
+        self.traffic = other.traffic;
+        self.tables = Arc::clone(&other.tables);
     }
 
     /// The operator starts anew: nothing is known.
@@ -192,13 +200,14 @@ impl Fleet {
                 let is_early = now.rush.is_some_and(|rush| rush < moment);
                 let mut times = 0.0;
                 for _ in 0..usize::from(is_late) + usize::from(is_early) {
-                    times += self.rush.draw(&mut self.generator);
+                    times += self.tables.rush.draw(&mut self.generator);
                 }
                 times
             } else {
                 self.draw(last.fault, pod, MOMENTS - moment) + self.draw(fault, pod, moment)
             };
-            self.recent[pod][self.newest] = requests * self.traffic.come.together();
+            let requests = requests * self.traffic.come.together();
+            self.recent[pod].push(requests, self.newest, self.traffic.looks);
         }
         if self.seen < self.traffic.looks {
             return None;
@@ -219,8 +228,8 @@ impl Fleet {
         let poisson = match fault {
             _ if moments == 0 => return 0.0,
             Fault::Idle if pod == 0 => return 0.0,
-            Fault::Hot if pod == 0 => &self.twice[0][moments],
-            _ => &self.usual[pod % 2][moments],
+            Fault::Hot if pod == 0 => &self.tables.twice[0][moments],
+            _ => &self.tables.usual[pod % 2][moments],
         };
         poisson.draw(&mut self.generator)
     }
@@ -241,18 +250,12 @@ impl Fleet {
     }
 
     fn look<'a>(&self, name: &'a str, pod: usize) -> Seen<'a> {
-        let (recent, looks) = (&self.recent[pod], self.traffic.looks);
-        let mut sum = 0.0;
-        let sums = std::array::from_fn(|window| {
-            for look in window * looks..(window + 1) * looks {
-                sum += recent[(self.newest + LOOKS * SPAN - look) % (LOOKS * SPAN)];
-            }
-            (self.seen >= (window + 1) * looks).then_some(sum)
-        });
+        let recent = &self.recent[pod];
+        let is_full = |windows: usize| self.seen >= windows * self.traffic.looks;
         Seen {
             uid: name,
-            window: sums[0].unwrap_or_default(),
-            sums,
+            window: if is_full(1) { recent.sums[0] } else { 0.0 },
+            sums: std::array::from_fn(|index| is_full(index + 1).then_some(recent.sums[index])),
             ever_served: true,
             capacity: self.traffic.capacity(pod),
         }
@@ -262,6 +265,25 @@ impl Fleet {
     pub fn window(&self) -> Vec<f64> {
         let pods = 0..self.recent.len();
         pods.map(|pod| self.look("", pod).window).collect()
+    }
+}
+
+/// What a pod got.
+#[derive(Clone, Debug, Default)]
+struct Recent {
+    /// In each of the last intervals.
+    intervals: [f64; LOOKS * SPAN],
+    /// In the last one, two and three windows. Whole numbers: it makes no difference in which order they are added up.
+    sums: [f64; SPAN],
+}
+
+impl Recent {
+    fn push(&mut self, requests: f64, newest: usize, looks: usize) {
+        for (index, sum) in self.sums.iter_mut().enumerate() {
+            let past = (index + 1) * looks;
+            *sum += requests - self.intervals[(newest + LOOKS * SPAN - past) % (LOOKS * SPAN)];
+        }
+        self.intervals[newest] = requests;
     }
 }
 

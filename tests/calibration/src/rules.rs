@@ -59,9 +59,10 @@ fn deviation(requests: &[f64]) -> f64 {
     reason = "a place in the list"
 )]
 fn quantile(requests: &[f64], part: f64) -> f64 {
-    let mut sorted = requests.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let place = part * (count(requests) - 1.0);
-    let (low, high) = (place.floor() as usize, place.ceil() as usize);
-    sorted[low] + place.fract() * (sorted[high] - sorted[low])
+    let mut requests = requests.to_vec();
+    let place = part * (count(&requests) - 1.0);
+    let (_, low, above) = requests.select_nth_unstable_by(place as usize, f64::total_cmp);
+    // At the last place there is none above, and no part of one.
+    let next = above.iter().copied().reduce(f64::min).unwrap_or(*low);
+    *low + place.fract() * (next - *low)
 }

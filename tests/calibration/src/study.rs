@@ -199,12 +199,13 @@ pub fn turned(traffic: Traffic) -> Turned {
     for _ in 0..LEARN * LOOKS {
         healthy.step(Fault::None);
     }
+    let bursty = Fleet::new(traffic, 0);
     let mut turned = Turned::default();
     for _ in 0..TURNS {
         for _ in 0..BETWEEN * LOOKS {
             healthy.step(Fault::None);
         }
-        let said = watch(healthy.clone(), traffic.come);
+        let said = watch(healthy.clone(), &bursty);
         let longest = said.split(|said| !said).map(<[bool]>::len).max();
         turned.longest = turned.longest.max(longest.unwrap_or(0).div_ceil(LOOKS));
         turned.wrong += usize::from(said.contains(&true));
@@ -213,7 +214,7 @@ pub fn turned(traffic: Traffic) -> Turned {
         for _ in 0..HOT * LOOKS {
             hot.step(Fault::Hot);
         }
-        let said = watch(hot, traffic.come);
+        let said = watch(hot, &bursty);
         let still = said.iter().take_while(|said| **said).count();
         turned.cured = turned.cured.max(still.div_ceil(LOOKS));
     }
@@ -221,8 +222,8 @@ pub fn turned(traffic: Traffic) -> Turned {
 }
 
 /// Whether trouble is said at each look, once requests come so.
-fn watch(mut fleet: Fleet, come: Come) -> Vec<bool> {
-    fleet.turn(come);
+fn watch(mut fleet: Fleet, bursty: &Fleet) -> Vec<bool> {
+    fleet.turn(bursty);
     let looks = 0..WATCHED * LOOKS;
     looks.map(|_| is_trouble(fleet.step(Fault::None))).collect()
 }
