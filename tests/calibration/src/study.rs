@@ -148,8 +148,8 @@ pub fn errors(traffic: Traffic) -> Tally {
     tally
 }
 
-/// Runs with a fault, and those in which it and no other was said within three windows; of the rules, at the end of any of them. They begin
-/// when the pod is next read, which it had just been.
+/// Runs with a fault, and those in which it and no other was said within three windows; of the rules, at the end of any of them. They are
+/// windows of what is read of the pod: the first look shows nothing yet, since it had just been read when the fault began.
 pub fn found(traffic: Traffic, fault: Fault) -> Tally {
     let mut healthy = Fleet::new(traffic, seed(traffic, fault));
     let rest = |fleet: &mut Fleet, windows: usize| {
