@@ -7,8 +7,9 @@ use futures::try_join;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
-use kube::runtime::reflector::store::WriterDropped;
 use kube::{Api, Client, ResourceExt as _};
+
+use tokio::sync::watch::error::RecvError;
 
 use super::Namespaced;
 use super::context::Scope;
@@ -143,7 +144,7 @@ async fn copies_are_complete(scope: &Scope) -> Result<Vec<Unreadable>, Error> {
             (Kind::StatefulSet, scope.stateful_sets.settled().await?),
             (Kind::DaemonSet, scope.daemon_sets.settled().await?),
         ];
-        Ok::<_, WriterDropped>((workloads, scope.pods.settled().await?))
+        Ok::<_, RecvError>((workloads, scope.pods.settled().await?))
     };
     match tokio::time::timeout(READ_TIMEOUT, complete).await {
         // Without pods nothing can be told of any workload.

@@ -4,12 +4,12 @@ use std::future::{pending, ready};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
-use kube::runtime::reflector::store::WriterDropped;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio::sync::watch::error::RecvError;
 use tokio::time::{Instant, sleep_until};
 
 /// How long a refused watch counts as refused: it is tried again after half a minute at the most, and where it then succeeds
@@ -23,6 +23,8 @@ where
 {
     /// The objects; incomplete until the first list is in.
     pub copy: Store<K>,
+    /// Whether it is. The copy's own [`Store::wait_until_ready`] wakes only the last of several tasks that wait.
+    complete: watch::Receiver<bool>,
     refused: watch::Receiver<Option<Refusal>>,
 }
 
@@ -49,10 +51,10 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     /// Waits until the copy is complete, or known never to be: then it says which right is missing.
-    pub async fn settled(&self) -> Result<Option<&'static str>, WriterDropped> {
-        let mut refused = self.refused.clone();
+    pub async fn settled(&self) -> Result<Option<&'static str>, RecvError> {
+        let (mut complete, mut refused) = (self.complete.clone(), self.refused.clone());
         tokio::select! {
-            complete = self.copy.wait_until_ready() => complete?,
+            complete = complete.wait_for(|complete| *complete) => { complete?; }
             Ok(_) = refused.wait_for(Option::is_some) => {}
         }
         let refused = self
@@ -111,6 +113,7 @@ where
         + 'static,
 {
     let (copy, writer) = reflector::store();
+    let (completion, complete) = watch::channel(false);
     let (refusal, refused) = watch::channel(None);
     let changes = watcher(objects, watcher::Config::default())
         .default_backoff()
@@ -130,8 +133,18 @@ where
         })
         .modify(strip)
         .reflect(writer)
+        .inspect(move |event| {
+            if matches!(event, Ok(watcher::Event::InitDone)) {
+                completion.send_replace(true);
+            }
+        })
         .touched_objects();
-    (Watched { copy, refused }, heard(changes))
+    let kept = Watched {
+        copy,
+        complete,
+        refused,
+    };
+    (kept, heard(changes))
 }
 
 /// The changes alone: a watch that fails is tried again by itself, and in the controller's hands its errors would hold up
@@ -174,16 +187,60 @@ fn verdict<K>(event: &watcher::Result<watcher::Event<K>>) -> Option<Option<&'sta
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::future::ready;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use futures::StreamExt as _;
+    use http::{Request, Response};
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::client::Body;
     use kube::core::Status;
     use kube::runtime::watcher::{Error, Event};
+    use kube::{Api, Client};
 
-    use super::{Instant, Refusal, WATCH_REFUSED, verdict};
+    use super::{Instant, Refusal, WATCH_REFUSED, verdict, watched};
 
     fn answer(code: u16) -> kube::Error {
         kube::Error::Api(Box::new(Status {
             code,
             ..Status::default()
         }))
+    }
+
+    /// An API server with an empty list, whose watches never tell anything.
+    async fn empty(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        if request
+            .uri()
+            .query()
+            .is_some_and(|query| query.contains("watch=true"))
+        {
+            std::future::pending::<()>().await;
+        }
+        let list = serde_json::json!({
+            "apiVersion": "v1", "kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": [],
+        });
+        Ok(Response::new(Body::from(list.to_string().into_bytes())))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_pass_that_waits_for_a_copy_is_woken() {
+        let client = Client::new(tower::service_fn(empty), "default");
+        let (pods, changes) = watched(Api::<Pod>::all(client), |_| ());
+        let pods = Arc::new(pods);
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let pods = pods.clone();
+                tokio::spawn(async move { pods.settled().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let _changes = tokio::spawn(changes.for_each(|_| ready(())));
+        for pass in waiting {
+            let settled = tokio::time::timeout(Duration::from_secs(5), pass).await;
+            assert_eq!(settled.unwrap().unwrap().unwrap(), None);
+        }
     }
 
     #[test]

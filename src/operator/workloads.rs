@@ -6,7 +6,6 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Container, ObjectReference};
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
-use kube::runtime::reflector::store::WriterDropped;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt as _};
@@ -96,13 +95,14 @@ pub fn resume(scope: &Scope) {
 
 /// Resumes without a pass, as soon as the copies are complete or known never to be: other scopes wait for it, and this one may have no
 /// backend. Ends with the watches.
-pub async fn resume_unasked(scope: &Scope) -> Result<(), WriterDropped> {
-    scope.backends.wait_until_ready().await?;
-    scope.deployments.settled().await?;
-    scope.stateful_sets.settled().await?;
-    scope.daemon_sets.settled().await?;
+pub async fn resume_unasked(scope: &Scope) -> Option<()> {
+    // The controller waits for it too, in the same task: one alone would be woken of two.
+    scope.backends.wait_until_ready().await.ok()?;
+    scope.deployments.settled().await.ok()?;
+    scope.stateful_sets.settled().await.ok()?;
+    scope.daemon_sets.settled().await.ok()?;
     resume(scope);
-    Ok(())
+    Some(())
 }
 
 fn take_places<K: Namespaced>(scope: &Scope, copy: &Store<K>)
