@@ -12,7 +12,7 @@ const HEAD: &str = "## Beside an earlier measurement\n\n\
     calls a second with a deadline of 2 s and no retries, scale 2 → 4 → 2, the same versions of Kubernetes, CoreDNS, Envoy and nginx on\n\
     two cores. From Ready to the first reply, median / least / most; today of grpc-go in the scale-up 2 → 4 above. Differences of some 100 ms\n\
     mean nothing: the machine was busy both times.\n\n\
-    | way | earlier, s | today, s | what differs, as far as it is known |\n|---|---|---|---|\n";
+    | way | earlier, s | today, s | to bear in mind |\n|---|---|---|---|\n";
 
 /// One way of the earlier measurement.
 struct Earlier {
@@ -28,7 +28,7 @@ const EARLIER: [Earlier; 9] = [
         way: "dns and `round_robin`, no age",
         said: "never in 120 s",
         mode: Some("headless"),
-        differs: "nothing; watched for 40 s only",
+        differs: "watched for 40 s only",
     },
     Earlier {
         way: "the same, age 30 s",
@@ -53,7 +53,7 @@ const EARLIER: [Earlier; 9] = [
         way: "kuberesolver, no age",
         said: "0.08 / 0.015 / 0.14",
         mode: Some("watch"),
-        differs: "nothing",
+        differs: "",
     },
     Earlier {
         way: "ClusterIP, age 30 s",
@@ -71,13 +71,13 @@ const EARLIER: [Earlier; 9] = [
         way: "Envoy with retries",
         said: "2.7 / 0.2 / 4.8; none failed",
         mode: Some("envoy"),
-        differs: "nothing: at most the refresh of 5 s",
+        differs: "at most the refresh of 5 s",
     },
     Earlier {
         way: "nginx 1.30 with `resolve`",
         said: "2.4 / 0.13 / 6.0; none failed",
         mode: Some("nginx"),
-        differs: "nothing: at most the refresh of 5 s and the time to live. Today it is two nginx, and clients have one connection to either",
+        differs: "at most the refresh of 5 s and the time to live. Today it is two nginx, and clients have one connection to either",
     },
 ];
 

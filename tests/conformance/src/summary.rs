@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::figures::{Figures, median, seconds};
+use crate::figures::{Figures, grouped, median, seconds};
 use crate::page::Measured;
 use crate::plan::{Action, CLIENTS, Client, EVENTS, Event, MODES, Mode};
 use crate::promises::took;
@@ -14,6 +14,8 @@ const FAILED: &str = "\nCalls that failed, of the client that lost most, without
     in the last column those of all clients in rolling update and scale-down by the recipe. One run each: 0 is none in that run.\n\n";
 
 const NOT_YET: &str = "not measured yet";
+/// Beside what is of some of the clients, or of one of two events.
+const IN_PART: &str = " \\*";
 
 /// How soon each client finds a pod by each way, and what fails when pods go.
 pub(crate) fn section(all: &[Measured]) -> String {
@@ -32,6 +34,10 @@ pub(crate) fn section(all: &[Measured]) -> String {
     for mode in ways() {
         let cells = events().map(|event| failed(all, mode, event));
         row(&mut text, mode, cells.chain([by_recipe(all, mode)]));
+    }
+    if text.contains(IN_PART) {
+        text +=
+            "\n\\* Of some of the clients, or of one of the two: the rest is not measured yet.\n";
     }
     text + "\n"
 }
@@ -76,16 +82,25 @@ fn found(all: &[Measured], mode: &Mode, client: Client) -> String {
     }
 }
 
+/// What marks a cell that lacks some of what it should have.
+fn mark(has: usize, should: usize) -> &'static str {
+    if has < should { IN_PART } else { "" }
+}
+
 /// The share of the client that lost most.
 fn failed(all: &[Measured], mode: &'static Mode, event: &Event) -> String {
-    let shares = figures(all, mode, event).filter(|figures| figures.calls() > 0);
-    let worst = shares
+    let shares: Vec<(f64, &str)> = figures(all, mode, event)
+        .filter(|figures| figures.calls() > 0)
         .map(|figures| (share(&figures), figures.library()))
+        .collect();
+    let mark = mark(shares.len(), mode.clients().count());
+    let worst = shares
+        .into_iter()
         .max_by(|one, other| one.0.total_cmp(&other.0));
     match worst {
         None => NOT_YET.into(),
-        Some((0.0, _)) => "0".into(),
-        Some((share, library)) => format!("**{}** ({library})", percent(share)),
+        Some((0.0, _)) => format!("0{mark}"),
+        Some((share, library)) => format!("**{}** ({library}){mark}", percent(share)),
     }
 }
 
@@ -97,17 +112,17 @@ fn by_recipe(all: &[Measured], way: &Mode) -> String {
     let Some(with) = with else {
         return "–".into();
     };
-    let figures = || EVENTS.iter().flat_map(|event| figures(all, with, event));
-    let [failed, calls] = [Figures::failures, Figures::calls]
-        .map(|of| figures().map(|figures| of(&figures)).sum::<u64>());
-    if calls == 0 {
+    let events = || EVENTS.iter().filter(|event| event.in_recipe());
+    let figures: Vec<Figures> = events()
+        .flat_map(|event| figures(all, with, event))
+        .collect();
+    if figures.is_empty() {
         return NOT_YET.into();
     }
-    format!(
-        "{} of {}",
-        crate::figures::grouped(failed),
-        crate::figures::grouped(calls)
-    )
+    let [failed, calls] =
+        [Figures::failures, Figures::calls].map(|of| grouped(figures.iter().map(of).sum()));
+    let mark = mark(figures.len(), with.clients().count() * events().count());
+    format!("{failed} of {calls}{mark}")
 }
 
 fn figures(all: &[Measured], mode: &'static Mode, event: &Event) -> impl Iterator<Item = Figures> {
@@ -202,7 +217,11 @@ mod tests {
                 &[("go", lost(0)), ("node", lost(260)), ("python", lost(4))],
             ),
             measured("headless-30s", "killed", &[("go", lost(4))]),
-            measured("headless-30s", "evicted", &[("go", lost(0))]),
+            measured(
+                "headless-30s",
+                "evicted",
+                &CLIENTS.map(|client| (client.id, lost(0))),
+            ),
             measured(
                 "recipe-headless-30s",
                 "rolling-update",
@@ -216,10 +235,11 @@ mod tests {
         assert_eq!(found[1..4], ["3.0 / 12.0", "2.0 / **never**", "**never**"]);
         assert_eq!(found[4], NOT_YET);
         let failed = row(&text, way, 1);
-        assert_eq!(failed[1], "**26 %** (@grpc/grpc-js)");
-        assert!(failed.contains(&"**0.40 %** (grpc-go)"), "{failed:?}");
-        assert!(failed.contains(&"0"), "{failed:?}");
-        assert_eq!(failed.last(), Some(&"1 of 3,000"));
+        assert_eq!(failed[1], "**26 %** (@grpc/grpc-js) \\*");
+        assert!(failed.contains(&"**0.40 %** (grpc-go) \\*"), "{failed:?}");
+        assert!(failed.contains(&"0"), "of all: {failed:?}");
+        assert_eq!(failed.last(), Some(&"1 of 3,000 \\*"));
+        assert!(text.contains("\n\\* Of some"));
         assert_eq!(row(&text, "| endpoint watch", 0)[2], "–");
         assert_eq!(row(&text, "| ClusterIP, no age", 1).last(), Some(&"–"));
     }
