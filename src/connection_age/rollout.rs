@@ -196,8 +196,9 @@ impl View<'_> {
         let leads_out = match step.change {
             Change::TakeBack => true,
             Change::Update => self.record.as_ref().is_some_and(|record| {
-                // A rollout may be halted by what its owner changed, and a DaemonSet may miss the pods of dead nodes.
-                let others = busy == Busy::Rolling || workload.kind == Kind::DaemonSet;
+                // A rollout may be halted by what its owner changed, and the missing pods may be those of a dead node, which only a
+                // Deployment has again elsewhere.
+                let others = busy == Busy::Rolling || workload.kind != Kind::Deployment;
                 self.is_in_template(record) && !(others && self.serves_with(record))
             }),
             Change::Inject | Change::Forget | Change::Release => false,

@@ -299,3 +299,31 @@ fn an_age_that_keeps_pods_down_has_a_way_out() {
         }
     }
 }
+
+/// A node may be dead: whoever takes away another pod before that one is back may leave too few.
+#[test]
+fn another_age_waits_for_missing_pods_while_others_serve() {
+    for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+        for (next, change) in ways_out() {
+            let mut world = one(kind);
+            world.settle();
+            world.settle();
+            world.pods[0]["status"]["conditions"] = json!([
+                {"type": "Ready", "status": "False", "lastTransitionTime": after(60).to_string()}
+            ]);
+            let status = &mut world.deployments[0]["status"];
+            status["availableReplicas"] = 1.into();
+            status["numberAvailable"] = 1.into();
+            world.age(next);
+            let plan = world.plan_at(after(61));
+            // A Deployment's controller takes no more away than its strategy allows.
+            if change == Change::Update && kind != "Deployment" {
+                assert!(plan.steps.is_empty(), "{kind}: {:?}", plan.steps);
+                says(&plan, State::False, "WaitingForRollout", &["not all pods"]);
+            } else {
+                let changes: Vec<Change> = plan.steps.iter().map(|step| step.change).collect();
+                assert_eq!(changes, [change], "{kind}");
+            }
+        }
+    }
+}
