@@ -180,30 +180,41 @@ impl View<'_> {
         }
     }
 
-    /// Why a step that replaces its pods is not to be taken now.
+    /// Why what is not asked for any more is not to be taken out now.
     ///
-    /// What was set may itself be what keeps the workload busy, and then it would never end. So taking it out waits neither for pods that
-    /// are missing nor for a rollout that goes no further, whoever began that. Nor does what is to stand in its place, unless something
-    /// else is the likelier cause.
-    pub(super) fn keeps_waiting(&self, step: &Step) -> Option<Busy> {
-        let busy = self.busy()?;
+    /// What was set may itself be what keeps the workload busy, and then it would never end: so this waits neither for pods that are
+    /// missing nor for a rollout that goes no further, whoever began that.
+    pub(super) fn keeps_in(&self) -> Option<Busy> {
         let (workload, pods) = (self.workload, &self.observed.pods);
-        let goes_on = match busy {
+        self.busy().filter(|busy| match busy {
             Busy::Paused => true,
             Busy::Rolling => !has_halted(workload, pods, self.permit.deadline, self.now),
             Busy::Unavailable => false,
-        };
-        let leads_out = match step.change {
-            Change::TakeBack => true,
-            Change::Update => self.record.as_ref().is_some_and(|record| {
-                // A rollout may be halted by what its owner changed, and the missing pods may be those of a dead node, which only a
-                // Deployment has again elsewhere.
-                let others = busy == Busy::Rolling || workload.kind != Kind::Deployment;
-                self.is_in_template(record) && !(others && self.serves_with(record))
-            }),
-            Change::Inject | Change::Forget | Change::Release => false,
-        };
-        (goes_on || !leads_out).then_some(busy)
+        })
+    }
+
+    /// Why another step that replaces its pods is not to be taken now. Where what was set goes out, or gives way to something else, it
+    /// waits for no more than if nobody asked for it, unless something else is the likelier cause.
+    pub(super) fn keeps_waiting(&self, step: &Step) -> Option<Busy> {
+        let busy = self.busy()?;
+        let leads_out = matches!(step.change, Change::Update | Change::TakeBack)
+            && self
+                .record
+                .as_ref()
+                .is_some_and(|record| self.may_be_the_cause(record, busy));
+        if leads_out {
+            self.keeps_in()
+        } else {
+            Some(busy)
+        }
+    }
+
+    /// Whether what we wrote may be what keeps the workload busy. Where a pod serves with it something else is the likelier cause: what
+    /// its owner changed, or a dead node, whose pods only a Deployment has again elsewhere.
+    fn may_be_the_cause(&self, record: &Record, busy: Busy) -> bool {
+        let others = busy == Busy::Rolling || self.workload.kind != Kind::Deployment;
+        self.is_in_template(record)
+            && (!others || !self.serves_with(record) || self.stands_twice(record))
     }
 
     /// Whether anything of what we wrote is in the template, and ours still.

@@ -128,10 +128,6 @@ pub fn look(observed: &Observed, workload: &Workload, permit: Permit, now: Times
     outcome.involved |= recorded != Recorded::Nothing;
     let record = view.record.as_ref();
     outcome.trial_until = record.and_then(|record| view.gives_up_at(record));
-    outcome.busy = outcome
-        .step
-        .as_ref()
-        .and_then(|step| view.keeps_waiting(step));
     outcome
 }
 
@@ -209,6 +205,7 @@ impl View<'_> {
             statement: Some(statement),
             step: Some(self.take_back(draft, None)),
             urgent: turns::overdue(self.observed, self.now) || self.ours_failed(record),
+            busy: self.keeps_in(),
             involved: true,
             ..Outcome::default()
         }
@@ -268,6 +265,8 @@ impl View<'_> {
         };
         let failed = |record: &Record| self.ours_failed(record);
         outcome.urgent = outcome.step.is_some() && self.record.as_ref().is_some_and(failed);
+        let step = outcome.step.as_ref();
+        outcome.busy = step.and_then(|step| self.keeps_waiting(step));
         outcome.involved = true;
         if let Some(statement) = &outcome.statement {
             let row = self.row_of(index, wanted, statement);
@@ -279,24 +278,30 @@ impl View<'_> {
         outcome
     }
 
-    /// Whether the owner gives a flag by now that we had appended: twice is fatal in some servers. Or the same in another way.
+    /// Whether the owner gives what we had set by now too, as a flag or in another way.
     fn given_twice(&self, record: &Record, index: usize, wanted: &Wanted) -> bool {
         let live = &self.workload.containers()[index];
-        if wanted.otherwise(live).is_some() {
-            return true;
-        }
+        wanted.otherwise(live).is_some() || self.stands_twice(record)
+    }
+
+    /// Whether the owner gives a flag by now that we had appended: twice is fatal in some servers.
+    pub(super) fn stands_twice(&self, record: &Record) -> bool {
         let mut without = Draft::new(self.workload);
         without.undo(record);
-        let left = &without.containers()[index];
-        without.changes_pods()
-            && record
-                .entries
-                .iter()
-                .filter(|entry| !matches!(entry, Entry::Variable { .. }))
-                .any(|entry| {
-                    wanted.find(left, entry) != Found::Absent
-                        || wanted.find(live, entry) != Found::Same
-                })
+        let written = record.as_wanted();
+        let mut pairs = self.workload.containers().iter().zip(without.containers());
+        let own = pairs.find(|(live, _)| live.name == record.container);
+        own.filter(|_| without.changes_pods())
+            .is_some_and(|(live, left)| {
+                record
+                    .entries
+                    .iter()
+                    .filter(|entry| !matches!(entry, Entry::Variable { .. }))
+                    .any(|entry| {
+                        written.find(left, entry) != Found::Absent
+                            || written.find(live, entry) != Found::Same
+                    })
+            })
     }
 
     /// Nothing goes in. What went in earlier by another spec comes out, and its record goes.

@@ -327,3 +327,38 @@ fn another_age_waits_for_missing_pods_while_others_serve() {
         }
     }
 }
+
+/// What halts it may have come with that: a write of ours on top would have `kubectl rollout undo` lead back to it.
+#[test]
+fn what_gives_way_to_the_owners_own_waits_for_their_halted_rollout() {
+    let variable: fn(&mut Value) = |own| {
+        own["env"] = json!([{"name": "SPICEDB_GRPC_MAX_CONN_AGE", "value": "7m"}]);
+    };
+    // Given twice it may be what halts it.
+    let flag: fn(&mut Value) = |own| {
+        let args = own["args"].as_array_mut().unwrap();
+        args.push("--grpc-max-conn-age=7m".into());
+    };
+    for (what, theirs, serves, waits) in [
+        ("a variable", variable, true, true),
+        ("a variable, and nothing serves", variable, false, false),
+        ("the flag", flag, true, false),
+    ] {
+        let age = json!({"maxAge": "5m", "knob": {"preset": "SpiceDB"}});
+        let mut world = World::with(age, &json!({"args": ["serve"]}));
+        assert_eq!(world.settle(), [Change::Inject]);
+        theirs(world.container(0));
+        deploy_on_top(&mut world, after(60));
+        if !serves {
+            world.pods.remove(0);
+        }
+        assert_eq!(changes_at(&world, after(69)), [], "{what}: it goes on");
+        let plan = world.plan_at(after(120));
+        says(&plan, State::False, "FieldConflict", &[]);
+        assert_eq!(plan.steps.is_empty(), waits, "{what}: {:?}", plan.steps);
+        assert_eq!(plan.blocked_by_rollout, waits, "{what}");
+        world.age(None);
+        let asked = changes_at(&world, after(120));
+        assert_eq!(asked, [Change::TakeBack], "{what}: and it is asked for");
+    }
+}
