@@ -117,12 +117,12 @@ impl<'a> Asked<'a> {
         }
     }
 
-    fn also(&self) -> Vec<String> {
+    fn also(&self) -> Vec<Vec<String>> {
         let Some(also) = self.preset.and_then(|server| server.also.as_ref()) else {
             return Vec::new();
         };
-        let grace = self.age.grace.iter().flat_map(|_| &also.grace);
-        also.max_age.iter().chain(grace).cloned().collect()
+        let grace = self.age.grace.as_ref().map(|_| also.grace.clone());
+        std::iter::once(also.max_age.clone()).chain(grace).collect()
     }
 
     fn variables(&self, env: &EnvKnob) -> Result<Wanted, Statement> {

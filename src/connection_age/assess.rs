@@ -25,22 +25,23 @@ impl View<'_> {
     pub(super) fn assess(&self, draft: &Draft<'_>, index: usize, wanted: &Wanted) -> Assessment {
         let container = &draft.containers()[index];
         let of = format!("container {} of {}", container.name, self.workload);
-        if let (Some(theirs), Some(age)) = (wanted.otherwise(container), wanted.entries.first()) {
+        if let Some((theirs, entry)) = wanted.otherwise(container) {
             return Assessment::Refused(Statement::no(
                 Reason::FieldConflict,
                 format!(
                     "{of} has {theirs}, by which its server takes the same as by {}: remove it there, or remove spec.connectionAge",
-                    age.key()
+                    entry.key()
                 ),
             ));
         }
         let mut missing = Vec::new();
-        for entry in &wanted.entries {
+        let mut unverified = None;
+        for (at, entry) in wanted.entries.iter().enumerate() {
             let found = wanted.find(container, entry);
             let unseen = match &found {
                 Found::Hidden => Some(entry.key()),
                 // The flag that would go in may win over it unseen.
-                Found::Absent => wanted.hidden(container).map(|name| {
+                Found::Absent => wanted.hidden(container, at).map(|name| {
                     let key = entry.key();
                     format!("env {name}, by which its server takes the same as by {key},")
                 }),
@@ -65,7 +66,7 @@ impl View<'_> {
                         Entry::Variable { .. } => "env",
                         Entry::Arguments(_) | Entry::Pair { .. } => "args",
                     };
-                    return Assessment::Refused(Statement::unknown(
+                    unverified.get_or_insert_with(|| Statement::unknown(
                         Reason::EnvFromUnverified,
                         format!(
                             "{of} has envFrom, which may set {unseen} and is not read: put {} into its {list}, or remove envFrom",
@@ -75,10 +76,12 @@ impl View<'_> {
                 }
             }
         }
-        if missing.is_empty() {
-            Assessment::Present
-        } else {
-            Assessment::Missing(missing)
+        let ours = || wanted.entries.iter().any(|e| self.has_ours(index, e));
+        match unverified {
+            // What is ours already changes beside what is not to be seen, which is told when it has.
+            Some(statement) if missing.is_empty() || !ours() => Assessment::Refused(statement),
+            _ if missing.is_empty() => Assessment::Present,
+            _ => Assessment::Missing(missing),
         }
     }
 

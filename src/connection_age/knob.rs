@@ -97,8 +97,8 @@ pub struct Wanted {
     pub format: DurationFormat,
     /// What to write: the age first, then the grace.
     pub entries: Vec<Entry>,
-    /// Further variables and flags by which the server takes the same.
-    pub also: Vec<String>,
+    /// Further variables and flags by which the server takes the same, for each of the entries.
+    pub also: Vec<Vec<String>>,
 }
 
 /// What a container says of one entry.
@@ -138,12 +138,12 @@ impl Wanted {
         }
     }
 
-    /// What a container has of the server's other ways to the same, as a person would say it.
-    pub fn otherwise(&self, container: &Container) -> Option<String> {
+    /// What a container has of the server's other ways to the same, as a person would say it, and to which entry.
+    pub fn otherwise(&self, container: &Container) -> Option<(String, &Entry)> {
         let words = arguments::words(container);
         let java = arguments::java_options(container);
         let variables = || container.env.iter().flatten();
-        self.also.iter().find_map(|name| {
+        let given = |name: &String| {
             if name.starts_with("-D") {
                 let given = |words: &[String]| Some(arguments::find(words, name, false)?.text);
                 let mut java = java.iter();
@@ -159,12 +159,15 @@ impl Wanted {
                 let set = variables().any(|variable| &variable.name == name);
                 set.then(|| name.clone())
             }
-        })
+        };
+        let mut pairs = self.also.iter().zip(&self.entries);
+        pairs.find_map(|(ways, entry)| Some((ways.iter().find_map(given)?, entry)))
     }
 
-    /// The variable among the server's other ways that an `envFrom` may set unseen.
-    pub fn hidden(&self, container: &Container) -> Option<&String> {
-        let mut variables = self.also.iter().filter(|name| !name.starts_with('-'));
+    /// The variable among the server's other ways to the entry at that place that an `envFrom` may set unseen.
+    pub fn hidden(&self, container: &Container, at: usize) -> Option<&String> {
+        let ways = self.also.get(at)?;
+        let mut variables = ways.iter().filter(|name| !name.starts_with('-'));
         variables.find(|name| may_come_from_elsewhere(container, name))
     }
 
@@ -179,7 +182,7 @@ impl Wanted {
     }
 
     fn takes_too(&self, key: &str) -> bool {
-        self.also.iter().any(|name| {
+        self.also.iter().flatten().any(|name| {
             key == if name.starts_with('-') {
                 format!("flag {}", arguments::name(name))
             } else {

@@ -274,7 +274,8 @@ fn another_way_in_is_the_owners() {
     let mut world = World::with(preset("JaegerCollector", None), &grace);
     assert_eq!(world.settle(), [Change::Inject]);
     let world = World::with(preset("JaegerCollector", Some("5s")), &grace);
-    assert_eq!(world.reason(), "FieldConflict");
+    let told = "as by flag collector.grpc-server.max-connection-age-grace:";
+    says(&world.plan(), State::False, "FieldConflict", &[told]);
 }
 
 /// What an envFrom holds is not read.
@@ -307,4 +308,31 @@ fn another_way_in_may_hide_in_env_from() {
         assert_eq!(world.settle(), [Change::Update]);
         assert_eq!(world.delete().settle(), [Change::TakeBack]);
     }
+}
+
+/// The age is ours already and changes; of the grace it is not known whether it is somebody's.
+#[test]
+fn what_may_hide_of_the_grace_keeps_no_age_from_its_change() {
+    let mut world = World::with(preset("JaegerCollector", None), &json!({"args": ["run"]}));
+    world.settle();
+    world.owner(|own| own["envFrom"] = json!([{"secretRef": {"name": "s"}}]));
+    assert_eq!(world.reason(), "Applied");
+    let words = [
+        "env COLLECTOR_GRPC_SERVER_MAX_CONNECTION_AGE_GRACE, by",
+        "as by flag collector.grpc-server.max-connection-age-grace,",
+        "--collector.grpc-server.max-connection-age-grace=5s into its args",
+    ];
+    let unverified = "EnvFromUnverified";
+    world.age(Some(preset("JaegerCollector", Some("5s"))));
+    assert_eq!(world.settle(), [], "the age stays as it is");
+    says(&world.plan(), State::Unknown, unverified, &words);
+    let six = json!({"maxAge": "6m", "grace": "5s", "knob": {"preset": "JaegerCollector"}});
+    world.age(Some(six));
+    assert_eq!(world.settle(), [Change::Update]);
+    let args = json!(["run", "--collector.grpc-server.max-connection-age=6m"]);
+    assert_eq!(world.container(0)["args"], args);
+    assert_eq!(world.settle(), []);
+    says(&world.plan(), State::Unknown, unverified, &words);
+    assert_eq!(world.delete().settle(), [Change::TakeBack]);
+    assert_eq!(world.container(0)["args"], json!(["run"]));
 }
