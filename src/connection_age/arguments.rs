@@ -67,12 +67,7 @@ pub fn find(words: &[String], flag: &str, takes_value: bool) -> Option<Given> {
 
 /// The words that the program of `container` is started with: `$(NAME)` is replaced where the variable's value stands beside it.
 pub fn words(container: &Container) -> Vec<String> {
-    let known: BTreeMap<&str, &str> = container
-        .env
-        .iter()
-        .flatten()
-        .filter_map(|variable| Some((variable.name.as_str(), variable.value.as_deref()?)))
-        .collect();
+    let known = known(container);
     [&container.command, &container.args]
         .into_iter()
         .flatten()
@@ -81,20 +76,48 @@ pub fn words(container: &Container) -> Vec<String> {
         .collect()
 }
 
+/// The variables of `container` whose values stand there; an empty one is left out by the API server.
+fn known(container: &Container) -> BTreeMap<&str, &str> {
+    let variables = container.env.iter().flatten();
+    variables
+        .filter(|variable| variable.value_from.is_none())
+        .map(|own| (own.name.as_str(), own.value.as_deref().unwrap_or_default()))
+        .collect()
+}
+
 /// Variables whose options every Java program takes besides those of its command line.
 const JAVA_OPTIONS: [&str; 3] = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"];
 
 /// The options in such variables of `container`, each with the variable's name.
 pub fn java_options(container: &Container) -> Vec<(&'static str, Vec<String>)> {
+    let known = known(container);
     let variables = container.env.iter().flatten();
     let options = variables.filter_map(|variable| {
         let name = JAVA_OPTIONS.into_iter().find(|own| *own == variable.name)?;
         let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'');
-        let words = variable.value.as_deref()?.split(ends);
-        let words = words.filter(|word| !word.is_empty());
+        let text = expanded(variable.value.as_deref()?, &known);
+        let words = text.split(ends).filter(|word| !word.is_empty());
         Some((name, words.map(str::to_owned).collect()))
     });
     options.collect()
+}
+
+/// What may have such options and is not to be seen: a variable by `valueFrom`, or a reference to one in the place of an option.
+pub fn unseen_java_options(container: &Container) -> Option<String> {
+    let mut variables = container.env.iter().flatten();
+    let elsewhere = variables.find(|variable| {
+        variable.value_from.is_some() && JAVA_OPTIONS.contains(&variable.name.as_str())
+    });
+    if let Some(variable) = elsewhere {
+        return Some(format!("{} by valueFrom", variable.name));
+    }
+    let mut all = java_options(container).into_iter();
+    all.find_map(|(variable, options)| {
+        let left = options.iter().find(|option| option.starts_with("$("))?;
+        // What stands behind it is nobody's business.
+        let reference = left.split_inclusive(')').next()?;
+        Some(format!("{} in {variable}", super::short(reference)))
+    })
 }
 
 /// As the kubelet does it: `$$` stands for `$`, and what is not known stays as it is.

@@ -39,11 +39,12 @@ impl View<'_> {
         for (at, entry) in wanted.entries.iter().enumerate() {
             let found = wanted.find(container, entry);
             let unseen = match &found {
-                Found::Hidden => Some(entry.key()),
-                // The flag that would go in may win over it unseen.
-                Found::Absent => wanted.hidden(container, at).map(|name| {
+                Found::Hidden => Some(("envFrom".to_owned(), entry.key())),
+                // What would go in may win over it unseen, or it over that.
+                Found::Absent => wanted.hidden(container, at).map(|(source, way)| {
                     let key = entry.key();
-                    format!("env {name}, by which its server takes the same as by {key},")
+                    let way = format!("{way}, by which its server takes the same as by {key},");
+                    (source, way)
                 }),
                 Found::Same | Found::Other(_) => None,
             };
@@ -61,7 +62,7 @@ impl View<'_> {
                     ));
                 }
                 (Found::Absent | Found::Hidden, None) => missing.push(entry.clone()),
-                (Found::Absent | Found::Hidden, Some(unseen)) => {
+                (Found::Absent | Found::Hidden, Some((source, unseen))) => {
                     let list = match entry {
                         Entry::Variable { .. } => "env",
                         Entry::Arguments(_) | Entry::Pair { .. } => "args",
@@ -69,7 +70,7 @@ impl View<'_> {
                     unverified.get_or_insert_with(|| Statement::unknown(
                         Reason::EnvFromUnverified,
                         format!(
-                            "{of} has envFrom, which may set {unseen} and is not read: put {} into its {list}, or remove envFrom",
+                            "{of} has {source}, which may set {unseen} and is not read: put {} into its {list}, or remove {source}",
                             entry.text()
                         ),
                     ));

@@ -164,11 +164,16 @@ impl Wanted {
         pairs.find_map(|(ways, entry)| Some((ways.iter().find_map(given)?, entry)))
     }
 
-    /// The variable among the server's other ways to the entry at that place that an `envFrom` may set unseen.
-    pub fn hidden(&self, container: &Container, at: usize) -> Option<&String> {
-        let ways = self.also.get(at)?;
-        let mut variables = ways.iter().filter(|name| !name.starts_with('-'));
-        variables.find(|name| may_come_from_elsewhere(container, name))
+    /// What may set the entry at that place unseen by another of the server's ways, and by which.
+    pub fn hidden(&self, container: &Container, at: usize) -> Option<(String, String)> {
+        self.also.get(at)?.iter().find_map(|name| {
+            if name.starts_with("-D") {
+                let source = arguments::unseen_java_options(container)?;
+                return Some((source, name.clone()));
+            }
+            let unseen = !name.starts_with('-') && may_come_from_elsewhere(container, name);
+            unseen.then(|| ("envFrom".to_owned(), format!("env {name}")))
+        })
     }
 
     /// Where both would set one thing of a server: by which key this one, and by which the other. A server may take the same by several.

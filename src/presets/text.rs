@@ -189,7 +189,7 @@ pub fn markdown() -> String {
             );
         }
     }
-    text += "\nSome take the same in other ways too. Where the owner has one of these it is theirs: nothing is written, and the condition says `FieldConflict`;\nwhere an `envFrom` may have such a variable, it is `EnvFromUnverified`. `-D` is looked for in `JAVA_TOOL_OPTIONS`, `JDK_JAVA_OPTIONS` and\n`_JAVA_OPTIONS` too. A server's own configuration file is not read; with most servers a flag or a variable wins over it.\n\n| preset | also by |\n|---|---|\n";
+    text += "\nSome take the same in other ways too. Where the owner has one of these it is theirs: nothing is written, and the condition says `FieldConflict`;\nwhere an `envFrom` may have such a variable, it is `EnvFromUnverified`. `-D` is looked for in `JAVA_TOOL_OPTIONS`, `JDK_JAVA_OPTIONS` and\n`_JAVA_OPTIONS` too; where these have options by `valueFrom`, that is `EnvFromUnverified` as well. A server's own configuration file is not\nread; with most servers a flag or a variable wins over it.\n\n| preset | also by |\n|---|---|\n";
     for server in all() {
         let also: Vec<String> = also_by(server).into_iter().map(code).collect();
         if !also.is_empty() {

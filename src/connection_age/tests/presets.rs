@@ -278,6 +278,66 @@ fn another_way_in_is_the_owners() {
     says(&world.plan(), State::False, "FieldConflict", &[told]);
 }
 
+/// They may stand elsewhere, and win over a variable.
+#[test]
+fn java_options_are_read_as_far_as_they_stand_there() {
+    let age = "-Dspring.grpc.server.keepalive.connection.max-age=7m";
+    let is = |name: &str, value: &str| json!({"name": name, "value": value});
+    let elsewhere = |name: &str| json!({"name": name, "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}});
+    for (env, state, reason, told) in [
+        (
+            json!([
+                is("BASE", &format!("-Xmx1g {age}")),
+                is("JAVA_TOOL_OPTIONS", "$(BASE)")
+            ]),
+            State::False,
+            "FieldConflict",
+            "has -Dspring.grpc.server.keepalive.connection.max-age=7m in JAVA_TOOL_OPTIONS",
+        ),
+        (
+            json!([elsewhere("JAVA_TOOL_OPTIONS")]),
+            State::Unknown,
+            "EnvFromUnverified",
+            "has JAVA_TOOL_OPTIONS by valueFrom, which may set -Dspring.grpc.server.keepalive.connection.max-age, by which its server takes the same as by env SPRING_GRPC_SERVER_KEEPALIVE_CONNECTION_MAXAGE, and is not read: put SPRING_GRPC_SERVER_KEEPALIVE_CONNECTION_MAXAGE=300 into its env, or remove",
+        ),
+        (
+            json!([
+                elsewhere("BASE"),
+                is("JDK_JAVA_OPTIONS", "-Xmx1g $(BASE)-Dtoken=s3cret")
+            ]),
+            State::Unknown,
+            "EnvFromUnverified",
+            "has $(BASE) in JDK_JAVA_OPTIONS, which may set",
+        ),
+        // In the place of a value it is no option.
+        (
+            json!([elsewhere("POD"), {"name": "NONE"}, is("JAVA_TOOL_OPTIONS", "-Dpod=$(POD) $(NONE)")]),
+            State::False,
+            "RollingOut",
+            "SPRING_GRPC_SERVER_KEEPALIVE_CONNECTION_MAXAGE=300",
+        ),
+    ] {
+        let container = json!({"args": ["serve"], "env": env});
+        let world = World::with(preset("SpringBootGrpc", None), &container);
+        let plan = world.plan();
+        says(&plan, state, reason, &[told]);
+        assert!(!plan.statement.message.contains("s3cret"));
+        // It comes when ours is in, which stays where nothing is seen of theirs.
+        let mut world = World::with(preset("SpringBootGrpc", None), &json!({"args": ["serve"]}));
+        world.settle();
+        world.owner(|own| {
+            let theirs = env.as_array().unwrap().clone();
+            own["env"].as_array_mut().unwrap().extend(theirs);
+        });
+        let stays = if reason == "FieldConflict" {
+            reason
+        } else {
+            "Applied"
+        };
+        assert_eq!(world.reason(), stays, "{env}");
+    }
+}
+
 /// What an envFrom holds is not read.
 #[test]
 fn another_way_in_may_hide_in_env_from() {
