@@ -125,7 +125,7 @@ mod tests {
         assert!(DEADLINE + UNACKNOWLEDGED < TAKEOVER);
     }
 
-    /// Of two processes by one name, should there ever be, the other waits.
+    /// Of two processes by one name, should there ever be, the other waits while no renewal is late.
     #[test]
     fn a_holder_renews_before_one_of_its_name_takes_over() {
         assert!(RETRY < UNACKNOWLEDGED);

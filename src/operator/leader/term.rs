@@ -170,4 +170,20 @@ mod tests {
             assert_eq!(left(steady, wall), expected, "{what}");
         }
     }
+
+    /// What waits for the end does not sleep through it: the steady clock goes on where it stood still.
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_that_has_leapt_ends_it_at_the_next_look() {
+        let begun = Moment::now();
+        let term = Term::default();
+        term.renewed(begun);
+        let leaps = async {
+            // Seen from the clock, the term began that much sooner.
+            tokio::task::yield_now().await;
+            let wall = begun.wall - SignedDuration::from_hours(1);
+            term.renewed(Moment { wall, ..begun });
+        };
+        tokio::join!(term.over(), leaps);
+        assert!(begun.steady.elapsed() < LOOK * 2);
+    }
 }
