@@ -68,11 +68,12 @@ pub fn find(words: &[String], flag: &str, takes_value: bool) -> Option<Given> {
 /// The words that the program of `container` is started with: `$(NAME)` is replaced where the variable's value stands beside it.
 pub fn words(container: &Container) -> Vec<String> {
     let known = known(container);
+    let mut room = MOST;
     [&container.command, &container.args]
         .into_iter()
         .flatten()
         .flatten()
-        .map(|word| expanded(word, &known))
+        .map(|word| expanded(word, &known, &mut room))
         .collect()
 }
 
@@ -91,11 +92,12 @@ const JAVA_OPTIONS: [&str; 3] = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA
 /// The options in such variables of `container`, each with the variable's name.
 pub fn java_options(container: &Container) -> Vec<(&'static str, Vec<String>)> {
     let known = known(container);
+    let mut room = MOST;
     let variables = container.env.iter().flatten();
     let options = variables.filter_map(|variable| {
         let name = JAVA_OPTIONS.into_iter().find(|own| *own == variable.name)?;
         let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'');
-        let text = expanded(variable.value.as_deref()?, &known);
+        let text = expanded(variable.value.as_deref()?, &known, &mut room);
         let words = text.split(ends).filter(|word| !word.is_empty());
         Some((name, words.map(str::to_owned).collect()))
     });
@@ -120,8 +122,11 @@ pub fn unseen_java_options(container: &Container) -> Option<String> {
     })
 }
 
-/// As the kubelet does it: `$$` stands for `$`, and what is not known stays as it is.
-fn expanded(word: &str, known: &BTreeMap<&str, &str>) -> String {
+/// As much as Linux hands to a program, as it comes: with more none is started. A manifest may refer to one long value from everywhere.
+const MOST: usize = 2 << 20;
+
+/// As the kubelet does it: `$$` stands for `$`, and what is not known stays as it is. So does what has no room any more.
+fn expanded(word: &str, known: &BTreeMap<&str, &str>, room: &mut usize) -> String {
     let mut text = String::new();
     let mut rest = word;
     while let Some(at) = rest.find('$') {
@@ -135,7 +140,9 @@ fn expanded(word: &str, known: &BTreeMap<&str, &str>) -> String {
             rest = after;
         } else if let Some((name, after)) = named
             && let Some(value) = known.get(name)
+            && let Some(left) = room.checked_sub(value.len())
         {
+            *room = left;
             text += value;
             rest = after;
         } else {
@@ -181,4 +188,30 @@ pub fn position(list: &[String], group: &[String]) -> Option<usize> {
         return None;
     }
     list.windows(group.len()).rposition(|words| words == group)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::EnvVar;
+
+    use super::*;
+
+    #[test]
+    fn references_make_no_more_than_a_program_is_started_with() {
+        let long = EnvVar {
+            name: "LONG".into(),
+            value: Some("x".repeat(1 << 10)),
+            value_from: None,
+        };
+        let reference = "$(LONG)".repeat(1 << 10);
+        let container = Container {
+            args: Some(vec![reference.clone(); 4]),
+            env: Some(vec![long]),
+            ..Container::default()
+        };
+        let words = words(&container);
+        let lengths: Vec<usize> = words.iter().map(String::len).collect();
+        let left = reference.len();
+        assert_eq!(lengths, [MOST / 2, MOST / 2, left, left]);
+    }
 }
