@@ -211,7 +211,7 @@ fn has_moved(last: &Published, report: &Report) -> bool {
             .and_then(|text| text.parse().ok())
             .unwrap_or(0.0)
     };
-    let noise = report.noise.unwrap_or(0.0);
+    let noise = report.noise();
     let pods = f64::from(report.judged.max(1));
     // A pod with k times the mean has √k times the noise of the others.
     let peak = report
@@ -258,13 +258,13 @@ fn rate_band(last: &Published, report: &Report) -> f64 {
     let after = report.requests_per_second.unwrap_or(0.0);
     let seconds = report.window.as_secs_f64().max(1.0);
     let requests = (before.max(after) * seconds).max(1.0);
-    (0.2 * before.max(after)).max(SIGMAS * (report.dispersion() * requests).sqrt() / seconds)
+    (0.2 * before.max(after)).max(SIGMAS * (report.dispersion * requests).sqrt() / seconds)
 }
 
 /// Other pods, or a share that moved. A pod that is no longer over the threshold stays
 /// until another takes its place: on the border it would come and go.
 fn names_moved(last: &[PublishedShare], now: &[Share], report: &Report) -> bool {
-    let noise = report.noise.unwrap_or(0.0) / f64::from(report.judged.max(1)).max(1.0);
+    let noise = report.noise() / f64::from(report.judged.max(1)).max(1.0);
     now.iter().any(|share| {
         let published = last.iter().find(|published| published.pod == share.pod);
         let before = published.and_then(|published| published.share.parse::<f64>().ok());

@@ -16,8 +16,7 @@ fn report() -> Report {
         max_over_mean: Some(1.061),
         min_over_mean: Some(0.94),
         cv: Some(0.05),
-        noise: Some(0.02),
-        requests_per_second: Some(123.4),
+        requests_per_second: Some(1234.0),
         window: Duration::from_secs(10),
         metric: Some("grpc_server_started_total"),
         metrics: MetricsState::new(MetricsReason::Scraped, "fine".to_owned()),
@@ -45,7 +44,7 @@ fn decimals_are_strings() {
     let published = publish(None, &report(), at(0));
     assert_eq!(published.effective_pods.as_deref(), Some("2.98"));
     assert_eq!(published.max_over_mean.as_deref(), Some("1.06"));
-    assert_eq!(published.requests_per_second.as_deref(), Some("120"));
+    assert_eq!(published.requests_per_second.as_deref(), Some("1200"));
     assert_eq!(published.last_evaluated, at(0));
 }
 
@@ -55,11 +54,11 @@ fn what_chance_moves_is_not_published() {
     assert!(!moves(|report| report.max_over_mean = Some(1.12)));
     assert!(!moves(|report| report.min_over_mean = Some(0.85)));
     assert!(!moves(|report| report.effective_pods = Some(2.91)));
-    assert!(!moves(|report| report.requests_per_second = Some(101.0)));
+    assert!(!moves(|report| report.requests_per_second = Some(1010.0)));
     assert!(!moves(|report| report.message = "even, again".to_owned()));
     assert!(!moves(|report| report.effective_pods = None));
     assert!(!moves(
-        |report| (report.noise, report.max_over_mean) = (Some(0.1), Some(1.5))
+        |report| (report.dispersion, report.max_over_mean) = (40.0, Some(1.5))
     ));
 }
 
@@ -68,7 +67,7 @@ fn what_has_happened_is_published() {
     assert!(moves(|report| report.max_over_mean = Some(1.2)));
     assert!(moves(|report| report.min_over_mean = Some(0.8)));
     assert!(moves(|report| report.effective_pods = Some(2.8)));
-    assert!(moves(|report| report.requests_per_second = Some(180.0)));
+    assert!(moves(|report| report.requests_per_second = Some(1800.0)));
     assert!(moves(|report| report.verdict = Verdict::NoTraffic));
     assert!(moves(|report| report.pods = 4));
     assert!(moves(|report| report.judged = 2));
@@ -146,7 +145,7 @@ fn what_a_status_said_stands_until_something_has_happened() {
     };
     let drifted = Report {
         max_over_mean: Some(1.1),
-        requests_per_second: Some(110.0),
+        requests_per_second: Some(1100.0),
         ..report()
     };
     assert_eq!(publish(Some(&read_back), &drifted, at(60)), first);

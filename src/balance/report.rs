@@ -267,8 +267,8 @@ pub struct Report {
     pub min_over_mean: Option<f64>,
     /// With chance taken out.
     pub cv: Option<f64>,
-    /// Standard deviation that chance gives one pod's count, relative to the mean: √(φ/m).
-    pub noise: Option<f64>,
+    /// Variance over mean of a pod's count, φ, as it most likely is: so many requests come to one pod together, 1 … 100.
+    pub dispersion: f64,
     /// Of all judged pods together.
     pub requests_per_second: Option<f64>,
     /// The ratios are to what the pods' CPU requests make fair, because those differ.
@@ -323,7 +323,7 @@ impl Default for Report {
             max_over_mean: None,
             min_over_mean: None,
             cv: None,
-            noise: None,
+            dispersion: 1.0,
             requests_per_second: None,
             by_capacity: false,
             window: Duration::ZERO,
@@ -350,11 +350,15 @@ impl Default for Report {
 }
 
 impl Report {
-    /// Variance over mean of a pod's count, φ, by which the noise was reckoned: so many requests come to one pod together.
-    pub(super) fn dispersion(&self) -> f64 {
+    /// Standard deviation that chance gives one pod's count, relative to the mean: √(φ/m); 0 without requests.
+    pub(super) fn noise(&self) -> f64 {
         let requests = self.requests_per_second.unwrap_or(0.0) * self.window.as_secs_f64();
         let mean = requests / f64::from(self.judged.max(1));
-        (self.noise.unwrap_or(0.0).powi(2) * mean).max(1.0)
+        if mean > 0.0 {
+            (self.dispersion / mean).sqrt()
+        } else {
+            0.0
+        }
     }
 
     pub(super) fn off() -> Self {

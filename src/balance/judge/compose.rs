@@ -44,7 +44,7 @@ impl Judge {
             max_over_mean: indices.map(|indices| indices.max_over_mean),
             min_over_mean: indices.map(|indices| indices.min_over_mean),
             cv: indices.map(|indices| indices.cv_corrected),
-            noise: indices.map(|indices| (self.detector.dispersion() / indices.mean).sqrt()),
+            dispersion: self.detector.dispersion(),
             requests_per_second: (!census.judged.is_empty()).then_some(total / seconds),
             by_capacity: indices.is_some_and(|indices| indices.least < indices.mean),
             window: self.settings.window,

@@ -130,7 +130,7 @@ fn sentence(report: &Report, settings: &Settings) -> String {
             "requests are spread evenly over {judged} pods only in the long run: the last window has from {min:.2} to {max:.2} times {mean}, \
              which fits requests that come some {:.0} at a time to one pod, and clients that keep one connection each; have such \
              clients dial the headless Service with round_robin",
-            report.dispersion()
+            report.dispersion
         ),
         Verdict::Balanced => format!("requests are spread evenly over {judged} pods"),
         Verdict::SinglePod => "one pod is judged: there is nothing to balance".into(),
@@ -200,7 +200,7 @@ fn is_clumped(report: &Report, settings: &Settings) -> bool {
     let is_idle = |min| min < thresholds.min_over_mean;
     let is_large =
         report.max_over_mean.is_some_and(is_hot) || report.min_over_mean.is_some_and(is_idle);
-    is_large && report.dispersion() >= UNKNOWN
+    is_large && report.dispersion >= UNKNOWN
 }
 
 /// What is only still said: there is no pod to name any more that shows it.
