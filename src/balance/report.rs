@@ -243,7 +243,9 @@ impl MetricsState {
 pub struct Report {
     /// The verdict that is said.
     pub verdict: Verdict,
-    /// The same in a sentence.
+    /// What the last window alone comes to, by chance as it most likely is.
+    pub last_window: Verdict,
+    /// The verdict in a sentence.
     pub message: String,
     /// The verdict was taken over from before a restart; nothing has been judged yet.
     pub restored: bool,
@@ -311,6 +313,7 @@ impl Default for Report {
     fn default() -> Self {
         Self {
             verdict: Verdict::WarmingUp,
+            last_window: Verdict::WarmingUp,
             message: "nothing has been scraped yet".to_owned(),
             restored: false,
             pods: 0,

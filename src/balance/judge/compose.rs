@@ -32,6 +32,7 @@ impl Judge {
         }
         let mut report = Report {
             verdict,
+            last_window: assessment.verdict,
             message: String::new(),
             restored: self.detector.is_restored(),
             pods: u32::try_from(self.pods.len()).unwrap_or(u32::MAX),

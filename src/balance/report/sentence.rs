@@ -126,6 +126,9 @@ fn sentence(report: &Report, settings: &Settings) -> String {
         );
     }
     match report.verdict {
+        Verdict::Balanced if report.last_window.is_trouble() => format!(
+            "requests are spread evenly over {judged} pods but for the last window; whether that lasts is being watched"
+        ),
         Verdict::Balanced if is_clumped(report, settings) => format!(
             "requests are spread evenly over {judged} pods only in the long run: the last window has from {min:.2} to {max:.2} times {mean}, \
              which fits requests that come some {:.0} at a time to one pod, and clients that keep one connection each; have such \
@@ -200,7 +203,7 @@ fn is_clumped(report: &Report, settings: &Settings) -> bool {
     let is_idle = |min| min < thresholds.min_over_mean;
     let is_large =
         report.max_over_mean.is_some_and(is_hot) || report.min_over_mean.is_some_and(is_idle);
-    is_large && report.dispersion >= UNKNOWN
+    is_large && report.last_window == Verdict::Balanced && report.dispersion >= UNKNOWN
 }
 
 /// What is only still said: there is no pod to name any more that shows it.
@@ -328,5 +331,34 @@ fn names(shares: &[Share], pods: u32, unknown: &str) -> String {
     match all - some.len() {
         0 => some.join(", "),
         more => format!("{} and {more} more", some.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn even_only_in_the_long_run_is_said_of_large_figures_that_bursts_explain() {
+        use Verdict::{Balanced, HotPod, InsufficientData};
+        for (dispersion, last_window, max, is_said) in [
+            (UNKNOWN, Balanced, 1.51, true),
+            (9.99, Balanced, 1.51, false),
+            (UNKNOWN, InsufficientData, 1.51, false),
+            (UNKNOWN, HotPod, 1.51, false),
+            (UNKNOWN, Balanced, 1.5, false),
+        ] {
+            let report = Report {
+                verdict: Balanced,
+                last_window,
+                dispersion,
+                max_over_mean: Some(max),
+                ..Report::default()
+            };
+            let message = message(&report, &Settings::default());
+            assert_eq!(message.contains("in the long run"), is_said, "{message}");
+            let is_watched = last_window == HotPod;
+            assert_eq!(message.contains("watched"), is_watched, "{message}");
+        }
     }
 }
