@@ -378,12 +378,16 @@ impl Judge {
         }
     }
 
-    /// Rows 1 to 8 of the table in [`verdict`](super::verdict) come before what the numbers say.
+    /// Rows 1 to 8 of the table in [`verdict`](super::verdict) come before what the numbers say; what is said of a pod that gives
+    /// none comes before row 7.
     fn circumstance(&self, round: &Round, census: &Census, numbers: Observation) -> Observation {
         let judged = census.judged.len();
         let failing = usize::try_from(census.failing).unwrap_or(usize::MAX);
+        let too_few = failing > 0 && (judged < 2 || judged < failing);
+        let said = self.report.verdict;
+        let is_held = census.missing > 0 && said.is_trouble();
         // Where one pod becomes more it is still the only one that serves.
-        let is_single = self.report.verdict == Verdict::SinglePod;
+        let is_single = said == Verdict::SinglePod;
         let circumstance = if self.settings.mode == Mode::Observe {
             Verdict::Observed
         } else if self.pods.is_empty() {
@@ -394,7 +398,13 @@ impl Judge {
             Verdict::NoMetrics
         } else if judged == 0 {
             Verdict::WarmingUp
-        } else if failing > 0 && (judged < 2 || judged < failing) {
+        } else if is_held && (too_few || !is_trouble(numbers)) {
+            // What the others have, or have not, says nothing of the pod that it is about.
+            return Observation::Finding {
+                verdict: said,
+                windows: 1,
+            };
+        } else if too_few {
             return Observation::Finding {
                 verdict: Verdict::InsufficientData,
                 windows: 1,
@@ -403,12 +413,6 @@ impl Judge {
             Verdict::SinglePod
         } else if judged == 1 {
             Verdict::WarmingUp
-        } else if census.missing > 0 && self.report.verdict.is_trouble() && is_even(numbers) {
-            // That the others are even says nothing of the pod that it is about.
-            return Observation::Finding {
-                verdict: self.report.verdict,
-                windows: 1,
-            };
         } else {
             return numbers;
         };
@@ -420,13 +424,10 @@ impl Judge {
     }
 }
 
-fn is_even(numbers: Observation) -> bool {
+fn is_trouble(numbers: Observation) -> bool {
     matches!(
         numbers,
-        Observation::Finding {
-            verdict: Verdict::Balanced,
-            ..
-        }
+        Observation::Finding { verdict, .. } | Observation::Suspicion(verdict) if verdict.is_trouble()
     )
 }
 

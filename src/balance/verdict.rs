@@ -15,6 +15,8 @@
 //! | 7 | fewer than half of the grown pods could be scraped, or one of several | `InsufficientData` |
 //! | 8 | one grown pod | `SinglePod` |
 //!
+//! From row 7 on, trouble that is said of a pod which gives no numbers now stays, unless the others are in trouble of their own.
+//!
 //! Then the requests x of the judged pods, with mean m a window over N pods and dispersion φ. The first row that holds
 //! decides:
 //!

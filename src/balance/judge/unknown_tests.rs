@@ -102,6 +102,40 @@ fn what_is_said_of_a_pod_stands_while_it_gives_no_numbers() {
     }
 }
 
+/// One client is pinned to the first pod, which then stops answering, and others with it.
+#[test]
+fn whatever_the_others_have_says_nothing_of_a_pod_that_gives_no_numbers() {
+    const FEW: &str = "the connections were too few to reach every pod; 1 pod that showed it gives no numbers now: ";
+    for (pods, others, open, silent, begin) in [
+        // Without any request, with too few to tell, and with open streams alone.
+        (3, 0.0, 0.0, 1, FEW),
+        (3, 2.0, 0.0, 1, FEW),
+        (3, 0.0, 6.0, 1, FEW),
+        (2, 0.0, 0.0, 1, "only 1 of 2 pods can be judged now: "),
+        (5, 0.0, 0.0, 4, "only 1 of 5 pods can be judged now: "),
+    ] {
+        let load = |pod: usize| if pod == 0 { 100.0 } else { others };
+        let mut world = World::new(brisk(), pods);
+        for pod in &mut world.pods {
+            pod.open = open;
+        }
+        world.rounds_until(Verdict::FewClients, load);
+        for pod in &mut world.pods[..silent] {
+            pod.error = Some(ScrapeError::Timeout);
+        }
+        let said = world.rounds(40, load);
+        let message = &world.judge.report().message;
+        assert_eq!(said, Verdict::FewClients, "{message}");
+        assert!(message.starts_with(begin), "{message}");
+        let end = "; what was said before still stands";
+        assert!(message.ends_with(end), "{message}");
+        for pod in &mut world.pods {
+            pod.error = None;
+        }
+        assert!(world.rounds_until(Verdict::Balanced, even) <= 16);
+    }
+}
+
 /// It was not the one.
 #[test]
 fn a_pod_that_nothing_was_said_of_holds_nothing_up() {
