@@ -122,6 +122,7 @@ impl Judge {
         for pod in self.pods.values_mut() {
             pod.begin_anew();
         }
+        self.accused.clear();
         self.detector.begin_anew();
     }
 
@@ -192,6 +193,7 @@ impl Judge {
         }
         self.reported = Some(round.now);
         let family = self.family();
+        self.acquit(family);
         let census = self.census(round.now, family);
         self.share(&census, family);
         let outlook = self.outlook(round, &census);
@@ -292,13 +294,20 @@ impl Judge {
         census
     }
 
+    /// Nothing is said any more of pods that are gone, nor of those that were read and cannot be compared.
+    fn acquit(&mut self, family: Option<Family>) {
+        let pods = &self.pods;
+        let can_be_compared = |pod: &Pod| !pod.counts_otherwise(family);
+        self.accused
+            .retain(|uid| pods.get(uid).is_some_and(can_be_compared));
+    }
+
     /// Keeps in mind which pods trouble is said of, for when they cannot be judged.
     fn accuse(&mut self, verdict: Verdict, census: &Census, assessment: &Assessment) {
         if !verdict.is_trouble() {
             self.accused.clear();
             return;
         }
-        self.accused.retain(|uid| self.pods.contains_key(uid));
         for pod in &census.judged {
             self.accused.remove(&pod.uid);
         }

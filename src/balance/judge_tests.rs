@@ -153,7 +153,7 @@ fn one_lost_scrape_changes_nothing_two_are_told() {
 }
 
 /// What is said of pods with these counters.
-fn of_pods() -> impl FnMut(i64, &[Counters]) -> Report {
+pub(super) fn of_pods() -> impl FnMut(i64, &[Counters]) -> Report {
     let mut judge = Judge::new(brisk(), None);
     let begin = Timestamp::from_second(1_800_000_000).unwrap();
     move |second: i64, counters: &[Counters]| {

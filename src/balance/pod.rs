@@ -342,6 +342,12 @@ impl Pod {
         newest.is_some_and(|counters| count(&counters, family).is_none())
     }
 
+    /// The same, or it counts by another metric than the others.
+    pub fn counts_otherwise(&self, family: Option<Family>) -> bool {
+        self.error == Some(ScrapeError::OtherFamily)
+            || family.is_some_and(|family| self.is_unlike(family))
+    }
+
     /// Requests within the window, once there is one.
     pub fn requests(&self, settings: &Settings, family: Option<Family>) -> Option<f64> {
         self.series

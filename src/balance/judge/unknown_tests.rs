@@ -1,9 +1,10 @@
 //! Pods of which nothing is known: what is said of them, and of the others.
 
+use super::super::Counters;
 use super::super::round::ScrapeError;
 use super::super::simulation::{World, brisk};
 use super::super::verdict::Verdict;
-use super::tests::even;
+use super::tests::{even, of_pods};
 
 #[test]
 fn idle_pods_that_may_count_otherwise_are_told_apart() {
@@ -134,6 +135,67 @@ fn whatever_the_others_have_says_nothing_of_a_pod_that_gives_no_numbers() {
         }
         assert!(world.rounds_until(Verdict::Balanced, even) <= 16);
     }
+}
+
+/// A canary whose page shows no metric that is known until clients find it. Then it has been read, however it counts.
+#[test]
+fn a_pod_that_begins_to_count_is_missed_no_more() {
+    let other = Some(ScrapeError::OtherFamily);
+    for (first, then) in [
+        (None, None),
+        (other, other),
+        (other, Some(ScrapeError::Timeout)),
+    ] {
+        let mut world = World::new(brisk(), 4);
+        world.rounds(4, even);
+        world.scale(5);
+        world.pods[4].silent = true;
+        let starve = |pod| if pod < 4 { 100.0 } else { 0.0 };
+        world.rounds_until(Verdict::NewPodsStarved, starve);
+        world.pods[4].silent = false;
+        world.pods[4].error = first;
+        world.rounds(2, even);
+        world.pods[4].error = then;
+        assert!(world.rounds_until(Verdict::Balanced, even) <= 14);
+        assert_eq!(world.judge.report().missing, 0);
+    }
+}
+
+#[test]
+fn a_pod_that_begins_to_count_the_other_end_is_missed_no_more() {
+    let mut said = of_pods();
+    for look in 0..40 {
+        let count = Some(100.0 * f64::from(look));
+        let begun = Counters {
+            started: count,
+            ..Counters::default()
+        };
+        let ended = Counters {
+            handled: count.filter(|_| look > 15),
+            ..Counters::default()
+        };
+        let report = said(i64::from(look) * 5, &[begun, begun, begun, ended]);
+        match look {
+            15 => assert_eq!(report.verdict, Verdict::NewPodsStarved),
+            39 => assert_eq!((report.verdict, report.missing), (Verdict::Balanced, 0)),
+            _ => {}
+        }
+    }
+}
+
+/// What was said stands where the clock was set; which pods it was of is another matter where they are asked for something else.
+#[test]
+fn counts_of_something_else_say_nothing_of_a_pod_that_gives_no_numbers() {
+    let hot = |pod| if pod == 9 { 500.0 } else { 100.0 };
+    let mut world = World::new(brisk(), 10);
+    world.rounds(8, even);
+    world.rounds_until(Verdict::HotPod, hot);
+    world.pods[9].error = Some(ScrapeError::Timeout);
+    assert_eq!(world.rounds(20, hot), Verdict::HotPod);
+    world.now += jiff::SignedDuration::from_hours(1);
+    assert_eq!(world.rounds(1, hot), Verdict::HotPod);
+    world.judge.begin_anew();
+    assert!(world.rounds_until(Verdict::Balanced, even) <= 12);
 }
 
 /// It was not the one.
