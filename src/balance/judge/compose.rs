@@ -182,7 +182,11 @@ impl Judge {
                 report::no_known_metric(census.scraped),
             );
         }
-        match failing.first() {
+        let obstacle = self.obstacle.as_ref();
+        // What is in the way of many is told before what one of them lacks.
+        let is_behind_it = |one: &&(&Pod, ScrapeError)| one.1 == ScrapeError::NotAsked;
+        let behind_it = obstacle.and_then(|_| failing.iter().find(is_behind_it));
+        match behind_it.or(failing.first()) {
             None => MetricsState::new(
                 MetricsReason::Scraped,
                 report::scraped(
@@ -195,7 +199,6 @@ impl Judge {
                 let pods = (census.scraped, self.pods.len());
                 let mut state = MetricsState::failing(pods, failing.len(), &pod.name, *error);
                 // The pod is not to blame.
-                let obstacle = self.obstacle.as_ref();
                 if let Some(why) = obstacle.filter(|_| *error == ScrapeError::NotAsked) {
                     state.message = format!("{}: {}", state.message, why.message);
                 }
@@ -212,7 +215,7 @@ mod tests {
 
     #[test]
     fn where_some_pods_were_not_asked_it_is_said_why() {
-        let mut world = World::new(brisk(), 2);
+        let mut world = World::new(brisk(), 3);
         world.rounds(4, |_| 100.0);
         let why = MetricsState::new(MetricsReason::ScrapeFailed, "it broke off".into());
         world.obstacle = Some(why);
@@ -220,8 +223,15 @@ mod tests {
         world.rounds(2, |_| 100.0);
         let metrics = &world.judge.report().metrics;
         assert_eq!(metrics.reason, MetricsReason::PartlyScraped);
-        let said = "1/2 pods scraped: pod pod-1 was not asked: it broke off";
+        let said = "2/3 pods scraped: pod pod-1 was not asked: it broke off";
         assert_eq!(metrics.message, said);
+        // Also where one that comes before it was.
+        world.pods[0].error = Some(ScrapeError::NotInPrometheus);
+        world.pods[1].error = Some(ScrapeError::NotAsked);
+        world.rounds(2, |_| 100.0);
+        let said = "1/3 pods scraped: pod pod-2 (and 1 more) was not asked: it broke off";
+        assert_eq!(world.judge.report().metrics.message, said);
+        world.pods[1].error = None;
         world.pods[0].error = Some(ScrapeError::Refused);
         world.rounds(2, |_| 100.0);
         let message = &world.judge.report().metrics.message;
