@@ -42,8 +42,8 @@ impl ScrapeError {
             Self::OtherServerName => "shows a certificate on the metrics port that is for another name: nothing was asked; set \
                                       spec.balance.metrics.https.serverName to a name in it"
                 .into(),
-            Self::NotInPrometheus => "is not in Prometheus by the labels namespace and pod: have it read there, as by a PodMonitor, or leave \
-                                      spec.balance.source out"
+            Self::NotInPrometheus => "is not in Prometheus by the labels namespace and pod, and those of prometheus.matchers where that is set: \
+                                      have it read there, as by a PodMonitor, or leave spec.balance.source out"
                 .into(),
             Self::OldInPrometheus => "has samples in Prometheus that are more than two intervals old, or apart: see whether Prometheus can \
                                       still read it, and make spec.balance.interval no shorter than Prometheus's own"
