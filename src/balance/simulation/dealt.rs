@@ -1,6 +1,6 @@
 //! Requests that chance deals to pods many at a time: bursts, and clients with one connection each.
 
-use super::super::round::Settings;
+use super::super::round::{ScrapeError, Settings};
 use super::super::verdict::Verdict;
 use super::{Chance, World};
 
@@ -42,7 +42,10 @@ fn what_fits_few_connections_too_is_not_called_even_without_a_word() {
         let mut world = World::new(Settings::default(), 10);
         let mut connected: Vec<usize> = (0..CLIENTS).map(|_| chance.below(10)).collect();
         let (mut told, mut counts) = (0, [0.0; 10]);
-        for round in 0..240 {
+        for round in 0..280 {
+            if round == 40 {
+                world.changes = 0;
+            }
             counts.fill(0.0);
             for (client, pod) in connected.iter_mut().enumerate() {
                 // Each at an age of four rounds, a minute, of its own.
@@ -65,6 +68,8 @@ fn what_fits_few_connections_too_is_not_called_even_without_a_word() {
             }
         }
         assert!(told > 100, "{seed}: {told}");
+        // In an hour: what moves by φ moves no figure out of its band.
+        assert!(world.changes <= 2, "{seed}: {}", world.changes);
     }
 }
 
@@ -89,6 +94,36 @@ fn what_does_not_fit_bursts_is_not_said_to_fit() {
     }
     assert!((1..=12).contains(&watched), "{watched}");
     assert_eq!(world.judge.report().verdict, Verdict::HotPod);
+}
+
+/// The others' clients are dealt anew all the time.
+#[test]
+fn what_is_held_over_a_silent_pod_does_not_write_all_the_time() {
+    for clients in [20, 60] {
+        let mut chance = Chance(clients);
+        let mut world = World::new(Settings::default(), 10);
+        world.rounds(40, |_| 100.0);
+        let hot = |pod| if pod == 9 { 500.0 } else { 100.0 };
+        world.rounds_until(Verdict::HotPod, hot);
+        world.pods[9].error = Some(ScrapeError::Timeout);
+        let mut counts = [0.0; 10];
+        for round in 0..280 {
+            if round == 40 {
+                world.changes = 0;
+            }
+            if round % 4 == 0 {
+                counts.fill(0.0);
+                for _ in 0..clients {
+                    counts[chance.below(9)] += 15.0;
+                }
+            }
+            let report = world.round(|pod| counts[pod]);
+            assert!(report.verdict.is_trouble(), "{}", report.message);
+        }
+        assert_eq!(world.judge.report().missing, 1);
+        // In an hour.
+        assert!(world.changes <= 21, "{clients}: {}", world.changes);
+    }
 }
 
 /// Bursts as they are usual explain what few of them do.
