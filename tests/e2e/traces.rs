@@ -105,6 +105,24 @@ fn spans(collector: &Process) -> Result<Vec<Span>> {
     Ok(found)
 }
 
+/// The operator, with its traces sent to that address, puts something in place.
+async fn works(bed: &mut Bed, collector: &str) -> Result<()> {
+    bed.start_operator(&[&format!("--otlp-endpoint=http://{collector}")])
+        .await?;
+    bed.echo(1).await?;
+    bed.apply(&manifests::backend("echo")).await?;
+    bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
+    Ok(())
+}
+
+/// It has a pass to make, and no right to.
+async fn fails(bed: &Bed) -> Result<()> {
+    bed.kubectl(&["delete", "rolebinding", "the-operator"])
+        .await?;
+    let window = json!({"balance": {"window": "15s"}});
+    bed.change("echo", &window).await
+}
+
 async fn each_pass_is_a_span(world: Arc<World>) -> Result<()> {
     let mut bed = Bed::without_operator(&world, "traces").await?;
     let address = format!("127.0.0.1:{}", world.port());
@@ -112,11 +130,7 @@ async fn each_pass_is_a_span(world: Arc<World>) -> Result<()> {
     command.args([COLLECT, &address]);
     let collector = world.cluster.spawn_in_net("collector", &command)?;
     let since = Timestamp::now();
-    bed.start_operator(&[&format!("--otlp-endpoint=http://{address}")])
-        .await?;
-    bed.echo(1).await?;
-    bed.apply(&manifests::backend("echo")).await?;
-    bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
+    works(&mut bed, &address).await?;
     // What the API server has of the operator, the events that are left out here being more.
     let writes = bed.writes_since(since)?.len();
     ensure!(writes > 2, "only {writes} writes");
@@ -132,10 +146,7 @@ async fn each_pass_is_a_span(world: Arc<World>) -> Result<()> {
     .await?;
 
     // One that does not get through, and says so.
-    bed.kubectl(&["delete", "rolebinding", "the-operator"])
-        .await?;
-    let window = json!({"balance": {"window": "15s"}});
-    bed.change("echo", &window).await?;
+    fails(&bed).await?;
     until(
         "a pass that failed is told",
         Duration::from_mins(1),
@@ -183,11 +194,7 @@ async fn jaeger_shows_each_pass(world: Arc<World>) -> Result<()> {
         .name
         .zip(ip)
         .context("a pod without name or IP")?;
-    bed.start_operator(&[&format!("--otlp-endpoint=http://{ip}:4318")])
-        .await?;
-    bed.echo(1).await?;
-    bed.apply(&manifests::backend("echo")).await?;
-    bed.reason("echo", Ready, "AllReady", ROLLOUT).await?;
+    works(&mut bed, &format!("{ip}:4318")).await?;
     until("Jaeger shows a pass", SOON, async || {
         let spans = shown(&bed, &name).await?;
         let wrote = spans.iter().any(|span| {
@@ -202,10 +209,7 @@ async fn jaeger_shows_each_pass(world: Arc<World>) -> Result<()> {
     })
     .await?;
 
-    bed.kubectl(&["delete", "rolebinding", "the-operator"])
-        .await?;
-    let window = json!({"balance": {"window": "15s"}});
-    bed.change("echo", &window).await?;
+    fails(&bed).await?;
     until(
         "Jaeger shows an error",
         Duration::from_mins(1),
