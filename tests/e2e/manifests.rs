@@ -11,6 +11,25 @@ pub const PORT: i32 = 8080;
 
 /// A Deployment of the test server with the label `app: NAME`, without an age.
 pub fn server(name: &str, replicas: u32) -> Value {
+    let pod = json!({
+        "terminationGracePeriodSeconds": 30,
+        "containers": [{
+            "name": "server",
+            "image": images::SERVER,
+            "imagePullPolicy": "Never",
+            "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}],
+            "ports": [{"name": "grpc", "containerPort": PORT}, {"name": "metrics", "containerPort": 9090}],
+            // One that stands still with its machine for some seconds is not to be taken out.
+            "readinessProbe": {"httpGet": {"path": "/readyz", "port": 9090}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 6},
+            // Without a share of its own a pod gets what all others leave, and its calls fail on a busy machine.
+            "resources": {"requests": {"cpu": "20m"}},
+        }],
+    });
+    deployment(name, replicas, &pod)
+}
+
+/// A Deployment of pods with the label `app: NAME`.
+pub fn deployment(name: &str, replicas: u32, pod: &Value) -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -18,23 +37,7 @@ pub fn server(name: &str, replicas: u32) -> Value {
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {
-                    "terminationGracePeriodSeconds": 30,
-                    "containers": [{
-                        "name": "server",
-                        "image": images::SERVER,
-                        "imagePullPolicy": "Never",
-                        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}],
-                        "ports": [{"name": "grpc", "containerPort": PORT}, {"name": "metrics", "containerPort": 9090}],
-                        // One that stands still with its machine for some seconds is not to be taken out.
-                        "readinessProbe": {"httpGet": {"path": "/readyz", "port": 9090}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 6},
-                        // Without a share of its own a pod gets what all others leave, and its calls fail on a busy machine.
-                        "resources": {"requests": {"cpu": "20m"}},
-                    }],
-                },
-            },
+            "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
         },
     })
 }

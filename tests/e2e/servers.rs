@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::client::{Client, GoAway};
-use crate::manifests::same;
+use crate::manifests::{self, same};
 use crate::pods::left_of;
 use crate::proof::lifetimes;
 use crate::tests;
@@ -57,24 +57,13 @@ pub async fn deploy(bed: &Bed, server: Server, container: &Value, replicas: u32)
     container["name"] = name.into();
     container["image"] = server.image().into();
     container["imagePullPolicy"] = "Never".into();
-    bed.deploy(&json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {
-                    "terminationGracePeriodSeconds": 5,
-                    "containers": [container],
-                    "volumes": [{"name": "data", "emptyDir": {}}],
-                },
-            },
-        },
-    }))
-    .await
+    let pod = json!({
+        "terminationGracePeriodSeconds": 5,
+        "containers": [container],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+    });
+    bed.deploy(&manifests::deployment(name, replicas, &pod))
+        .await
 }
 
 async fn ratelimit_by_variable(world: Arc<World>) -> Result<()> {
