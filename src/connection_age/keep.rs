@@ -35,8 +35,7 @@ impl View<'_> {
             };
         }
         if self.ours_failed(record) {
-            let mut draft = Draft::new(self.workload);
-            draft.undo(record);
+            let draft = self.without(record);
             let record = record.failed(self.generation());
             return Outcome {
                 statement: Some(self.rollout_failed(index, wanted)),

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt as _;
 
-use super::draft::Draft;
 use super::record::{Record, Recorded};
 use super::workload::View;
 use super::{Change, Step, later, names};
@@ -213,15 +212,9 @@ impl View<'_> {
     /// its owner changed, or a dead node, whose pods only a Deployment has again elsewhere.
     fn may_be_the_cause(&self, record: &Record, busy: Busy) -> bool {
         let others = busy == Busy::Rolling || self.workload.kind != Kind::Deployment;
-        self.is_in_template(record)
+        // Anything of it is in the template, and ours still.
+        self.without(record).changes_pods()
             && (!others || !self.serves_with(record) || self.stands_twice(record))
-    }
-
-    /// Whether anything of what we wrote is in the template, and ours still.
-    fn is_in_template(&self, record: &Record) -> bool {
-        let mut without = Draft::new(self.workload);
-        without.undo(record);
-        without.changes_pods()
     }
 
     /// Pods that follow no change of the template by themselves and are as `left` says: who has to delete them, and how.

@@ -185,8 +185,7 @@ impl View<'_> {
                 ..Outcome::default()
             };
         }
-        let mut draft = Draft::new(self.workload);
-        draft.undo(record);
+        let draft = self.without(record);
         if !draft.changes_pods() {
             let note = format!(
                 "Nothing to take back from {workload}: nothing of what was set is left as ours"
@@ -286,9 +285,7 @@ impl View<'_> {
 
     /// Whether the owner gives a flag by now that we had appended: twice is fatal in some servers.
     pub(super) fn stands_twice(&self, record: &Record) -> bool {
-        let mut without = Draft::new(self.workload);
-        without.undo(record);
-        let written = record.as_wanted();
+        let (without, written) = (self.without(record), record.as_wanted());
         let mut pairs = self.workload.containers().iter().zip(without.containers());
         let own = pairs.find(|(live, _)| live.name == record.container);
         own.filter(|_| without.changes_pods())
@@ -302,6 +299,13 @@ impl View<'_> {
                             || written.find(live, entry) != Found::Same
                     })
             })
+    }
+
+    /// The workload as it would be without what we wrote.
+    pub(super) fn without(&self, record: &Record) -> Draft<'_> {
+        let mut without = Draft::new(self.workload);
+        without.undo(record);
+        without
     }
 
     /// Nothing goes in. What went in earlier by another spec comes out, and its record goes.
