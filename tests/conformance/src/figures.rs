@@ -104,14 +104,19 @@ impl Figures {
             .flat_map(of)
             .map(|time| time.unwrap_or(f64::INFINITY))
             .collect();
-        let worst = all.iter().copied().reduce(f64::max)?;
-        let middle = median(all)?;
-        Some(if middle.is_infinite() && worst.is_infinite() {
-            "**never**".into()
-        } else {
-            format!("{} / {}", seconds(middle), seconds(worst))
-        })
+        middle_and_worst(all)
     }
+}
+
+/// As a table has it; none of no times.
+pub(crate) fn middle_and_worst(times: Vec<f64>) -> Option<String> {
+    let worst = times.iter().copied().reduce(f64::max)?;
+    let middle = median(times)?;
+    Some(if middle.is_infinite() {
+        seconds(middle)
+    } else {
+        format!("{} / {}", seconds(middle), seconds(worst))
+    })
 }
 
 /// As a table has it.

@@ -11,16 +11,22 @@ pub struct Client {
     pub id: &'static str,
     /// As people call it.
     pub library: &'static str,
-    /// Of [`timing::CLIENTS`]: how it finds pods by DNS.
-    kind: &'static str,
+    finds: Finds,
+}
+
+/// When a client looks for pods by DNS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Finds {
+    /// When a connection ends: a kind of [`timing::CLIENTS`].
+    ByAge(&'static str),
     /// By the clock, as its example does; the promise of the status is for whoever does so more seldom.
-    looks_every: Option<Duration>,
+    Every(Duration),
 }
 
 impl Client {
     /// Whether it looks for pods when a connection ends, and not by the clock.
     pub(crate) fn goes_by_age(&self) -> bool {
-        self.looks_every.is_none()
+        matches!(self.finds, Finds::ByAge(_))
     }
 }
 
@@ -29,32 +35,27 @@ pub const CLIENTS: [Client; 5] = [
     Client {
         id: "go",
         library: "grpc-go",
-        kind: "DNS",
-        looks_every: None,
+        finds: Finds::ByAge("DNS"),
     },
     Client {
         id: "java",
         library: "grpc-java",
-        kind: "DNSJava",
-        looks_every: None,
+        finds: Finds::ByAge("DNSJava"),
     },
     Client {
         id: "node",
         library: "@grpc/grpc-js",
-        kind: "DNS",
-        looks_every: None,
+        finds: Finds::ByAge("DNS"),
     },
     Client {
         id: "python",
         library: "grpcio",
-        kind: "DNS",
-        looks_every: None,
+        finds: Finds::ByAge("DNS"),
     },
     Client {
         id: "rust",
         library: "tonic",
-        kind: "DNSPolling",
-        looks_every: Some(Duration::from_secs(3)),
+        finds: Finds::Every(Duration::from_secs(3)),
     },
 ];
 
@@ -423,9 +424,9 @@ impl Mode {
     pub fn promise(&self, client: Client) -> Option<Duration> {
         let kind = match self.via {
             Via::ClusterIp => "ClusterIP",
-            Via::Headless => match client.looks_every {
-                None => client.kind,
-                Some(interval) => return Some(interval + DNS_TTL),
+            Via::Headless => match client.finds {
+                Finds::ByAge(kind) => kind,
+                Finds::Every(interval) => return Some(interval + DNS_TTL),
             },
             Via::Watch => "EndpointWatch",
             Via::Proxy(_) => return Some(PROXIES_LOOK_EVERY + DNS_TTL),

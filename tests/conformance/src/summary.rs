@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::figures::{Figures, grouped, median, seconds};
+use crate::figures::{Figures, grouped, middle_and_worst};
 use crate::page::Measured;
 use crate::plan::{Action, CLIENTS, Client, EVENTS, Event, MODES, Mode};
 use crate::promises::took;
@@ -70,16 +70,10 @@ fn found(all: &[Measured], mode: &Mode, client: Client) -> String {
     if !mode.clients().any(|known| known == client) {
         return "–".into();
     }
-    let times: Vec<f64> = [2, 3]
+    let times = [2, 3]
         .into_iter()
-        .flat_map(|pods| took(all, mode, client, pods))
-        .collect();
-    let worst = times.iter().copied().reduce(f64::max);
-    match (median(times), worst) {
-        (Some(middle), _) if middle.is_infinite() => seconds(middle),
-        (Some(middle), Some(worst)) => format!("{} / {}", seconds(middle), seconds(worst)),
-        _ => NOT_YET.into(),
-    }
+        .flat_map(|pods| took(all, mode, client, pods));
+    middle_and_worst(times.collect()).unwrap_or_else(|| NOT_YET.into())
 }
 
 /// What marks a cell that lacks some of what it should have.
