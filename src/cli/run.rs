@@ -98,7 +98,7 @@ fn identity(pod: Option<String>) -> String {
     })
 }
 
-/// Each name once: one that was written twice would be watched, and written in, by two at a time.
+/// Each once, and nothing where nothing is written: a namespace that was named twice would be watched, and written in, by two at a time.
 fn given(names: Vec<String>) -> Vec<String> {
     let names: BTreeSet<String> = names.into_iter().filter(|name| !name.is_empty()).collect();
     names.into_iter().collect()
