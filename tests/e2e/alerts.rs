@@ -14,6 +14,7 @@ use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::client::Client;
 use crate::helm::SYSTEM;
 use crate::manifests;
+use crate::pods::ip;
 use crate::prometheus::Server;
 use crate::tests;
 use crate::world::{World, root};
@@ -284,9 +285,8 @@ fn even(bed: &Bed, name: &str) -> String {
 
 /// Clients that know one pod of an application and nothing else.
 async fn pinned(bed: &Bed, app: &str, rate: &str) -> Result<Client> {
-    let pod = bed.pods(&format!("app={app}")).await?.remove(0);
-    let ip = pod.status.and_then(|status| status.pod_ip);
-    let target = format!("passthrough:///{}:8080", ip.context("no IP")?);
+    let pods = bed.pods(&format!("app={app}")).await?;
+    let target = format!("passthrough:///{}:8080", ip(&pods[0])?);
     bed.client(&format!("pinned-{app}"), &target, &[rate]).await
 }
 

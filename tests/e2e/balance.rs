@@ -17,6 +17,7 @@ use crate::bed::{Bed, SOON};
 use crate::client::Client;
 use crate::dials::Dials;
 use crate::manifests;
+use crate::pods::ip;
 use crate::tests;
 use crate::versions::{conditions, versions};
 use crate::world::World;
@@ -62,12 +63,8 @@ async fn a_pinned_client_makes_a_hot_pod(world: Arc<World>) -> Result<()> {
     shows(&bed, "Balanced", 2.85..=3.0, 1.0..=1.2).await?;
 
     let victim = bed.pods("app=echo").await?.remove(0);
-    let name = victim.metadata.name.context("a pod without a name")?;
-    let ip = victim
-        .status
-        .and_then(|status| status.pod_ip)
-        .context("no IP")?;
-    let target = format!("passthrough:///{ip}:8080");
+    let name = victim.name_any();
+    let target = format!("passthrough:///{}:8080", ip(&victim)?);
     let pinned = bed.client("pinned", &target, &["--rate=90"]).await?;
     // 15, 15 and 105 requests a second.
     let backend = bed.reason("echo", Balanced, "HotPod", JUDGED).await?;
@@ -282,11 +279,7 @@ async fn too_little_to_judge_is_told_by_its_kind(world: Arc<World>) -> Result<()
 /// A client for each pod, pinned to it, with so many calls a second.
 async fn pinned(bed: &Bed, prefix: &str, pods: &[Pod], rates: &[u32]) -> Result<Vec<Client>> {
     let each = pods.iter().zip(rates).map(|(pod, rate)| async move {
-        let ip = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.pod_ip.as_ref());
-        let target = format!("passthrough:///{}:8080", ip.context("no IP")?);
+        let target = format!("passthrough:///{}:8080", ip(pod)?);
         let name = format!("{prefix}-{}", pod.name_any());
         bed.client(&name, &target, &[&format!("--rate={rate}")])
             .await

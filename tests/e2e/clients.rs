@@ -1,6 +1,5 @@
 //! Servers and clients in each language of `examples`: what they show, how their connections end, what clients see.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use crate::balance::{figures, told};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::client::Client;
 use crate::manifests;
-use crate::pods::{arrival, left, names, new_pods};
+use crate::pods::{arrival, ip, left, names, new_pods};
 use crate::proof::lifetimes;
 use crate::servers::end_at;
 use crate::tests;
@@ -244,9 +243,7 @@ async fn judged(bed: &Bed, example: Example) -> Result<Client> {
 /// As the operator asks, so that the page says where it ends.
 async fn shows_open_metrics(bed: &Bed, name: &str) -> Result<()> {
     let pods = bed.pods(&format!("app={name}")).await?;
-    let status = pods.into_iter().next().and_then(|pod| pod.status);
-    let ip = status.and_then(|status| status.pod_ip).context("no IP")?;
-    let page = SocketAddr::new(ip.parse()?, 9090);
+    let page = (ip(&pods[0])?, 9090).into();
     let address = bed.world.cluster.forward(page).await?;
     let (status, text) = get_accepting(address, "/metrics", ACCEPT).await?;
     ensure!(

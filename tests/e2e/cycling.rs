@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::bed::{Bed, ROLLOUT};
 use crate::client::{Client, Failure};
 use crate::manifests;
-use crate::pods::left_of;
+use crate::pods::{ip, left_of};
 use crate::tests;
 use crate::world::World;
 
@@ -245,8 +245,7 @@ fn backend(name: &str, grace: Option<Duration>) -> Value {
 /// How often a server of `strict` waited in vain for this client to answer a GOAWAY.
 async fn unanswered(bed: &Bed, client: &Client) -> Result<usize> {
     let pods = bed.namespace.api::<Pod>();
-    let status = pods.get(client.name()).await?.status.unwrap_or_default();
-    let peer = format!("{}:", status.pod_ip.context("a client without an address")?);
+    let peer = format!("{}:", ip(&pods.get(client.name()).await?)?);
     let mut found = 0;
     for server in bed.pods("app=strict").await? {
         let name = server.metadata.name.context("a pod without a name")?;

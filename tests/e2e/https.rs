@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::bed::Bed;
 use crate::manifests;
+use crate::pods::ip;
 use crate::tests;
 use crate::top::top;
 use crate::world::{OPERATORS, World};
@@ -184,7 +185,8 @@ async fn metrics_over_tls_with_a_token(world: Arc<World>) -> Result<()> {
     bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}))
         .await?;
     bed.rolled_out("echo").await?;
-    let target = format!("passthrough:///{}:8080", address(&bed).await?);
+    let address = ip(&bed.pods("app=echo").await?[0])?;
+    let target = format!("passthrough:///{address}:8080");
     bed.client("one", &target, &["--rate=5"]).await?;
     for (name, _, _, reason, words) in cases() {
         bed.reason(name, MetricsAvailable, reason, SAID)
@@ -239,11 +241,4 @@ fn only_by_name(bed: &Bed, since: Timestamp) -> Result<()> {
         ensure!(request.verb == "get" && is_named, "{request:?}");
     }
     Ok(())
-}
-
-async fn address(bed: &Bed) -> Result<String> {
-    let pod = bed.pods("app=echo").await?.remove(0);
-    pod.status
-        .and_then(|status| status.pod_ip)
-        .context("a pod without an address")
 }

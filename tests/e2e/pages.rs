@@ -1,6 +1,5 @@
 //! Metrics pages with something wrong about them: each ends in words that help, and nobody else suffers.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::balance::{even, figures};
 use crate::bed::{Bed, ROLLOUT};
 use crate::discovery::endpoints;
 use crate::manifests;
-use crate::pods::names;
+use crate::pods::{ip, names};
 use crate::tests;
 use crate::world::World;
 
@@ -83,9 +82,7 @@ pub fn odd(name: &str, app: &str, kind: &str) -> Value {
 async fn strict(bed: &Bed) -> Result<Cut<'_>> {
     bed.rolled_out("mesh").await?;
     let pod = bed.pods("app=mesh").await?.pop().context("no pod")?;
-    let ip = pod.status.and_then(|status| status.pod_ip);
-    let ip: IpAddr = ip.context("no IP")?.parse()?;
-    bed.world.cluster.reset((ip, 9091).into()).await
+    bed.world.cluster.reset((ip(&pod)?, 9091).into()).await
 }
 
 async fn what_is_wrong_with_a_page_is_said(world: Arc<World>) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Pods that come and go, and when a client first hears from them.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -29,6 +30,15 @@ pub fn names(pods: &[Pod]) -> Vec<String> {
     let mut names: Vec<String> = pods.iter().map(kube::ResourceExt::name_any).collect();
     names.sort();
     names
+}
+
+/// Its address.
+pub fn ip(pod: &Pod) -> Result<Ipv4Addr> {
+    let status = pod.status.as_ref();
+    let ip = status.and_then(|status| status.pod_ip.as_deref());
+    ip.with_context(|| format!("{} has no IP", pod.name_any()))?
+        .parse()
+        .with_context(|| format!("the IP of {}", pod.name_any()))
 }
 
 /// Waits until there are so many Ready pods that are not among the old ones.

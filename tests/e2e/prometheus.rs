@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
 use crate::manifests;
+use crate::pods::ip;
 use crate::tests;
 use crate::world::World;
 
@@ -175,10 +176,7 @@ async fn balance_by_prometheus(world: Arc<World>) -> Result<()> {
     .await?;
 
     let pod = bed.pods("app=echo").await?.remove(0);
-    let ip = pod
-        .status
-        .and_then(|status| status.pod_ip)
-        .context("no IP")?;
+    let ip = ip(&pod)?;
     bed.client(
         "pinned",
         &format!("passthrough:///{ip}:8080"),

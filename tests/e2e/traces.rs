@@ -11,10 +11,12 @@ use evenkeel::api::ConditionType::Ready;
 use evenkeel_cluster::servers::JAEGER_ALL_IN_ONE;
 use evenkeel_cluster::{Process, until};
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::manifests;
+use crate::pods::ip;
 use crate::servers;
 use crate::tests;
 use crate::world::World;
@@ -188,12 +190,7 @@ async fn jaeger_shows_each_pass(world: Arc<World>) -> Result<()> {
     });
     servers::deploy(&bed, JAEGER_ALL_IN_ONE, &container, 1).await?;
     let pod = bed.pods("app=jaeger-all-in-one").await?.remove(0);
-    let ip = pod.status.and_then(|status| status.pod_ip);
-    let (name, ip) = pod
-        .metadata
-        .name
-        .zip(ip)
-        .context("a pod without name or IP")?;
+    let (name, ip) = (pod.name_any(), ip(&pod)?);
     works(&mut bed, &format!("{ip}:4318")).await?;
     until("Jaeger shows a pass", SOON, async || {
         let spans = shown(&bed, &name).await?;

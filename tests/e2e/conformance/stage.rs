@@ -24,6 +24,7 @@ use super::watch::{Pods, Sums, since};
 use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::client::Client;
 use crate::manifests;
+use crate::pods::ip;
 use crate::proxies;
 use crate::world::World;
 
@@ -82,7 +83,10 @@ impl Stage {
         });
         let clients = try_join_all(started).await?;
         let proxies = match mode.via {
-            Via::Proxy(name) => addresses(&bed.pods(&format!("app={name}")).await?)?,
+            Via::Proxy(name) => {
+                let pods = bed.pods(&format!("app={name}")).await?;
+                pods.iter().map(ip).collect::<Result<_>>()?
+            }
             _ => Vec::new(),
         };
         Ok(Self {
@@ -275,15 +279,6 @@ fn watched(sums: &[Sums]) -> Vec<Watched> {
     sums.iter().map(Sums::watched).collect()
 }
 
-fn addresses(pods: &[Pod]) -> Result<Vec<Ipv4Addr>> {
-    let address = |pod: &Pod| {
-        let status = pod.status.as_ref();
-        let address = status.and_then(|status| status.pod_ip.as_deref());
-        Ok(address.context("no address")?.parse()?)
-    };
-    pods.iter().map(address).collect()
-}
-
 impl Actor {
     async fn start(
         bed: &Bed,
@@ -316,7 +311,7 @@ impl Actor {
         Ok(Self {
             client,
             rate,
-            address: addresses(&[pod])?[0],
+            address: ip(&pod)?,
             load: Arc::new(load),
         })
     }
