@@ -10,10 +10,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _, pipe};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
@@ -107,7 +108,7 @@ impl Terminal {
         thread::spawn(move || {
             let mut some = [0; 4096];
             while let Ok(length @ 1..) = screen.read(&mut some) {
-                all.lock().unwrap().extend(&some[..length]);
+                all.lock().extend(&some[..length]);
             }
         });
         Self {
@@ -138,11 +139,11 @@ impl Terminal {
     }
 
     fn length(&self) -> usize {
-        self.shown.lock().unwrap().len()
+        self.shown.lock().len()
     }
 
     fn text(&self, from: usize) -> String {
-        String::from_utf8_lossy(&self.shown.lock().unwrap()[from..]).into_owned()
+        String::from_utf8_lossy(&self.shown.lock()[from..]).into_owned()
     }
 
     /// Waits for that to be written, behind what was written before.

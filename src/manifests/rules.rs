@@ -5,9 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use regex::Regex;
 use serde_json::Value;
 
@@ -108,7 +109,7 @@ fn seconds(text: &str) -> Option<f64> {
 static PATTERNS: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
 
 fn matches(pattern: &str, text: &str) -> Option<bool> {
-    let mut known = PATTERNS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = PATTERNS.lock();
     if !known.contains_key(pattern) {
         known.insert(pattern.to_owned(), Regex::new(pattern).ok()?);
     }

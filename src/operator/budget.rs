@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 
 /// Places for rollouts, each held by a workload's uid.
 #[derive(Debug)]
@@ -110,8 +110,8 @@ impl Budget {
     }
 
     /// What is held, without what has lapsed.
-    fn lock(&self, now: Timestamp) -> std::sync::MutexGuard<'_, HashMap<String, Place>> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lock(&self, now: Timestamp) -> MutexGuard<'_, HashMap<String, Place>> {
+        let mut held = self.held.lock();
         held.retain(|_, place| now.duration_since(place.needed) < LAPSE);
         held
     }

@@ -1,7 +1,7 @@
 //! What a pass needs besides the backend: the client, the watches' copies, and what is shared by all backends.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::Store;
+use parking_lot::Mutex;
 
 use super::budget::Budget;
 use super::sample::{PrometheusServer, PrometheusSettings, Sampler};
@@ -88,7 +89,7 @@ impl Shared {
 
     /// Counts a failed pass; gives how many there were in a row before it.
     pub fn failed(&self, backend: &str) -> u32 {
-        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut attempts = self.attempts.lock();
         let count = attempts.entry(backend.to_owned()).or_default();
         *count = count.saturating_add(1);
         *count - 1
@@ -96,10 +97,7 @@ impl Shared {
 
     /// A pass succeeded.
     pub fn succeeded(&self, backend: &str) {
-        self.attempts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(backend);
+        self.attempts.lock().remove(backend);
     }
 }
 

@@ -74,8 +74,9 @@ fn log(regarding: &ObjectReference, note: &Note) {
 #[cfg(test)]
 mod tests {
     use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
+    use parking_lot::Mutex;
     use serde_json::Value;
 
     use super::*;
@@ -86,7 +87,7 @@ mod tests {
 
     impl Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
+            self.0.lock().write(bytes)
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -111,7 +112,7 @@ mod tests {
             message: "rng-1 has \"all\"\n".into(),
         };
         tracing::subscriber::with_default(subscriber, || log(&regarding, &note));
-        let written = buffer.0.lock().unwrap().clone();
+        let written = buffer.0.lock().clone();
         String::from_utf8(written).unwrap()
     }
 

@@ -1,9 +1,9 @@
 //! What was seen of other people's servers, and of calls and streams, kept as the page docs/proof.md by `make proof`.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use parking_lot::Mutex;
 
 use crate::client::GoAway;
 use crate::harms;
@@ -35,12 +35,12 @@ impl Evidence {
     /// A harm, as it was measured.
     pub fn harm(&self, shown: harms::Shown) {
         println!("    {shown}");
-        lock(&self.harms).push(shown);
+        self.harms.lock().push(shown);
     }
 
     /// Writes each page of which every test ran: that of a part proves nothing.
     pub fn write(&self, filter: Option<&str>) -> Result<()> {
-        let harms = lock(&self.harms).clone();
+        let harms = self.harms.lock().clone();
         if harms.len() == harms::TESTS.len() {
             harms::write(harms)?;
         }
@@ -76,15 +76,11 @@ pub fn lifetimes(goaways: &[GoAway]) -> Option<[Duration; 3]> {
 fn keep(rows: &Mutex<Vec<String>>, cells: &[&str]) {
     let row = format!("| {} |\n", cells.join(" | "));
     println!("    {}", row.trim());
-    lock(rows).push(row);
-}
-
-fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
+    rows.lock().push(row);
 }
 
 fn sorted(rows: &Mutex<Vec<String>>) -> String {
-    let mut rows = lock(rows).clone();
+    let mut rows = rows.lock().clone();
     rows.sort_by_key(|row| row.to_lowercase());
     rows.concat()
 }

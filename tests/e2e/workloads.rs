@@ -1,11 +1,11 @@
 //! Workloads as the API server has them, to the letter, and what their templates were before any GrpcBackend came.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 use kube::ResourceExt as _;
 use kube::api::{DynamicObject, ListParams};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::bed::Bed;
@@ -21,14 +21,14 @@ pub struct Before(Mutex<BTreeMap<String, Value>>);
 impl Before {
     /// Those that are known already stay what they were.
     fn add(&self, templates: BTreeMap<String, Value>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         for (object, template) in templates {
             known.entry(object).or_insert(template);
         }
     }
 
     fn get(&self, object: &str) -> Option<Value> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.lock();
         known.get(object).cloned()
     }
 }

@@ -262,12 +262,13 @@ pub fn more(list: &ListMeta) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering};
-    use std::sync::{Arc, Mutex};
 
     use http::{Request, Response};
     use jiff::Timestamp;
     use kube::client::Body;
+    use parking_lot::Mutex;
     use serde_json::{Value, json};
     use tower::{BoxError, service_fn};
 
@@ -313,7 +314,7 @@ mod tests {
         let log = asked.clone();
         let server = service_fn(move |request: Request<Body>| {
             let path = request.uri().path().to_owned();
-            log.lock().unwrap().push(path.clone());
+            log.lock().push(path.clone());
             let generation = generation.load(Ordering::Relaxed);
             async move {
                 let answer = if path.ends_with("/grpcbackends") {
@@ -357,7 +358,7 @@ mod tests {
         let (found, mut finds) = mpsc::channel(1);
         let asking = tokio::spawn(source.keep_asking(to_open, found));
         let pages = || {
-            let asked = asked.lock().unwrap();
+            let asked = asked.lock();
             asked.iter().filter(|path| path.contains("/proxy")).count()
         };
         while pages() == 0 {
@@ -446,7 +447,7 @@ mod tests {
     async fn while_one_is_looked_at_not_all_are_listed_each_time() {
         let (mut source, asked) = source();
         let lists = || {
-            let asked = asked.lock().unwrap();
+            let asked = asked.lock();
             let lists = asked.iter().filter(|path| path.ends_with("/grpcbackends"));
             lists.count()
         };

@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
+use parking_lot::Mutex;
 use serde_json::json;
 use tower::BoxError;
 
@@ -34,7 +35,7 @@ impl Server {
 
     async fn ask(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
         let delay = {
-            let mut state = self.0.lock().unwrap();
+            let mut state = self.0.lock();
             state.asked.push(request.method().clone());
             if state.refusals > 0 {
                 state.refusals -= 1;
@@ -45,7 +46,7 @@ impl Server {
         tokio::time::sleep(delay).await;
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.0.lock();
         let known = state.lease.as_ref();
         let known = known.and_then(|lease| lease.metadata.resource_version.clone());
         let code = match parts.method {
@@ -76,21 +77,21 @@ impl Server {
     }
 
     fn asked(&self) -> Vec<Method> {
-        std::mem::take(&mut self.0.lock().unwrap().asked)
+        std::mem::take(&mut self.0.lock().asked)
     }
 
     fn transitions(&self) -> Option<i32> {
-        let state = self.0.lock().unwrap();
+        let state = self.0.lock();
         state.lease.as_ref()?.spec.as_ref()?.lease_transitions
     }
 
     fn delay(&self, delays: &[Duration]) {
-        self.0.lock().unwrap().delays.extend(delays);
+        self.0.lock().delays.extend(delays);
     }
 
     /// Somebody writes it.
     fn write(&self, change: impl FnOnce(&mut LeaseSpec)) {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.0.lock();
         let mut lease = state.lease.clone().unwrap();
         change(lease.spec.as_mut().unwrap());
         state.put(lease);
@@ -160,7 +161,7 @@ async fn a_request_that_fails_costs_a_second() {
     let server = Server::default();
     let leadership = server.leader().await;
     let slow = Duration::from_millis(1500);
-    server.0.lock().unwrap().refusals = 1;
+    server.0.lock().refusals = 1;
     server.delay(&[slow; 2]);
     holds_for(&leadership, 5 * RETRY).await;
 }
@@ -196,7 +197,7 @@ async fn a_deletion_gives_nobody_the_lease_early() {
     let mut leadership = server.leader().await;
     let (acquired, deleted) = tokio::join!(server.acquire("another"), async {
         tokio::time::sleep(2 * RETRY).await;
-        server.0.lock().unwrap().lease = None;
+        server.0.lock().lease = None;
         let deleted = Instant::now();
         leadership.lost().await;
         assert!(deleted.elapsed() <= RETRY);
@@ -257,7 +258,7 @@ async fn it_is_given_up_when_nothing_can_arrive_any_more() {
         leadership.release().await;
         assert_eq!(begun.elapsed(), expected, "{writes:?}");
         assert!(!term.holds() && term.write().is_none());
-        let state = server.0.lock().unwrap();
+        let state = server.0.lock();
         assert_eq!(state.lease.as_ref().and_then(holder), None);
     }
 }

@@ -1,9 +1,10 @@
 //! Until when the Lease is surely ours, and with it the right to write.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -72,7 +73,7 @@ impl Write {
 
 impl Drop for Write {
     fn drop(&mut self) {
-        let mut state = self.term.lock();
+        let mut state = self.term.state.lock();
         state.open = state.open.saturating_sub(1);
         if !self.answered {
             state.left_behind = Some(Instant::now());
@@ -83,7 +84,7 @@ impl Drop for Write {
 impl Term {
     /// The Lease was renewed by a request that began then: its answer may have been long on its way.
     pub fn renewed(&self, begun: Moment) {
-        self.lock().renewed = Some(begun);
+        self.state.lock().renewed = Some(begun);
     }
 
     /// From now on nothing may be written.
@@ -107,7 +108,7 @@ impl Term {
     /// Something is about to be written, if it may be.
     pub fn write(&self) -> Option<Write> {
         self.holds().then(|| {
-            self.lock().open += 1;
+            self.state.lock().open += 1;
             Write {
                 term: self.clone(),
                 answered: false,
@@ -118,7 +119,7 @@ impl Term {
     /// From when on nothing can arrive any more that has no answer; none: all has been answered. Asked when the term has ended: what
     /// is still open then is given up now, though whoever waits for it may not have run yet.
     pub fn silent_from(&self) -> Option<Instant> {
-        let state = self.lock();
+        let state = self.state.lock();
         let last = match state.open {
             0 => state.left_behind,
             _ => Some(Instant::now()),
@@ -128,13 +129,9 @@ impl Term {
 
     /// What is left of it, if anything is.
     fn rest(&self, now: Moment) -> Option<Duration> {
-        let renewed = self.lock().renewed?;
+        let renewed = self.state.lock().renewed?;
         let rest = DEADLINE.checked_sub(now.since(renewed))?;
         (!rest.is_zero() && !self.ended.is_cancelled()).then_some(rest)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,9 +4,10 @@
 //! each before they end themselves: so it is closed as soon as the pod is known not to serve any more.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::Connection;
@@ -52,7 +53,7 @@ impl Idle {
 
     /// The pod's connection, if one was kept.
     pub fn take(&self, uid: &str) -> Option<Connection> {
-        let (connection, _) = self.by_pod().remove(uid)?;
+        let (connection, _) = self.by_pod.lock().remove(uid)?;
         Some(connection)
     }
 
@@ -62,17 +63,15 @@ impl Idle {
             return;
         }
         if let Ok(place) = self.room.clone().try_acquire_owned() {
-            self.by_pod().insert(uid.to_owned(), (connection, place));
+            self.by_pod
+                .lock()
+                .insert(uid.to_owned(), (connection, place));
         }
     }
 
     /// Closes those of other pods.
     pub fn only(&self, serves: impl Fn(&str) -> bool) {
-        self.by_pod().retain(|uid, _| serves(uid));
-    }
-
-    fn by_pod(&self) -> MutexGuard<'_, HashMap<String, (Connection, OwnedSemaphorePermit)>> {
-        self.by_pod.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_pod.lock().retain(|uid, _| serves(uid));
     }
 }
 

@@ -19,13 +19,14 @@ mod turns;
 mod worker;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::channel::mpsc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt as _};
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -165,7 +166,7 @@ impl Sampler {
         restored: Option<Published>,
     ) -> Option<Published> {
         let backend = &observed.backend;
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         let key = names::key_of(backend);
         if entries
             .get(&key)
@@ -214,11 +215,7 @@ impl Sampler {
         let serving = observed.pods.iter().filter(|pod| is_serving(pod));
         let serving: HashSet<_> = serving.filter_map(Pod::uid).collect();
         entry.idle.only(|uid| serving.contains(uid));
-        entry
-            .found
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        entry.found.lock().clone()
     }
 
     /// Where to call a pass for a backend.
@@ -228,10 +225,7 @@ impl Sampler {
 
     /// Ends the sampling of a backend.
     pub fn forget(&self, backend: &str) {
-        self.entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(backend);
+        self.entries.lock().remove(backend);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The task of one backend: has its pods asked, judges what comes, and calls for a pass where something is worth writing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::mpsc;
@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::{ObjectRef, Store};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -238,7 +239,7 @@ impl Worker {
     }
 
     fn publish(&mut self, backend: &GrpcBackend, report: &Report, now: Timestamp, is_anew: bool) {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = self.found.lock();
         let is_other_failure = |last: &Published| {
             report.metrics.reason.is_available() == Some(false) && last.metrics != report.metrics
         };

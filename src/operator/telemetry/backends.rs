@@ -17,10 +17,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Error;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::ResourceExt as _;
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeMetric as _, MetricEncoder, NoLabelSet,
@@ -85,7 +85,7 @@ impl Backends {
 
     /// It is no longer sampled.
     pub fn unsampled(&self, key: &str) {
-        let mut backends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut backends = self.0.lock();
         if let Some(entry) = backends.get_mut(key) {
             entry.report = None;
         }
@@ -93,14 +93,11 @@ impl Backends {
 
     /// It is gone.
     pub fn forget(&self, key: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+        self.0.lock().remove(key);
     }
 
     fn update(&self, backend: &GrpcBackend, change: impl FnOnce(&mut Backend)) {
-        let mut backends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut backends = self.0.lock();
         let entry = backends
             .entry(names::key_of(backend))
             .or_insert_with(|| Backend {
@@ -114,7 +111,7 @@ impl Backends {
 
 impl Collector for Backends {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let backends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let backends = self.0.lock();
         let mut family = |name: &str, help: &str, series: Vec<(Labels, f64)>| {
             if series.is_empty() {
                 return Ok(());

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
 use crate::components::Components;
@@ -227,12 +227,7 @@ impl Cluster {
     /// A port on the host's loopback that leads to an address inside: a pod's,
     /// a Service's, a port of the node's loopback.
     pub async fn forward(&self, inside: SocketAddr) -> Result<SocketAddr> {
-        if let Some(known) = self
-            .forwards
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&inside)
-        {
+        if let Some(known) = self.forwards.lock().get(&inside) {
             return Ok(*known);
         }
         let socket = self.control.socket().to_owned();
@@ -240,10 +235,7 @@ impl Cluster {
             .background()?
             .spawn(async move { forward::forward(&socket, inside).await });
         let address = opened.await??;
-        self.forwards
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(inside, address);
+        self.forwards.lock().insert(inside, address);
         Ok(address)
     }
 

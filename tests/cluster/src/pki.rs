@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
+use parking_lot::Mutex;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
@@ -152,7 +152,7 @@ impl Pki {
             .fold(Key::new().text(user), |key, group| key.text(group));
         let file = format!("client-{}", key.finish());
         let files = self.files(&file);
-        let _one_at_a_time = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.signing.lock();
         if files.crt.exists() {
             Ok(files)
         } else {

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use http::header::{AUTHORIZATION, CONNECTION, HOST, USER_AGENT};
@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use kube::Client;
 use kube::client::Body;
+use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::access::{From, Identity};
@@ -87,12 +88,13 @@ impl Proxy {
 
     /// The requests so far.
     pub fn seen(&self) -> Vec<Seen> {
-        lock(&self.shared).seen.clone()
+        self.shared.lock().seen.clone()
     }
 
     /// How many requests so far are like this.
     pub fn count(&self, matches: impl Fn(&Seen) -> bool) -> usize {
-        lock(&self.shared)
+        self.shared
+            .lock()
             .seen
             .iter()
             .filter(|seen| matches(seen))
@@ -101,12 +103,12 @@ impl Proxy {
 
     /// From now on this happens; the first rule that fits decides.
     pub fn add(&self, rule: Rule) {
-        lock(&self.shared).rules.push(rule);
+        self.shared.lock().rules.push(rule);
     }
 
     /// Ends all faults.
     pub fn clear(&self) {
-        lock(&self.shared).rules.clear();
+        self.shared.lock().rules.clear();
     }
 }
 
@@ -116,13 +118,9 @@ impl Drop for Proxy {
     }
 }
 
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Remembers a request and decides what happens to it.
 fn decide(shared: &Mutex<Shared>, seen: Seen) -> Option<Fault> {
-    let mut shared = lock(shared);
+    let mut shared = shared.lock();
     let mut fault = None;
     for rule in &mut shared.rules {
         if rule.times == 0 || !(rule.matches)(&seen) {

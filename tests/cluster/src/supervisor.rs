@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -21,6 +21,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -111,12 +112,6 @@ impl Supervisor {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        self.processes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Collects every child that ended, also the orphans that pid 1 inherits.
     fn reap(supervisor: &Arc<Self>) {
         loop {
@@ -130,7 +125,7 @@ impl Supervisor {
                 Ok(WaitStatus::StillAlive) | Err(_) => break,
                 Ok(_) => continue,
             };
-            let mut table = supervisor.table();
+            let mut table = supervisor.processes.lock();
             let Some((name, entry)) = table.iter_mut().find(|(_, entry)| entry.pid == Some(pid))
             else {
                 continue;
@@ -157,14 +152,14 @@ impl Supervisor {
             }
         };
         eprintln!("{name} stays down: {error:#}");
-        if let Some(entry) = self.table().get_mut(name) {
+        if let Some(entry) = self.processes.lock().get_mut(name) {
             entry.exit = Some(format!("{error:#}"));
         }
     }
 
     /// Whether it is settled; what was stopped, started or forgotten meanwhile is left alone.
     fn try_again(&self, name: &str) -> Result<bool> {
-        let mut table = self.table();
+        let mut table = self.processes.lock();
         let Some(entry) = table.get_mut(name) else {
             return Ok(true);
         };
@@ -208,7 +203,11 @@ impl Supervisor {
             Request::Connect { .. } => bail!("connect is not a command"),
             Request::Start(spec) => self.start(spec).map(|()| Reply::Done),
             Request::Again { name } => {
-                let spec = self.table().get(&name).map(|entry| entry.spec.clone());
+                let spec = self
+                    .processes
+                    .lock()
+                    .get(&name)
+                    .map(|entry| entry.spec.clone());
                 self.start(spec.with_context(|| format!("{name} was never started"))?)
                     .map(|()| Reply::Done)
             }
@@ -218,7 +217,12 @@ impl Supervisor {
                 self.wait(&name, milliseconds).await.map(Reply::Status)
             }
             Request::Forget { name } => {
-                if let Some(pid) = self.table().remove(&name).and_then(|entry| entry.pid) {
+                if let Some(pid) = self
+                    .processes
+                    .lock()
+                    .remove(&name)
+                    .and_then(|entry| entry.pid)
+                {
                     kill(pid, Signal::SIGKILL).with_context(|| format!("kill {name}"))?;
                 }
                 Ok(Reply::Done)
@@ -236,7 +240,7 @@ impl Supervisor {
     }
 
     fn start(&self, spec: ProcessSpec) -> Result<()> {
-        let mut table = self.table();
+        let mut table = self.processes.lock();
         if table
             .get(&spec.name)
             .is_some_and(|entry| entry.pid.is_some())
@@ -259,7 +263,7 @@ impl Supervisor {
 
     fn signal(&self, name: &str, number: i32) -> Result<()> {
         let signal = Signal::try_from(number).context("signal")?;
-        let mut table = self.table();
+        let mut table = self.processes.lock();
         let entry = table
             .get_mut(name)
             .with_context(|| format!("{name} was never started"))?;
@@ -271,7 +275,7 @@ impl Supervisor {
     }
 
     fn status(&self, name: &str) -> Result<ProcessState> {
-        let table = self.table();
+        let table = self.processes.lock();
         let entry = table
             .get(name)
             .ok_or_else(|| anyhow!("{name} was never started"))?;

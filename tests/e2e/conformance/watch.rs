@@ -1,7 +1,7 @@
 //! Looks on while something happens: pods by a watch, clients by their sums.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_cluster::load::Totals;
@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
@@ -61,7 +62,7 @@ impl Pods {
                 .for_each(|touched| {
                     // The backoff only waits: errors come by here, and the watch goes on after them.
                     if let Ok(pod) = touched {
-                        note(&mut locked(&seen), &pod, since(begun, Timestamp::now()));
+                        note(&mut seen.lock(), &pod, since(begun, Timestamp::now()));
                     }
                     std::future::ready(())
                 });
@@ -75,12 +76,12 @@ impl Pods {
 
     /// As far as they are known.
     pub fn lives(&self) -> Vec<measure::Pod> {
-        locked(&self.lives).values().cloned().collect()
+        self.lives.lock().values().cloned().collect()
     }
 
     /// Forgets when they became Ready: all that are there were so before what comes now.
     pub fn begin(&self) {
-        let mut lives = locked(&self.lives);
+        let mut lives = self.lives.lock();
         lives.retain(|_, pod| pod.terminating.is_none());
         for pod in lives.values_mut() {
             pod.ready = pod.ready.map(|_| 0.0);
@@ -134,7 +135,7 @@ impl Sums {
                 let Ok(totals) = client.totals().await else {
                     continue;
                 };
-                let mut kept = locked(&keep);
+                let mut kept = keep.lock();
                 kept.0.push(Snapshot {
                     at: since(begun, totals.t),
                     ok: totals.counts.ok,
@@ -153,7 +154,7 @@ impl Sums {
 
     /// Until now.
     pub fn watched(&self) -> Watched {
-        let kept = locked(&self.kept);
+        let kept = self.kept.lock();
         let totals = kept.1.clone().unwrap_or_default();
         Watched {
             snapshots: kept.0.clone(),
@@ -176,8 +177,4 @@ impl Sums {
 /// Seconds.
 pub fn since(begun: Timestamp, at: Timestamp) -> f64 {
     at.duration_since(begun).as_secs_f64()
-}
-
-fn locked<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

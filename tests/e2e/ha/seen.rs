@@ -1,7 +1,7 @@
 //! What the test itself sees of the API server while the replicas work.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::api::GrpcBackend;
@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{Event, Service};
 use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Resource, ResourceExt as _};
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -50,12 +51,12 @@ impl Watch {
 
     /// When each was answered.
     pub fn looks(&self) -> Vec<Timestamp> {
-        lock(&self.looks).clone()
+        self.looks.lock().clone()
     }
 
     /// How many versions of each object were stored, by resource and name.
     pub fn stored(&self) -> BTreeMap<(String, String), usize> {
-        let stored = lock(&self.stored);
+        let stored = self.stored.lock();
         let counts = stored
             .iter()
             .map(|(object, versions)| (object.clone(), versions.len()));
@@ -69,7 +70,7 @@ async fn look(leases: Api<Lease>, every: Duration, looks: Arc<Mutex<Vec<Timestam
     loop {
         ticks.tick().await;
         if let Ok(Ok(_)) = timeout(ANSWERED_WITHIN, leases.get_opt("evenkeel")).await {
-            lock(&looks).push(Timestamp::now());
+            looks.lock().push(Timestamp::now());
         }
     }
 }
@@ -92,11 +93,7 @@ where
         if let Ok(object) = seen {
             let key = (K::plural(&()).into_owned(), object.name_any());
             let version = object.resource_version();
-            lock(&stored).entry(key).or_default().insert(version);
+            stored.lock().entry(key).or_default().insert(version);
         }
     }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

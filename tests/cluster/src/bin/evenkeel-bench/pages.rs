@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,6 +21,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 
 /// The first argument that makes this program the server.
@@ -90,7 +91,7 @@ struct Shelf {
 
 impl Shelf {
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock();
         if request.uri().path() == COUNTS {
             let counts = serde_json::to_vec(&*counts).unwrap_or_default();
             return Response::new(Full::new(counts.into()));
@@ -140,7 +141,7 @@ impl Page {
 
     fn now(&self) -> (Bytes, Bytes) {
         let steps = self.since.elapsed().as_secs() / STEP.as_secs();
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         if let Some((of, plain, packed)) = &*current
             && *of == steps
         {
