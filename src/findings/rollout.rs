@@ -138,7 +138,7 @@ fn outruns(workload: &Workload, pods: i64, all: &str) -> Option<Seen> {
     (pace < wanted).then(|| {
         let seconds = wanted.saturating_add(batches - 1) / batches.max(1);
         Seen::in_workload(workload, "spec.minReadySeconds", format!(
-            "a rollout of {workload} may replace {all} within {pace} s and their start, while DNS clients may look again only after {wanted} s: for a moment one may know no pod that lives. Set minReadySeconds to {seconds}"
+            "a rollout of {workload} may replace {all} within {pace} s and their start, while DNS clients may look again only after {wanted} s: one that looked just before knows no pod that lives until then, and its calls fail. Set minReadySeconds to {seconds}"
         ))
         .instead(&snippet::spec(&format!("minReadySeconds: {seconds}")))
     })
