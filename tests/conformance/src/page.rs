@@ -117,8 +117,7 @@ fn circumstances(all: &[Measured]) -> String {
 }
 
 const EARLIER: &str = "\\* The figures are wholly or in part of earlier runs, not yet made again: of an earlier state of a client or a proxy in\n\
-    [examples](../examples/README.md) or of the server, of another version, or of some of the clients alone. Runs of 2026-11-21\n\
-    were kept by hand: not where calls ran into their deadline because the machine was busy.\n\n";
+    [examples](../examples/README.md) or of the server, of another version, or of some of the clients alone.\n\n";
 
 /// How many of the runs of each cell there are, of all clients as they are today.
 fn overview(all: &[Measured], today: &Today) -> String {
