@@ -156,7 +156,7 @@ pub const CATALOGUE: &[Rule] = &[
         id: "GB032",
         severity: Severity::Warning,
         title: "a rollout is faster than clients look",
-        why: "Clients may look a name up again only after 30 seconds and the answer's time to live. If all pods are others by then, a client knows none that lives, and its calls fail until it may look. An age makes that likelier: each end of a connection is a look-up. Where all are stopped before another starts (strategy Recreate, maxUnavailable as large as their number), nobody answers meanwhile.",
+        why: "Clients may look a name up again only after 30 seconds and the answer's time to live. If all pods are others by then, a client knows none that lives, and its calls fail until it may look. An age makes that likelier: each end of a connection is a look-up. Clients that watch endpoints are told. Where all are stopped before another starts (strategy Recreate, maxUnavailable as large as their number), nobody answers meanwhile.",
         needs: &[],
         check: Each(rollout::rollout_is_fast),
     },

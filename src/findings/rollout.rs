@@ -105,7 +105,7 @@ pub(super) fn rollout_is_fast(observed: &Observed) -> Vec<Seen> {
         return seen.into_iter().collect();
     }
     let fast = servers(observed).filter_map(|(workload, _)| {
-        let outruns = |pods: i32, all: &str| outruns(workload, i64::from(pods), all);
+        let outruns = |pods: i32, all: &str| outruns(observed, workload, i64::from(pods), all);
         let now = workload.replicas;
         if let Some(scaler) = observed.autoscaler(workload) {
             return outruns(scaler.min, &format!("all {} pods", scaler.min));
@@ -121,7 +121,7 @@ pub(super) fn rollout_is_fast(observed: &Observed) -> Vec<Seen> {
 }
 
 /// Of so many pods, and how a sentence names them.
-fn outruns(workload: &Workload, pods: i64, all: &str) -> Option<Seen> {
+fn outruns(observed: &Observed, workload: &Workload, pods: i64, all: &str) -> Option<Seen> {
     let wanted = i64::try_from(LOOK_UP.as_secs()).unwrap_or(i64::MAX);
     let at_once = workload.at_once(pods).max(1);
     let batches = pods.saturating_add(at_once - 1) / at_once;
@@ -135,13 +135,19 @@ fn outruns(workload: &Workload, pods: i64, all: &str) -> Option<Seen> {
     if workload.missing.of(pods) >= pods {
         return Some(may_stop_all(workload, all));
     }
-    (pace < wanted).then(|| {
+    (pace < wanted && !are_told(observed)).then(|| {
         let seconds = wanted.saturating_add(batches - 1) / batches.max(1);
         Seen::in_workload(workload, "spec.minReadySeconds", format!(
             "a rollout of {workload} may replace {all} within {pace} s and their start, while DNS clients may look again only after {wanted} s: one that looked just before knows no pod that lives until then, and its calls fail. Set minReadySeconds to {seconds}"
         ))
         .instead(&snippet::spec(&format!("minReadySeconds: {seconds}")))
     })
+}
+
+/// Whether clients are told of pods, and no age asks any to look up names.
+fn are_told(observed: &Observed) -> bool {
+    let spec = &observed.backend.spec;
+    spec.endpoint_watch.is_some() && spec.connection_age.is_none()
 }
 
 /// With the strategy `Recreate`.

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::tests::{age, deployment, observed};
 use super::*;
+use crate::api::EndpointWatch;
 use crate::observed::{Amount, Autoscaler, Optional, Update};
 
 /// What GB032 says, and what it has to be copied.
@@ -18,6 +19,25 @@ fn with(replicas: i32, seconds: i32, strategy: &Value) -> Observed {
     deployment["spec"]["minReadySeconds"] = seconds.into();
     deployment["spec"]["strategy"] = strategy.clone();
     observed(&age("5m"), &deployment)
+}
+
+#[test]
+fn clients_that_watch_keep_up_with_any_rollout() {
+    let watched = |strategy: &Value, age: bool| {
+        let mut world = with(3, 0, strategy);
+        world.backend.spec.endpoint_watch = Some(EndpointWatch::default());
+        if !age {
+            world.backend.spec.connection_age = None;
+        }
+        told(&world).is_some()
+    };
+    let rolling = json!({});
+    assert!(!watched(&rolling, false));
+    assert!(watched(&rolling, true), "the age is for others");
+    assert!(
+        watched(&json!({"type": "Recreate"}), false),
+        "nobody answers"
+    );
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn circumstances(all: &[Measured]) -> String {
     });
     format!(
         "Measured {when} with\n{}.\n\
-         One node with two cores, on which everything ran, and other work too{load}. A client whose own process stood still\n\
+         One node with two cores, on which everything ran, some of it beside other cells{load}. A client whose own process stood still\n\
          for more than a hundredth of its calls is left out of that run.\n\n",
         versions.join(", "),
     )
