@@ -14,7 +14,7 @@ use crate::bed::{Bed, ROLLOUT, SOON};
 use crate::client::Client;
 use crate::helm::SYSTEM;
 use crate::manifests;
-use crate::pods::ip;
+use crate::pods::target;
 use crate::prometheus::Server;
 use crate::tests;
 use crate::world::{World, root};
@@ -286,7 +286,7 @@ fn even(bed: &Bed, name: &str) -> String {
 /// Clients that know one pod of an application and nothing else.
 async fn pinned(bed: &Bed, app: &str, rate: &str) -> Result<Client> {
     let pods = bed.pods(&format!("app={app}")).await?;
-    let target = format!("passthrough:///{}:8080", ip(&pods[0])?);
+    let target = target(&pods[0])?;
     bed.client(&format!("pinned-{app}"), &target, &[rate]).await
 }
 

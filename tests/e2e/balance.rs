@@ -17,7 +17,7 @@ use crate::bed::{Bed, SOON};
 use crate::client::Client;
 use crate::dials::Dials;
 use crate::manifests;
-use crate::pods::ip;
+use crate::pods::target;
 use crate::tests;
 use crate::versions::{conditions, versions};
 use crate::world::World;
@@ -64,7 +64,7 @@ async fn a_pinned_client_makes_a_hot_pod(world: Arc<World>) -> Result<()> {
 
     let victim = bed.pods("app=echo").await?.remove(0);
     let name = victim.name_any();
-    let target = format!("passthrough:///{}:8080", ip(&victim)?);
+    let target = target(&victim)?;
     let pinned = bed.client("pinned", &target, &["--rate=90"]).await?;
     // 15, 15 and 105 requests a second.
     let backend = bed.reason("echo", Balanced, "HotPod", JUDGED).await?;
@@ -279,7 +279,7 @@ async fn too_little_to_judge_is_told_by_its_kind(world: Arc<World>) -> Result<()
 /// A client for each pod, pinned to it, with so many calls a second.
 async fn pinned(bed: &Bed, prefix: &str, pods: &[Pod], rates: &[u32]) -> Result<Vec<Client>> {
     let each = pods.iter().zip(rates).map(|(pod, rate)| async move {
-        let target = format!("passthrough:///{}:8080", ip(pod)?);
+        let target = target(pod)?;
         let name = format!("{prefix}-{}", pod.name_any());
         bed.client(&name, &target, &[&format!("--rate={rate}")])
             .await

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::bed::{Bed, SOON};
+use crate::pods::ip;
 
 /// Connections to the metrics port of the present pods, counted by the node.
 pub struct Dials<'a> {
@@ -19,10 +20,10 @@ impl<'a> Dials<'a> {
     pub async fn count(bed: &'a Bed) -> Result<Self> {
         let table = format!("dials-{}-{}", bed.name(), Timestamp::now().as_millisecond());
         let pods = bed.pods("app=echo").await?;
-        let addresses: Vec<_> = pods
-            .into_iter()
-            .filter_map(|pod| pod.status?.pod_ip)
-            .collect();
+        let addresses: Vec<String> = pods
+            .iter()
+            .map(|pod| Ok(ip(pod)?.to_string()))
+            .collect::<Result<_>>()?;
         ensure!(addresses.len() == 2, "{addresses:?}");
         let dials = Self { bed, table };
         let chain = "{ type filter hook output priority 0; }";

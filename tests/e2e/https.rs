@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::bed::Bed;
 use crate::manifests;
-use crate::pods::ip;
+use crate::pods::target;
 use crate::tests;
 use crate::top::top;
 use crate::world::{OPERATORS, World};
@@ -185,8 +185,7 @@ async fn metrics_over_tls_with_a_token(world: Arc<World>) -> Result<()> {
     bed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}))
         .await?;
     bed.rolled_out("echo").await?;
-    let address = ip(&bed.pods("app=echo").await?[0])?;
-    let target = format!("passthrough:///{address}:8080");
+    let target = target(&bed.pods("app=echo").await?[0])?;
     bed.client("one", &target, &["--rate=5"]).await?;
     for (name, _, _, reason, words) in cases() {
         bed.reason(name, MetricsAvailable, reason, SAID)

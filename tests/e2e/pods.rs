@@ -41,6 +41,11 @@ pub fn ip(pod: &Pod) -> Result<Ipv4Addr> {
         .with_context(|| format!("the IP of {}", pod.name_any()))
 }
 
+/// The target by which a client calls this pod alone, whatever it resolves and balances.
+pub fn target(pod: &Pod) -> Result<String> {
+    Ok(format!("passthrough:///{}:8080", ip(pod)?))
+}
+
 /// Waits until there are so many Ready pods that are not among the old ones.
 pub async fn new_pods(bed: &Bed, old: &[String], count: usize) -> Result<Vec<Pod>> {
     until(

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
 use crate::manifests;
-use crate::pods::ip;
+use crate::pods::{ip, target};
 use crate::tests;
 use crate::world::World;
 
@@ -26,26 +26,22 @@ const JUDGED: Duration = Duration::from_secs(150);
 /// Two jobs read each pod, as where a ServiceMonitor and a PodMonitor have been made for it. Debian's Prometheus is built without
 /// discovery in Kubernetes, so that the pods are named, with the labels that it would give them. Another cluster has pods of the same names,
 /// and what they say would be taken first.
-fn config(namespace: &str, pods: &[Pod]) -> Value {
-    let target = |cluster: &str, pod: &Pod, named: &Pod| {
-        let ip = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.pod_ip.as_deref());
+fn config(namespace: &str, pods: &[Pod]) -> Result<Value> {
+    let read = |cluster: &str, pod: &Pod, named: &Pod| {
         let labels =
             json!({"namespace": namespace, "pod": named.metadata.name, "cluster": cluster});
-        json!({"targets": [format!("{}:9090", ip.unwrap_or_default())], "labels": labels})
+        Ok(json!({"targets": [format!("{}:9090", ip(pod)?)], "labels": labels}))
     };
-    let own: Vec<Value> = pods.iter().map(|pod| target("own", pod, pod)).collect();
+    let own = pods.iter().map(|pod| read("own", pod, pod));
+    let own: Vec<Value> = own.collect::<Result<_>>()?;
     let others = pods.iter().zip(pods.iter().cycle().skip(1));
-    let others: Vec<Value> = others
-        .map(|(pod, named)| target("other", pod, named))
-        .collect();
+    let others = others.map(|(pod, named)| read("other", pod, named));
+    let others: Vec<Value> = others.collect::<Result<_>>()?;
     let job = |name: &str, targets: &[Value]| json!({"job_name": name, "static_configs": targets});
-    json!({
+    Ok(json!({
         "global": {"scrape_interval": "5s", "scrape_timeout": "4s"},
         "scrape_configs": [job("abroad", &others), job("pods", &own), job("again", &own)],
-    })
+    }))
 }
 
 /// A Prometheus server in the cluster's network, which ends with this.
@@ -128,7 +124,7 @@ async fn balance_by_prometheus(world: Arc<World>) -> Result<()> {
     operator.process.signal(Signal::Term)?;
     operator.process.wait(SOON).await?;
     let port = world.port();
-    let config = config(bed.name(), &bed.pods("app=echo").await?);
+    let config = config(bed.name(), &bed.pods("app=echo").await?)?;
     let server = Server::start(&bed, port, &[("prometheus.yml", &config)]).await?;
     let url = format!("--prometheus-url=http://127.0.0.1:{port}");
     bed.start_operator(&[&url, "--prometheus-matchers=cluster=own"])
@@ -176,13 +172,8 @@ async fn balance_by_prometheus(world: Arc<World>) -> Result<()> {
     .await?;
 
     let pod = bed.pods("app=echo").await?.remove(0);
-    let ip = ip(&pod)?;
-    bed.client(
-        "pinned",
-        &format!("passthrough:///{ip}:8080"),
-        &["--rate=150"],
-    )
-    .await?;
+    bed.client("pinned", &target(&pod)?, &["--rate=150"])
+        .await?;
     let hot = bed.reason("echo", Balanced, "HotPod", JUDGED).await?;
     let hottest = hot
         .status
