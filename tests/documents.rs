@@ -103,6 +103,21 @@ fn what_is_said_of_harms_is_said_today() {
     }
 }
 
+/// What was measured is of its day, and what is said of it is what `make proof` would write today.
+#[test]
+fn what_is_said_of_proofs_is_said_today() {
+    let page = fs::read_to_string(root().join("docs/proof.md")).unwrap();
+    let template = fs::read_to_string(root().join("tests/e2e/proof.md")).unwrap();
+    // Between two measurements stands a part of the text.
+    let parts: Vec<&str> = template.split(['{', '}']).step_by(2).collect();
+    assert_eq!(parts.len(), 4, "{parts:#?}");
+    let mut rest = page.as_str();
+    for part in parts {
+        let found = rest.split_once(part.trim_end());
+        (_, rest) = found.unwrap_or_else(|| panic!("write docs/proof.md anew: {part}"));
+    }
+}
+
 /// A section's row of the table; its figures are what its scene counts.
 fn row(id: &str, section: &str, scenes: &str) -> String {
     let mut figures = section.split("**").skip(1).step_by(2);

@@ -10,8 +10,8 @@ use crate::harms;
 use crate::world::root;
 
 const PAGE: &str = "docs/proof.md";
-const SERVERS: &str = "| server | version | knob | age set | GOAWAYs | connections lived, min / median / max | health checks | failed |\n|---|---|---|---|---|---|---|---|\n";
-const CYCLING: &str = "| calls | grace | seen in | calls | failed | GOAWAYs | what became of them |\n|---|---|---|---|---|---|---|\n";
+/// The page, with `{machine}`, `{servers}` and `{cycling}` where there is what was measured.
+const TEMPLATE: &str = include_str!("proof.md");
 
 /// Rows of the page's two tables and the harms of the other page, in the order in which tests end.
 #[derive(Default)]
@@ -47,7 +47,10 @@ impl Evidence {
         if filter.is_some() {
             return Ok(());
         }
-        let text = page(&sorted(&self.servers), &sorted(&self.cycling))?;
+        let text = TEMPLATE
+            .replace("{machine}", &machine()?)
+            .replace("{servers}\n", &sorted(&self.servers))
+            .replace("{cycling}\n", &sorted(&self.cycling));
         std::fs::write(root().join(PAGE), text).with_context(|| format!("write {PAGE}"))?;
         eprintln!("written to {PAGE}");
         Ok(())
@@ -83,23 +86,6 @@ fn sorted(rows: &Mutex<Vec<String>>) -> String {
     let mut rows = rows.lock().clone();
     rows.sort_by_key(|row| row.to_lowercase());
     rows.concat()
-}
-
-fn page(servers: &str, cycling: &str) -> Result<String> {
-    Ok(format!(
-        "# Proof\n\n\
-         Written by `make proof`, from servers of other people and from our own, run as pods {machine}.\n\n\
-         ## The age in servers that other people wrote\n\n\
-         Each server is built from its Go module at the version shown, runs as two pods, and has its age set by a GrpcBackend alone. A client in a\n\
-         third pod holds ten connections (five channels, `dns:///` and `round_robin`), asks `grpc.health.v1.Health/Check` fifty times a second, and\n\
-         counts the GOAWAY frames that it reads. Afterwards the GrpcBackend is deleted, and the pod template is as it was before.\n\n\
-         {SERVERS}{servers}\n\
-         ## Calls and streams while connections cycle\n\n\
-         Our own test server with an age of 10 s, set by a GrpcBackend. A call that fails is not tried again but\n\
-         where it says so; docs/calls.md tells when one may fail.\n\n\
-         {CYCLING}{cycling}",
-        machine = machine()?,
-    ))
 }
 
 /// Where and when it was measured.
