@@ -32,10 +32,11 @@ const WAYS: [(&str, &str); 7] = [
 ];
 /// The longest bar.
 const BAR: u32 = 20;
-const EVENTS: [&str; 4] = [
+const EVENTS: [&str; 5] = [
     "scale-up",
     "scale-down",
     "rolling update",
+    "no pod Ready",
     "update of the proxy",
 ];
 
@@ -198,8 +199,9 @@ fn lost(figures: &Value) -> Result<String> {
         let rows = runs.get(servers).unwrap_or(&Value::Null);
         let _ = write!(
             text,
-            "\n{head}\n\n| proxy | new pods found after | calls | failed: {} |\n|---|---|---|---|---|---|---|\n",
-            EVENTS.join(" | ")
+            "\n{head}\n\n| proxy | new pods found after | calls | failed: {} |\n|---|---|---|{}\n",
+            EVENTS.join(" | "),
+            "---|".repeat(EVENTS.len())
         );
         for (way, _) in WAYS {
             let Some(row) = rows.get(way) else { continue };
@@ -261,21 +263,25 @@ mod tests {
 
     #[test]
     fn what_never_found_a_pod_says_so() {
-        let events =
-            json!({"scale-up": 0, "scale-down": 1, "rolling update": 2, "update of the proxy": 3});
+        let events = json!({
+            "scale-up": 0, "scale-down": 1, "rolling update": 2, "no pod Ready": 3, "update of the proxy": 4,
+        });
         let about = json!({"date": "2026-11-21", "versions": {"nginx-naive": "1.22.1"}});
         let naive = json!({"about": about, "found": [], "calls": 7, "failed": events});
         let mut figures = json!({"runs": {"patient": {"nginx-naive": naive}}});
         let text = lost(&figures).unwrap();
-        let row = "the name looked up at the start | never | 7 | 0 | 1 | 2 | 3 |\n";
+        let row = "the name looked up at the start | never | 7 | 0 | 1 | 2 | 3 | 4 |\n";
         assert!(text.ends_with(row), "{text}");
+        let table = text.lines().filter(|line| line.starts_with('|'));
+        let columns: BTreeSet<usize> = table.map(|line| line.matches('|').count()).collect();
+        assert_eq!(columns.len(), 1, "{text}");
 
         // Another was measured on another day: that changes nothing of this one.
         let runs = &mut figures["runs"]["patient"];
         runs["envoy"] = runs["nginx-naive"].clone();
         runs["envoy"]["about"] = json!({"date": "2026-11-24", "versions": {"envoy": "1.2.3"}});
         let text = lost(&figures).unwrap();
-        let row = "nginx 1.22.1, the name looked up at the start (2026-11-21) | never | 7 | 0 | 1 | 2 | 3 |\n";
+        let row = "nginx 1.22.1, the name looked up at the start (2026-11-21) | never | 7 | 0 | 1 | 2 | 3 | 4 |\n";
         assert!(text.ends_with(row), "{text}");
         assert!(
             text.contains("Envoy 1.2.3, [the example](../examples/proxies/envoy) (2026-11-24)"),
