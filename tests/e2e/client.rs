@@ -94,7 +94,7 @@ impl Client {
         let program = json!({
             "image": example.image(),
             "command": example.client,
-            "resources": {"requests": {"cpu": "50m"}},
+            "resources": {"requests": {"cpu": "20m"}},
         });
         let name = format!("client-{}", example.name);
         Self::run(bed, &name, program, target, account, further).await

@@ -197,7 +197,6 @@ fn server(example: Example, replicas: u32) -> Value {
     let container = manifests::container(&mut server);
     container["image"] = example.image().into();
     container["command"] = json!(example.server);
-    container["resources"]["requests"]["cpu"] = "50m".into();
     container["readinessProbe"] =
         json!({"grpc": {"port": manifests::PORT}, "periodSeconds": 2, "timeoutSeconds": 5});
     server

@@ -160,6 +160,8 @@ fn adapt(deployment: &mut Value, kind: Kind, replicas: u32) {
     let container = container(deployment);
     container["image"] = kind.proxy().image().into();
     container["imagePullPolicy"] = "Never".into();
+    // The same share as servers and clients of tests: some of these tests beside each other have to fit on two cores.
+    container["resources"]["requests"]["cpu"] = "20m".into();
     if kind.is_naive()
         && let Some(container) = container.as_object_mut()
     {
