@@ -72,7 +72,7 @@ pub(super) fn absent(observed: &Observed) -> Option<Seen> {
         return absent_from_guess(observed);
     }
     let seen = Seen::in_backend(observed, "spec", "spec.connectionAge is not set: clients that balance by DNS look the pods up again only when a connection ends, so a pod that is added gets no request until then, possibly for ever. \
-         Set spec.connectionAge with the knob of your server, such as {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE}}} or, for a well-known one, knob: {preset: Thanos}, or let clients watch endpoints (spec.endpointWatch). If your server has an age by itself, or takes it from a file only, put GB021 into spec.ignoreFindings with that as the reason"
+         Set spec.connectionAge with the knob of your server, such as {maxAge: 5m, grace: 30s, knob: {env: {maxAge: MAX_CONNECTION_AGE, grace: MAX_CONNECTION_AGE_GRACE}}} or, for a well-known one, {maxAge: 5m, knob: {preset: Thanos}}, or let clients watch endpoints (spec.endpointWatch). If your server has an age by itself, or takes it from a file only, put GB021 into spec.ignoreFindings with that as the reason"
             .into());
     Some(seen.write(&usual(observed)))
 }

@@ -180,7 +180,7 @@ pub const CATALOGUE: &[Rule] = &[
         id: "GB035",
         severity: Severity::Warning,
         title: "a server that is known to lose calls at the age",
-        why: "Connections are to end so that no call is lost: the server says GOAWAY first. Servers on tonic (Rust) 0.14.5 and 0.14.6 do not: without a grace the connection's task panics at the age, with one the connection is cut without notice (grpc/grpc-rust issue 2522). It is said of presets alone: what a program is built on that another knob names (env, flags) nobody can see, so look for tonic in its Cargo.lock.",
+        why: "Connections are to end so that no call is lost: the server says GOAWAY first. Servers on tonic (Rust) 0.14.5 and 0.14.6 do not: without a grace the connection's task panics at the age, with one the connection is cut without notice (grpc/grpc-rust issue 2522). Nor do Vector's sources. It is said of presets alone: what a program is built on that another knob names (env, flags) nobody can see, so look for tonic in its Cargo.lock.",
         needs: &[],
         check: One(age::known_to_lose_calls),
     },
