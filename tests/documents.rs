@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use evenkeel::connection_age::Change;
 use evenkeel::findings::{CATALOGUE, ask};
 use evenkeel::manifests::{Limits, Objects, backends, read};
 
@@ -217,6 +218,10 @@ fn every_reason_of_a_condition_has_its_paragraph() {
         told, known,
         "docs/troubleshooting.md and src/api/conditions.rs"
     );
+    for change in Change::ALL {
+        let row = format!("| `{}` |", change.reason());
+        assert!(page.contains(&row), "docs/troubleshooting.md has no {row}");
+    }
 }
 
 /// On the page, and without how they were measured in the README.

@@ -85,6 +85,28 @@ pub enum Change {
     Release,
 }
 
+impl Change {
+    /// Each of them.
+    pub const ALL: [Self; 5] = [
+        Self::Inject,
+        Self::Update,
+        Self::TakeBack,
+        Self::Forget,
+        Self::Release,
+    ];
+
+    /// The reason of the event that tells of it.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Inject => "ConnectionAgeSet",
+            Self::Update => "ConnectionAgeChanged",
+            Self::TakeBack => "ConnectionAgeTakenBack",
+            Self::Forget => "ConnectionAgeForgotten",
+            Self::Release => "FieldsReleased",
+        }
+    }
+}
+
 /// One patch of one workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {

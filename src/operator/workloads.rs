@@ -185,7 +185,7 @@ async fn follow_up(
     if !step.note.is_empty() {
         let note = Note {
             warning: false,
-            reason: reason(step.change).into(),
+            reason: step.change.reason().into(),
             message: step.note.clone(),
         };
         // Those of several workloads are not one event that is repeated.
@@ -282,16 +282,6 @@ async fn patch(api: &Api<DynamicObject>, step: &Step) -> Result<Option<DynamicOb
             Error::Conflict { .. } if step.change == Change::Release => Ok(None),
             error => Err(error),
         },
-    }
-}
-
-fn reason(change: Change) -> &'static str {
-    match change {
-        Change::Inject => "ConnectionAgeSet",
-        Change::Update => "ConnectionAgeChanged",
-        Change::TakeBack => "ConnectionAgeTakenBack",
-        Change::Forget => "ConnectionAgeForgotten",
-        Change::Release => "FieldsReleased",
     }
 }
 
