@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use run::{Flag, flags};
+
 /// Keeps gRPC backends evenly loaded by DNS-based client-side balancing, and proves it.
 #[derive(Parser)]
 #[command(name = "evenkeel", version)]

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Command};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -86,6 +86,34 @@ pub struct Run {
     /// How the log is written.
     #[arg(long, env = "EVENKEEL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
+}
+
+/// A flag of `evenkeel run`, as people read of it.
+pub struct Flag {
+    /// `--name`.
+    pub name: String,
+    /// The variable that stands for it.
+    pub variable: String,
+    /// What holds without it, if anything does.
+    pub default: Option<String>,
+    /// What it does.
+    pub help: String,
+}
+
+/// Each flag of `evenkeel run`.
+pub fn flags() -> Vec<Flag> {
+    let command = Run::augment_args(Command::new("run"));
+    let flag = |argument: &clap::Arg| {
+        let defaults = argument.get_default_values().iter();
+        let defaults: Vec<_> = defaults.map(|value| value.to_string_lossy()).collect();
+        Some(Flag {
+            name: format!("--{}", argument.get_long()?),
+            variable: argument.get_env()?.to_string_lossy().into(),
+            default: (!defaults.is_empty()).then(|| defaults.join(",")),
+            help: argument.get_help()?.to_string(),
+        })
+    };
+    command.get_arguments().filter_map(flag).collect()
 }
 
 /// As whom the Lease is held. Outside a pod of the chart's the process's number alone would not do: it is 1 in every container, and

@@ -1,11 +1,13 @@
 //! The parts of pages in docs/ that are made from the code's own tables.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use evenkeel::connection_age::timing;
+use serde::Deserialize;
 
 use crate::generate::{self, Generated};
 use crate::{api, chart, findings, hops, others};
@@ -22,6 +24,8 @@ pub fn pages(root: &Path) -> Result<Vec<Generated>> {
             evenkeel_conformance::page::page(root)?,
         ),
         others::page(root)?,
+        page(root, "docs/operator-flags.md", "flags", &flags())?,
+        page(root, "docs/runbooks/README.md", "alerts", &alerts(root)?)?,
     ];
     pages.extend(findings::pages(root)?);
     pages.extend(generate::presets(root)?);
@@ -32,8 +36,8 @@ pub fn pages(root: &Path) -> Result<Vec<Generated>> {
 /// A page whose part between the markers of `part` is `content`.
 pub fn page(root: &Path, path: &str, part: &str, content: &str) -> Result<Generated> {
     let full = root.join(path);
-    let text = std::fs::read_to_string(&full)
-        .with_context(|| format!("cannot read {}", full.display()))?;
+    let text =
+        fs::read_to_string(&full).with_context(|| format!("cannot read {}", full.display()))?;
     Ok(Generated::new(full, replaced(path, &text, part, content)?))
 }
 
@@ -45,6 +49,75 @@ pub fn replaced(path: &str, text: &str, part: &str, content: &str) -> Result<Str
     let (head, rest) = text.split_once(&begin).with_context(marks)?;
     let (_, tail) = rest.split_once(end).with_context(marks)?;
     Ok(format!("{head}{begin}{content}{end}{tail}"))
+}
+
+/// What the operator is started with.
+fn flags() -> String {
+    let mut table = String::from("| flag | variable | default | meaning |\n|---|---|---|---|\n");
+    for flag in evenkeel::cli::flags() {
+        let default = flag.default.map(|text| format!("`{text}`"));
+        let _ = writeln!(
+            table,
+            "| `{}` | `{}` | {} | {} |",
+            flag.name,
+            flag.variable,
+            default.as_deref().unwrap_or("–"),
+            flag.help.trim_end_matches('.')
+        );
+    }
+    table
+}
+
+#[derive(Deserialize)]
+struct Rules {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    rules: Vec<Alert>,
+}
+
+#[derive(Deserialize)]
+struct Alert {
+    #[serde(rename = "alert")]
+    name: String,
+    r#for: String,
+    labels: Labels,
+    annotations: Annotations,
+}
+
+#[derive(Deserialize)]
+struct Labels {
+    severity: String,
+}
+
+#[derive(Deserialize)]
+struct Annotations {
+    summary: String,
+}
+
+/// The alerts of the chart, each with its page.
+fn alerts(root: &Path) -> Result<String> {
+    const RULES: &str = "charts/evenkeel/files/rules.yaml";
+    let text =
+        fs::read_to_string(root.join(RULES)).with_context(|| format!("cannot read {RULES}"))?;
+    let rules: Rules = serde_yaml_ng::from_str(&text).context(RULES)?;
+    let mut table =
+        String::from("| alert | severity | after | what it says |\n|---|---|---|---|\n");
+    for alert in rules.groups.into_iter().flat_map(|group| group.rules) {
+        let summary = alert
+            .annotations
+            .summary
+            .replace("{{ $labels.namespace }}", "NAMESPACE")
+            .replace("{{ $labels.name }}", "NAME");
+        let _ = writeln!(
+            table,
+            "| [{0}]({0}.md) | {1} | {2} | {summary} |",
+            alert.name, alert.labels.severity, alert.r#for
+        );
+    }
+    Ok(table)
 }
 
 fn promises() -> String {
