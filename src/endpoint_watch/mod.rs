@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
-use kube::ResourceExt as _;
+use kube::{Resource, ResourceExt as _};
 
 use crate::api::conditions::Statement;
 use crate::api::{EndpointWatch, GrpcBackend, Reason};
@@ -41,14 +41,14 @@ pub fn plan(observed: &Observed, client_namespaces: &[String]) -> Access {
             given_up: Vec::new(),
             waits: false,
             role: Child::Leave,
-            role_binding: Child::Leave,
+            // The Role that it names may have become somebody else's, with other rights.
+            role_binding: drop_controlled(role_binding, backend),
             statement,
         };
     }
     let clients = clients(backend, watch, client_namespaces);
     let role_binding = match role_binding {
-        Some(live) if clients.is_empty() => Child::Delete(Target::of(live)),
-        None if clients.is_empty() => Child::Leave,
+        live if clients.is_empty() => drop_controlled(live, backend),
         // A roleRef cannot be changed.
         Some(live) if live.role_ref != role_ref(backend) => Child::Replace(Target::of(live)),
         live => child::ensure(live, desired_binding(backend, &clients)),
@@ -79,21 +79,19 @@ fn withdrawn(observed: &Observed) -> Access {
         service_account: Child::Leave,
         given_up,
         waits: !in_use.is_empty(),
-        role: observed
-            .role
-            .as_ref()
-            .filter(|role| child::is_ours(*role, backend))
-            .map_or(Child::Leave, |role| Child::Delete(Target::of(role))),
-        role_binding: observed
-            .role_binding
-            .as_ref()
-            .filter(|binding| child::is_ours(*binding, backend))
-            .map_or(Child::Leave, |binding| Child::Delete(Target::of(binding))),
+        role: drop_controlled(observed.role.as_ref(), backend),
+        role_binding: drop_controlled(observed.role_binding.as_ref(), backend),
         statement: Statement::yes(
             Reason::NotRequested,
             in_use.trim_start_matches("; ").to_owned(),
         ),
     }
+}
+
+/// It goes, unless it only carries our labels.
+fn drop_controlled<K: Resource>(live: Option<&K>, backend: &GrpcBackend) -> Child<K> {
+    live.filter(|live| child::is_controlled(*live, backend))
+        .map_or(Child::Leave, |live| Child::Delete(Target::of(live)))
 }
 
 /// What forbids to write anything at all.
@@ -115,11 +113,11 @@ fn obstacle(observed: &Observed) -> Option<Statement> {
     {
         return Some(foreign("Role"));
     }
-    if observed
-        .role_binding
-        .as_ref()
-        .is_some_and(|binding| !child::is_ours(binding, backend))
-    {
+    if observed.role_binding.as_ref().is_some_and(|binding| {
+        // One that refers elsewhere has to go, which needs more than labels.
+        let fits = binding.role_ref == role_ref(backend);
+        !child::is_ours(binding, backend) || !fits && !child::is_controlled(binding, backend)
+    }) {
         return Some(foreign("RoleBinding"));
     }
     None

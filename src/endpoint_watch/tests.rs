@@ -55,6 +55,48 @@ fn a_foreign_role_is_neither_bound_nor_touched() {
 }
 
 #[test]
+fn a_role_that_became_somebody_elses_is_bound_no_more() {
+    let mut world = observed(&json!({}));
+    let mut binding = created(plan(&world, &[]).role_binding);
+    binding.metadata.uid = Some("b".into());
+    world.role_binding = Some(binding);
+    let role = json!({"metadata": {"name": "rng", "uid": "theirs"}, "rules": []});
+    world.role = Some(serde_json::from_value(role).unwrap());
+    let access = plan(&world, &[]);
+    assert_eq!(access.role, Child::Leave);
+    let Child::Delete(target) = access.role_binding else {
+        panic!("clients have the rights of a foreign Role")
+    };
+    assert_eq!(target.uid, "b");
+    assert_eq!(access.statement.reason, Reason::NameConflict);
+}
+
+#[test]
+fn what_only_carries_our_labels_stays() {
+    let mut world = observed(&json!({}));
+    let access = plan(&world, &[]);
+    let (mut role, mut binding) = (created(access.role), created(access.role_binding));
+    role.metadata.owner_references = None;
+    binding.metadata.owner_references = None;
+    world.role = Some(role);
+    world.role_binding = Some(binding.clone());
+    world.backend.spec.endpoint_watch = None;
+    let withdrawn = plan(&world, &[]);
+    assert_eq!(
+        (withdrawn.role, withdrawn.role_binding),
+        (Child::Leave, Child::Leave)
+    );
+    world.backend.spec.endpoint_watch = Some(EndpointWatch::default());
+    let adopted = plan(&world, &[]);
+    assert!(matches!(adopted.role, Child::Update(_)), "{adopted:?}");
+    binding.role_ref.name = "theirs".into();
+    world.role_binding = Some(binding);
+    let access = plan(&world, &[]);
+    assert_eq!(access.role_binding, Child::Leave);
+    assert_eq!(access.statement.reason, Reason::NameConflict);
+}
+
+#[test]
 fn a_role_of_ours_with_other_rules_is_not_exact() {
     let world = observed(&json!({}));
     let mut role = created(plan(&world, &[]).role);
