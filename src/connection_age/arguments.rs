@@ -1,6 +1,7 @@
 //! Command lines: which flag is given, in whatever spelling, and whether a shell reads it.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 
 use k8s_openapi::api::core::v1::Container;
 
@@ -81,7 +82,7 @@ pub fn words(container: &Container) -> Vec<String> {
 fn known(container: &Container) -> BTreeMap<&str, &str> {
     let variables = container.env.iter().flatten();
     variables
-        .filter(|variable| variable.value_from.is_none())
+        .filter(|variable| variable.value_from.is_none() && variable.name.len() <= LONGEST)
         .map(|own| (own.name.as_str(), own.value.as_deref().unwrap_or_default()))
         .collect()
 }
@@ -125,26 +126,33 @@ pub fn unseen_java_options(container: &Container) -> Option<String> {
 /// As much as Linux hands to a program, as it comes: with more none is started. A manifest may refer to one long value from everywhere.
 const MOST: usize = 2 << 20;
 
+/// Of a variable's name that is looked up, in bytes. Looking costs its length each time, and a manifest may ask for it everywhere.
+const LONGEST: usize = 1 << 10;
+
 /// As the kubelet does it: `$$` stands for `$`, and what is not known stays as it is. So does what has no room any more.
 fn expanded(word: &str, known: &BTreeMap<&str, &str>, room: &mut usize) -> String {
     let mut text = String::new();
     let mut rest = word;
+    // How much is left behind the next bracket that closes. It is looked for once, however many open before it.
+    let mut behind = usize::MAX;
     while let Some(at) = rest.find('$') {
         text += &rest[..at];
         rest = &rest[at + 1..];
-        let named = rest
-            .strip_prefix('(')
-            .and_then(|inner| inner.split_once(')'));
+        if behind >= rest.len() {
+            behind = rest.find(')').map_or(0, |at| rest.len() - at);
+        }
+        let close = rest.len() - behind;
+        let named = rest[..close].strip_prefix('(').filter(|_| behind > 0);
         if let Some(after) = rest.strip_prefix('$') {
             text.push('$');
             rest = after;
-        } else if let Some((name, after)) = named
+        } else if let Some(name) = named.filter(|name| name.len() <= LONGEST)
             && let Some(value) = known.get(name)
             && let Some(left) = room.checked_sub(value.len())
         {
             *room = left;
             text += value;
-            rest = after;
+            rest = &rest[close + 1..];
         } else {
             text.push('$');
         }
@@ -154,29 +162,31 @@ fn expanded(word: &str, known: &BTreeMap<&str, &str>, room: &mut usize) -> Strin
 
 /// Whether a shell runs a script from these words: what is appended would become the script's arguments, not the server's.
 pub fn in_shell<'a>(words: impl IntoIterator<Item = &'a String>) -> bool {
-    let words: Vec<&str> = words.into_iter().map(String::as_str).collect();
-    words.iter().enumerate().any(|(at, word)| {
+    let mut words = words.into_iter().map(String::as_str).peekable();
+    while let Some(word) = words.next() {
         let program = word.rsplit('/').next().unwrap_or_default();
-        matches!(program, "sh" | "bash" | "ash" | "dash" | "zsh" | "ksh")
-            && takes_a_script(&words[at + 1..])
-    })
+        if matches!(program, "sh" | "bash" | "ash" | "dash" | "zsh" | "ksh")
+            && takes_a_script(&mut words)
+        {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether `-c` is among the options of a shell, by itself or with others (`-ec`). Those that take a value have it as the next word.
-fn takes_a_script(options: &[&str]) -> bool {
-    let mut options = options.iter();
-    while let Some(option) = options.next() {
+/// Takes the words up to it, or all options: a shell's name among these is a value.
+fn takes_a_script<'a>(words: &mut Peekable<impl Iterator<Item = &'a str>>) -> bool {
+    while let Some(option) = words.next_if(|word| word.starts_with(['-', '+'])) {
         let takes_a_value = if option.starts_with("--") {
-            matches!(*option, "--rcfile" | "--init-file")
-        } else if !option.starts_with(['-', '+']) {
-            return false;
+            matches!(option, "--rcfile" | "--init-file")
         } else if option.starts_with('-') && option.contains('c') {
             return true;
         } else {
             option.ends_with(['o', 'O'])
         };
         if takes_a_value {
-            options.next();
+            words.next();
         }
     }
     false
@@ -213,5 +223,33 @@ mod tests {
         let lengths: Vec<usize> = words.iter().map(String::len).collect();
         let left = reference.len();
         assert_eq!(lengths, [MOST / 2, MOST / 2, left, left]);
+    }
+
+    /// As much as the API server takes: with work by the square of it these would not come to an end, and nothing else be done.
+    #[test]
+    fn manifests_that_are_all_references_or_shells_take_no_time() {
+        let size = 1 << 20;
+        let named = |name: String| EnvVar {
+            name,
+            value: Some("value".into()),
+            value_from: None,
+        };
+        let open = "$(".repeat(size / 2);
+        let container = Container {
+            args: Some(vec![open.clone(), format!("{open}A)")]),
+            env: Some(vec![named(open.clone()), named("A".into())]),
+            ..Container::default()
+        };
+        let outermost = &open[..open.len() - 2];
+        assert_eq!(
+            words(&container),
+            [open.clone(), format!("{outermost}value")]
+        );
+        let shells = vec!["sh".to_owned(), "-o".to_owned()];
+        let shells: Vec<_> = shells.into_iter().cycle().take(size / 4).collect();
+        assert!(!in_shell(&shells));
+        assert!(in_shell(
+            shells.iter().chain(["sh", "-c"].map(str::to_owned).iter())
+        ));
     }
 }

@@ -11,6 +11,8 @@ use crate::observed::Workload;
 
 /// More than any record that was written here: 32 arguments of 1024 characters, each of which JSON may double, and the rest.
 const MAX_LENGTH: usize = 80 * 1024;
+/// Entries of a record, and words of one: as many as a knob has at most.
+const MAX_WORDS: usize = 32;
 
 /// Which list of a container was written to.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -133,13 +135,16 @@ impl Record {
             .flatten()?;
         let coherent = record.entries.iter().all(|entry| match entry {
             Entry::Variable { name, .. } => record.list == List::Env && !name.is_empty(),
-            Entry::Arguments(group) => record.list != List::Env && !group.is_empty(),
+            Entry::Arguments(group) => {
+                record.list != List::Env && (1..=MAX_WORDS).contains(&group.len())
+            }
             Entry::Pair { flag, key, .. } => {
                 record.list != List::Env && !flag.is_empty() && !key.is_empty()
             }
         });
         let says_something = !record.entries.is_empty() || record.failed.is_some();
-        (coherent && says_something).then_some(record)
+        let is_short = record.entries.len() <= MAX_WORDS;
+        (coherent && says_something && is_short).then_some(record)
     }
 
     /// As it stands in the annotation.

@@ -119,7 +119,7 @@ fn absent_from_guess(observed: &Observed) -> Option<Seen> {
 
 /// Whether anything in the containers is called after a connection's age.
 pub fn speaks(workload: &Workload) -> bool {
-    words(workload).any(|(name, _)| speaks_of_an_age(&name))
+    any_word(workload, |name, _| speaks_of_an_age(name))
 }
 
 /// The same, and it is not zero, which is for ever.
@@ -128,17 +128,18 @@ fn sets(workload: &Workload) -> bool {
         let number = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         number.parse() == Ok(0.0)
     };
-    words(workload).any(|(name, value)| speaks_of_an_age(&name) && !is_zero(&value))
+    any_word(workload, |name, value| {
+        speaks_of_an_age(name) && !is_zero(value)
+    })
 }
 
-/// The words of the containers, each with the next one, which is the value of a flag or of a variable.
-fn words(workload: &Workload) -> impl Iterator<Item = (String, String)> {
+/// Whether it holds of any word of the containers with the next one, which is the value of a flag or of a variable.
+fn any_word(workload: &Workload, holds: impl Fn(&str, &str) -> bool) -> bool {
     let text = serde_json::to_string(workload.containers()).unwrap_or_default();
     let is_word = |word: &&str| !matches!(*word, "" | ":" | "value");
     let words = text.split(['"', ' ', '=', ',', ';']).filter(is_word);
-    let words: Vec<String> = words.map(str::to_owned).collect();
-    let next = words.clone().into_iter().skip(1).chain([String::new()]);
-    words.into_iter().zip(next)
+    let next = words.clone().skip(1).chain([""]);
+    words.zip(next).any(|(name, value)| holds(name, value))
 }
 
 /// Whether a name is that of a connection's age. Caches and cookies have a maximum age too, and so have connections to a database.

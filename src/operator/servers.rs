@@ -1,6 +1,6 @@
 //! The workloads that serve for a backend: their names from the watches, their contents live.
 
-use futures::future::join_all;
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt as _};
@@ -15,6 +15,8 @@ use crate::{connection_age, names};
 
 /// Of one backend, that are looked at.
 const MAX_WORKLOADS: usize = 32;
+/// Of these, that are read at once: whoever may annotate workloads settles how many there are.
+const AT_ONCE: usize = 16;
 
 /// What serves for a backend.
 pub struct Found {
@@ -52,11 +54,13 @@ pub async fn read(
     let left_out = found.len().saturating_sub(room);
     found.truncate(room);
     let client = &scope.shared.client;
-    let reads = found
+    let reads: Vec<_> = found
         .iter()
-        .map(|candidate| live(client, &namespace, candidate.kind, &candidate.name));
+        .map(|candidate| live(client, &namespace, candidate.kind, &candidate.name))
+        .collect();
     let mut workloads = Vec::new();
-    for (candidate, result) in found.iter().zip(join_all(reads).await) {
+    let results: Vec<_> = stream::iter(reads).buffered(AT_ONCE).collect().await;
+    for (candidate, result) in found.iter().zip(results) {
         match result {
             Ok(workload) => workloads.extend(workload),
             Err(Error::Forbidden { .. }) => may_not_get(&mut unreadable, candidate.kind),
