@@ -34,7 +34,7 @@ pub struct GrpcBackendStatus {
     #[schemars(length(max = 32))]
     pub servers: Vec<Server>,
 
-    /// The maximum connection age that the ready pods run with; `mixed` where they differ, `unknown` where it is set in a way that cannot be read.
+    /// The maximum connection age that the ready pods run with; `mixed` where they differ, `unknown` where it is set in a way that cannot be read, absent where connections may live for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
     pub running_max_age: Option<String>,
@@ -122,7 +122,7 @@ pub struct Server {
     /// Replicas asked for.
     #[serde(default)]
     pub replicas: i32,
-    /// The age that its ready pods run with; `mixed` where they differ, `unknown` where it is set in a way that cannot be read.
+    /// The age that its ready pods run with; `mixed` where they differ, `unknown` where it is set in a way that cannot be read, absent where connections may live for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<String>,
     /// Who set what stands in the template: `Evenkeel`, also where only the grace is its own and the age the owner's, or the workload's `Owner`, by whom another GrpcBackend counts too.

@@ -244,11 +244,10 @@ impl Wanted {
                 Held::Unclear(_) => None,
             },
         };
-        Some(
-            value
-                .and_then(|value| readable(&value, self.format))
-                .unwrap_or_else(|| "unknown".into()),
-        )
+        let age = value.and_then(|value| readable(&value, self.format));
+        // Zero is for ever.
+        let is_none = age.as_deref().and_then(length) == Some(Duration::ZERO);
+        (!is_none).then(|| age.unwrap_or_else(|| "unknown".into()))
     }
 
     fn same_flag(&self, entry: &Entry, given: &Given) -> bool {
@@ -322,7 +321,10 @@ fn same_value(one: &str, other: &str, format: DurationFormat) -> bool {
 }
 
 fn length(text: &str) -> Option<Duration> {
-    GoDuration::new(text).get().ok().or_else(|| fraction(text))
+    // Without a unit Go takes it alone.
+    let zero = || (text == "0").then_some(Duration::ZERO);
+    let duration = GoDuration::new(text).get().ok();
+    duration.or_else(|| fraction(text)).or_else(zero)
 }
 
 /// `1.5m`, which Go reads too: it is never written here.

@@ -213,6 +213,16 @@ fn an_override_after_us_wins_and_stays() {
 }
 
 #[test]
+fn zero_is_for_ever_and_promises_nothing() {
+    for zero in ["0", "0s", "0m0s"] {
+        let world = World::with(env_age(), &json!({"env": [{"name": "AGE", "value": zero}]}));
+        let plan = world.plan();
+        says(&plan, State::False, "FieldConflict", &["AGE"]);
+        assert_eq!(plan.running_max_age, None, "{zero}");
+    }
+}
+
+#[test]
 fn a_flag_that_the_owner_adds_is_not_given_twice() {
     let mut world = World::with(flag_age(), &json!({"command": ["s"], "args": ["x"]}));
     world.settle();
