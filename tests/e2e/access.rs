@@ -18,6 +18,7 @@ use crate::world::World;
 tests![
     shared nothing_else_is_granted(120),
     shared a_foreign_role_is_left_alone(90),
+    shared a_role_that_became_somebody_elses(90),
     shared a_foreign_binding_is_left_alone(60),
     shared a_wrong_role_ref_is_made_anew(90),
     shared what_was_granted_comes_back(90),
@@ -163,6 +164,36 @@ async fn a_foreign_role_is_left_alone(world: Arc<World>) -> Result<()> {
     );
     cannot(&bed, "echo-client", "get", "secrets").await?;
     // The owner does what the message says.
+    bed.kubectl(&["delete", "role", "echo"]).await?;
+    bed.reason("echo", EndpointWatchReady, "Bound", SOON)
+        .await?;
+    Ok(())
+}
+
+/// While nobody looked: the binding names it still.
+async fn a_role_that_became_somebody_elses(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "replaced").await?;
+    bed.apply(&with_account()).await?;
+    bed.reason("echo", EndpointWatchReady, "Bound", SOON)
+        .await?;
+    let operator = bed.operator.as_ref().context("no operator")?;
+    operator.process.signal(Signal::Stop)?;
+    bed.kubectl(&["delete", "role", "echo"]).await?;
+    let secrets = ["create", "role", "echo", "--verb=get", "--resource=secrets"];
+    bed.kubectl(&secrets).await?;
+    let version = bed.version("role/echo").await?;
+    operator.process.signal(Signal::Cont)?;
+    bed.reason("echo", EndpointWatchReady, "NameConflict", SOON)
+        .await?;
+    ensure!(
+        !bed.exists("rolebinding/echo").await?,
+        "somebody is bound to a foreign Role"
+    );
+    ensure!(
+        bed.version("role/echo").await? == version,
+        "the foreign Role was written"
+    );
+    cannot(&bed, "echo-client", "get", "secrets").await?;
     bed.kubectl(&["delete", "role", "echo"]).await?;
     bed.reason("echo", EndpointWatchReady, "Bound", SOON)
         .await?;

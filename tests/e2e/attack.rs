@@ -24,7 +24,36 @@ tests![
     shared only_declared_ports_of_pods_are_asked(150),
     shared what_others_write_stays_text(240),
     shared what_pods_answer_goes_nowhere(150),
+    shared a_manifest_holds_up_nobody(90),
 ];
+
+/// Most of what the API server takes of one object, of what costs most to read: all is done on one thread.
+async fn a_manifest_holds_up_nobody(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "flood").await?;
+    let who = tenant(&bed).await?;
+    for (name, words) in [
+        ("references", vec!["$(".repeat(500_000)]),
+        ("words", vec!["a ".repeat(500_000)]),
+        (
+            "shells",
+            ["sh", "-o"]
+                .repeat(75_000)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+        ),
+    ] {
+        let mut server = manifests::server(name, 0);
+        manifests::container(&mut server)["args"] = json!(words);
+        by(&who, &bed, &["create", "-f", "-"], &server).await?;
+        applied(&who, &bed, &manifests::backend_with_age(name, "30s")).await?;
+        bed.reason(name, ServicesReady, "Created", SOON).await?;
+        bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
+            .await?;
+        bed.kubectl(&["delete", "gb", name]).await?;
+    }
+    Ok(())
+}
 
 /// Where the cluster's only node is.
 const NODE: &str = "192.168.77.1";
