@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use futures::channel::mpsc;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use parking_lot::Mutex;
 
 use super::budget::Budget;
-use super::sample::{PrometheusServer, PrometheusSettings, Sampler};
+use super::sample::{Bounds, PrometheusServer, PrometheusSettings, Sampler};
 use super::telemetry::Metrics;
 use super::watched::Watched;
 use crate::api::GrpcBackend;
@@ -61,6 +62,7 @@ pub struct Shared {
     pub rollouts: Budget,
     /// The Prometheus server, where one is known.
     pub prometheus: Option<Arc<PrometheusServer>>,
+    bounds: Bounds,
     attempts: Mutex<HashMap<String, u32>>,
 }
 
@@ -83,8 +85,19 @@ impl Shared {
             client,
             settings,
             metrics,
+            bounds: Bounds::of_process(),
             attempts: Mutex::default(),
         }
+    }
+
+    /// The sampler of one more scope, and the backends that it calls a pass for.
+    pub fn sampler(&self) -> (Sampler, mpsc::Receiver<ObjectRef<GrpcBackend>>) {
+        Sampler::new(
+            self.client.clone(),
+            self.prometheus.clone(),
+            self.bounds.clone(),
+            self.metrics.backends().clone(),
+        )
     }
 
     /// Counts a failed pass; gives how many there were in a row before it.

@@ -25,7 +25,6 @@ use super::context::{Scope, Shared};
 use super::kept;
 use super::readable::readable;
 use super::reconcile::{error_policy, reconcile};
-use super::sample::Sampler;
 use super::servers;
 use super::watched::{heard, watched};
 use super::workloads;
@@ -39,11 +38,7 @@ const CONCURRENCY: u16 = 8;
 /// Runs the controller of one namespace, or of all, until `stop`.
 pub async fn run(shared: Arc<Shared>, namespace: Option<&str>, stop: CancellationToken) {
     let client = shared.client.clone();
-    let (sampler, calls) = Sampler::new(
-        client.clone(),
-        shared.prometheus.clone(),
-        shared.metrics.backends().clone(),
-    );
+    let (sampler, calls) = shared.sampler();
     let (backends, writer) = reflector::store();
     let triggers = specs(&client, namespace, writer, &sampler.calls());
     let (deployments, deployment_events) =

@@ -12,15 +12,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::Connection;
 
-/// Over all backends of a scope: the kernel holds some kilobytes for each.
+/// Over all backends: the kernel holds some kilobytes for each.
 const MOST: usize = 2000;
 /// In longer intervals a new connection costs nothing that counts, and servers end those that are idle for so long.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// How many connections may be kept.
-pub fn room() -> usize {
+/// Room for as many connections as may be kept: the limit is the process's, so one for all of it.
+pub fn room() -> Arc<Semaphore> {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    most(&limits)
+    Arc::new(Semaphore::new(most(&limits)))
 }
 
 /// Half of the files that may be open.

@@ -123,13 +123,26 @@ impl Drop for Entry {
     }
 }
 
+/// What all samplers of the process take from together.
+#[derive(Clone)]
+pub struct Bounds {
+    room: Arc<Semaphore>,
+}
+
+impl Bounds {
+    /// Those of the process: made once.
+    pub fn of_process() -> Self {
+        Self { room: idle::room() }
+    }
+}
+
 /// Reads metrics for every backend.
 pub struct Sampler {
     client: Client,
     prometheus: Option<Arc<Prometheus>>,
     entries: Mutex<HashMap<String, Entry>>,
     lanes: Arc<Lanes>,
-    room: Arc<Semaphore>,
+    bounds: Bounds,
     origin: Instant,
     calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
     told: Arc<Backends>,
@@ -140,6 +153,7 @@ impl Sampler {
     pub fn new(
         client: Client,
         prometheus: Option<Arc<Prometheus>>,
+        bounds: Bounds,
         told: Arc<Backends>,
     ) -> (Self, mpsc::Receiver<ObjectRef<GrpcBackend>>) {
         let (calls, called) = mpsc::channel(CALLS);
@@ -148,7 +162,7 @@ impl Sampler {
             prometheus,
             entries: Mutex::default(),
             lanes: Lanes::of_all(),
-            room: Arc::new(Semaphore::new(idle::room())),
+            bounds,
             origin: Instant::now(),
             calls,
             told,
@@ -177,7 +191,7 @@ impl Sampler {
         let entry = entries.entry(key.clone()).or_insert_with(|| {
             let (sender, receiver) = watch::channel((backend.clone(), plan.clone()));
             let found = Arc::new(Mutex::new(restored.clone()));
-            let idle = Arc::new(Idle::new(self.room.clone()));
+            let idle = Arc::new(Idle::new(self.bounds.room.clone()));
             let worker = Worker {
                 plan: receiver,
                 pods: pods.clone(),
@@ -267,4 +281,39 @@ pub fn comparable(
         outcome: answer.page.and_then(|page| choice::counters(&page, chosen)),
     };
     answers.into_iter().map(scrape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+    use crate::operator::context::{Settings, Shared};
+    use crate::operator::telemetry::Metrics;
+
+    /// Files and memory are the process's, however many namespaces it watches.
+    #[tokio::test]
+    async fn what_is_bounded_is_bounded_over_all_namespaces() {
+        let empty = async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty()));
+        let client = Client::new(tower::service_fn(empty), "default");
+        let settings = Settings {
+            watch_namespaces: vec!["a".into(), "b".into()],
+            client_namespaces: Vec::new(),
+            max_concurrent_rollouts: 1,
+            rollout_deadline: Duration::from_mins(10),
+            read_autoscalers: false,
+            read_cluster_dns: false,
+            read_namespaces: false,
+            prometheus: None,
+        };
+        let shared = Shared::new(client, settings, None, Metrics::new());
+        let ((a, _), (b, _)) = (shared.sampler(), shared.sampler());
+        let room = b.bounds.room.available_permits();
+        let _kept = a.bounds.room.try_acquire().unwrap();
+        assert_eq!(b.bounds.room.available_permits(), room - 1);
+    }
 }
