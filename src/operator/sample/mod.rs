@@ -41,7 +41,7 @@ use crate::observed::{Observed, is_serving};
 use crate::operator::telemetry::Backends;
 use credentials::Credentials;
 use idle::Idle;
-use lanes::{Lanes, Places};
+use lanes::{Hall, Places};
 use prometheus::Prometheus;
 use targets::Place;
 use worker::Worker;
@@ -127,12 +127,16 @@ impl Drop for Entry {
 #[derive(Clone)]
 pub struct Bounds {
     room: Arc<Semaphore>,
+    hall: Arc<Hall>,
 }
 
 impl Bounds {
     /// Those of the process: made once.
     pub fn of_process() -> Self {
-        Self { room: idle::room() }
+        Self {
+            room: idle::room(),
+            hall: Hall::new(),
+        }
     }
 }
 
@@ -141,7 +145,6 @@ pub struct Sampler {
     client: Client,
     prometheus: Option<Arc<Prometheus>>,
     entries: Mutex<HashMap<String, Entry>>,
-    lanes: Arc<Lanes>,
     bounds: Bounds,
     origin: Instant,
     calls: mpsc::Sender<ObjectRef<GrpcBackend>>,
@@ -161,7 +164,6 @@ impl Sampler {
             client,
             prometheus,
             entries: Mutex::default(),
-            lanes: Lanes::of_all(),
             bounds,
             origin: Instant::now(),
             calls,
@@ -192,20 +194,18 @@ impl Sampler {
             let (sender, receiver) = watch::channel((backend.clone(), plan.clone()));
             let found = Arc::new(Mutex::new(restored.clone()));
             let idle = Arc::new(Idle::new(self.bounds.room.clone()));
+            let namespace = backend.namespace().unwrap_or_default();
             let worker = Worker {
                 plan: receiver,
                 pods: pods.clone(),
-                places: Places::new(self.lanes.clone()),
+                places: Places::new(self.bounds.hall.clone(), &namespace),
                 origin: self.origin,
                 idle: idle.clone(),
                 calls: self.calls.clone(),
                 found: found.clone(),
                 told: self.told.clone(),
                 prometheus: self.prometheus.clone(),
-                credentials: Credentials::new(
-                    self.client.clone(),
-                    backend.namespace().unwrap_or_default(),
-                ),
+                credentials: Credentials::new(self.client.clone(), namespace),
             };
             let task = tokio::spawn(worker.run(restored)).abort_handle();
             Entry {
@@ -315,5 +315,6 @@ mod tests {
         let room = b.bounds.room.available_permits();
         let _kept = a.bounds.room.try_acquire().unwrap();
         assert_eq!(b.bounds.room.available_permits(), room - 1);
+        assert!(Arc::ptr_eq(&a.bounds.hall, &b.bounds.hall));
     }
 }

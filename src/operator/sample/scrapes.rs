@@ -202,7 +202,7 @@ mod tests {
     use serde_json::json;
     use tokio::{sync::Semaphore, task::JoinSet};
 
-    use super::super::lanes::Lanes;
+    use super::super::lanes::Hall;
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(15);
@@ -241,7 +241,7 @@ mod tests {
             asked,
             secured: None,
         };
-        let places = Places::new(Lanes::of_all());
+        let places = Places::new(Hall::new(), "n");
         let idle = Arc::new(Idle::new(Arc::new(Semaphore::new(1))));
         let mut scrapes = Scrapes::new(kept, places, idle, Instant::now());
         scrapes.begin(&endpoints, &Arc::new(way), INTERVAL);

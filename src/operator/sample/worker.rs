@@ -293,7 +293,7 @@ mod tests {
     use serde_json::{Value, json};
     use tokio::sync::Semaphore;
 
-    use super::super::lanes::Lanes;
+    use super::super::lanes::Hall;
     use super::*;
     use crate::balance::Settings;
 
@@ -333,7 +333,7 @@ mod tests {
         let mut state = State {
             judge: Judge::new(Settings::default(), None),
             choice: Choice::default(),
-            scrapes: Scrapes::new(pods, Places::new(Lanes::of_all()), idle, Instant::now()),
+            scrapes: Scrapes::new(pods, Places::new(Hall::new(), "n"), idle, Instant::now()),
             has_asked: false,
             asked: None,
             intervals: 0,
