@@ -31,26 +31,25 @@ tests![
 async fn a_manifest_holds_up_nobody(world: Arc<World>) -> Result<()> {
     let bed = Bed::new(&world, "flood").await?;
     let who = tenant(&bed).await?;
-    for (name, words) in [
-        ("references", vec!["$(".repeat(500_000)]),
+    let references = || vec!["$(".repeat(600_000)];
+    let shells = ["sh", "-o"].map(str::to_owned).into_iter().cycle();
+    let hostile = [
+        ("one", references()),
+        ("two", references()),
+        ("three", references()),
         ("words", vec!["a ".repeat(500_000)]),
-        (
-            "shells",
-            ["sh", "-o"]
-                .repeat(75_000)
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
-        ),
-    ] {
+        ("shells", shells.take(150_000).collect()),
+    ];
+    for (name, words) in &hostile {
         let mut server = manifests::server(name, 0);
         manifests::container(&mut server)["args"] = json!(words);
         by(&who, &bed, &["create", "-f", "-"], &server).await?;
         applied(&who, &bed, &manifests::backend_with_age(name, "30s")).await?;
+    }
+    for (name, _) in &hostile {
         bed.reason(name, ServicesReady, "Created", SOON).await?;
         bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
             .await?;
-        bed.kubectl(&["delete", "gb", name]).await?;
     }
     Ok(())
 }
