@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use kube::core::Status;
-
 use crate::api::Reason;
 use crate::api::conditions::plain;
 
@@ -100,7 +98,7 @@ impl Error {
                 taken: status.reason == "AlreadyExists",
             },
             // A guard of ours that failed: what we saw is no longer so. The next pass sees what is.
-            422 if failed_test(status) => Self::Conflict {
+            422 if failed_test(&message) => Self::Conflict {
                 action,
                 message,
                 taken: false,
@@ -175,11 +173,10 @@ fn lacks_a_right(message: &str) -> bool {
         || message.contains("being terminated")
 }
 
-/// The API server has one bare sentence for every JSON patch that does not fit what is there, a failed `test` among them;
-/// an object that it finds invalid comes with causes.
-fn failed_test(status: &Status) -> bool {
-    let details = status.details.as_ref();
-    details.is_none_or(|details| details.causes.is_empty())
+/// The API server has one bare sentence for every JSON patch that does not fit what is there, a failed `test` among them. Whoever else
+/// says no by this code has other words: an admission webhook's begin with its name, and an invalid object's with the object's.
+fn failed_test(message: &str) -> bool {
+    message.starts_with("the server rejected our request due to an error in our request")
 }
 
 /// The API server repeats what it was sent; that must neither fill a log nor forge a line of it.
@@ -194,18 +191,12 @@ fn bounded(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
+
     use super::*;
 
-    /// As Kubernetes 1.36 answers.
-    fn unprocessable(details: &serde_json::Value) -> Error {
-        let status: Status = serde_json::from_value(serde_json::json!({
-            "status": "Failure",
-            "message": "the server rejected our request due to an error in our request",
-            "reason": "Invalid",
-            "details": details,
-            "code": 422,
-        }))
-        .unwrap();
+    fn unprocessable(message: &str) -> Error {
+        let status = Status::failure(message, "Invalid").with_code(422);
         Error::from_api("patching", &kube::Error::Api(Box::new(status)))
     }
 
@@ -265,9 +256,10 @@ mod tests {
         }
     }
 
+    /// As Kubernetes 1.36 answers.
     #[test]
     fn a_failed_guard_is_no_refusal() {
-        let error = unprocessable(&serde_json::json!({}));
+        let error = unprocessable("the server rejected our request due to an error in our request");
         assert!(
             matches!(error, Error::Conflict { taken: false, .. }),
             "{error:?}"
@@ -276,10 +268,15 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_object_is_a_refusal() {
-        let cause =
-            serde_json::json!({"reason": "FieldValueInvalid", "message": "no", "field": "spec"});
-        let error = unprocessable(&serde_json::json!({"kind": "Deployment", "causes": [cause]}));
-        assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
+    fn whoever_denies_a_patch_is_heard() {
+        for message in [
+            "Deployment.apps \"a\" is invalid: spec.template.spec.containers[0].env[0].name: Required value",
+            "admission webhook \"platform.example\" denied the request: ages are the platform's",
+            "admission webhook \"platform.example\" denied the request: the server rejected our request due to an error in our request",
+        ] {
+            let error = unprocessable(message);
+            assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
+            assert!(error.to_string().ends_with(message), "{error}");
+        }
     }
 }
