@@ -7,7 +7,7 @@ use std::time::Duration;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::Instrument as _;
 
 use super::context::{Scope, jittered, now};
@@ -51,7 +51,7 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Failed> {
     let observed = match observe::observe(scope, backend).await {
         Ok(Some(observed)) => observed,
         Ok(None) => return Ok(Action::requeue(jittered(SOON, &backend.name_any()))),
-        Err(error) => return Err(unreadable(scope, backend, error).await.into()),
+        Err(error) => return Err(unreadable(scope, backend, error).await),
     };
     let backend = &observed.backend.clone();
     let shared = &scope.shared;
@@ -88,7 +88,7 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Failed> {
     let mut before = observed.backend.status.clone().unwrap_or_default();
     if age.status_first && held.is_ok() {
         let counted = status::build(&observed, &parts, now());
-        write_status(scope, backend, &before, &counted).await?;
+        write_status(scope, backend, &before, &counted, Seen::Live).await?;
         before = counted;
     }
     let carried = match held {
@@ -103,7 +103,7 @@ async fn pass(backend: &GrpcBackend, scope: &Scope) -> Result<Action, Failed> {
     };
     let errors = carried.errors.into_iter().chain(applied.errors);
     let after = status::build(&observed, &parts, now());
-    write_status(scope, backend, &before, &after).await?;
+    write_status(scope, backend, &before, &after, Seen::Live).await?;
     // The one that may mend itself first: the others are met again on the way.
     if let Some(error) = errors.min_by_key(|error| error.requeue(0)) {
         let due = due(parts.age);
@@ -127,7 +127,7 @@ async fn withdraw(scope: &Scope, observed: &Observed) -> Result<Action, Failed> 
         };
         let before = backend.status.clone().unwrap_or_default();
         let after = status::build(observed, &parts, now());
-        write_status(scope, backend, &before, &after).await?;
+        write_status(scope, backend, &before, &after, Seen::Live).await?;
     }
     if let Some(error) = carried.errors.into_iter().next() {
         let due = due(&age);
@@ -194,6 +194,15 @@ fn due(age: &Plan) -> Option<Duration> {
     age.look_again.into_iter().chain(blocked).min()
 }
 
+/// Where the resource comes from whose status is written anew.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Seen {
+    /// Read in this pass, and nobody else writes its status.
+    Live,
+    /// The watch's copy, which may be older than the last status that was written.
+    Copied,
+}
+
 /// Written only where it differs, with a field manager of its own; events follow what was written. The metrics say it in any case,
 /// also where the API server does not take it: that is when somebody has to know.
 async fn write_status(
@@ -201,6 +210,7 @@ async fn write_status(
     backend: &GrpcBackend,
     before: &GrpcBackendStatus,
     after: &GrpcBackendStatus,
+    seen: Seen,
 ) -> Result<(), Error> {
     scope.shared.metrics.backends().status(backend, after);
     if before == after {
@@ -211,17 +221,16 @@ async fn write_status(
         scope.shared.client.clone(),
         &backend.namespace().unwrap_or_default(),
     );
-    let body = json!({
-        "apiVersion": API_VERSION,
-        "kind": "GrpcBackend",
-        "metadata": { "name": name, "uid": backend.uid() },
-        "status": after,
-    });
     let params = PatchParams::apply(names::STATUS_MANAGER).force();
-    match api.patch_status(&name, &params, &Patch::Apply(body)).await {
+    let body = Patch::Apply(body(backend, after, seen));
+    match api.patch_status(&name, &params, &body).await {
         Ok(_) => {}
         // Gone meanwhile, or another of that name: nothing to say to it.
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => return Ok(()),
+        Err(kube::Error::Api(status))
+            if status.code == 404 || status.code == 409 && seen == Seen::Live =>
+        {
+            return Ok(());
+        }
         Err(error) => {
             return Err(Error::from_api(
                 format!("writing the status of GrpcBackend {name}"),
@@ -233,17 +242,35 @@ async fn write_status(
     Ok(())
 }
 
+/// What is remembered in a status is known from nowhere else: an old copy must not bring back what was there before.
+fn body(backend: &GrpcBackend, after: &GrpcBackendStatus, seen: Seen) -> Value {
+    let mut body = json!({
+        "apiVersion": API_VERSION,
+        "kind": "GrpcBackend",
+        "metadata": { "name": backend.name_any(), "uid": backend.uid() },
+        "status": after,
+    });
+    if seen == Seen::Copied {
+        body["metadata"]["resourceVersion"] = backend.resource_version().into();
+    }
+    body
+}
+
 /// Nothing could be read: only Ready changes, and only where somebody must act.
-async fn unreadable(scope: &Scope, backend: &GrpcBackend, error: Error) -> Error {
+async fn unreadable(scope: &Scope, backend: &GrpcBackend, error: Error) -> Failed {
+    let mut due = None;
     if let Some(reason) = error.reason() {
         let before = backend.status.clone().unwrap_or_default();
         let why = Statement::no(reason, error.to_string());
         let after = status::unreadable(backend.metadata.generation, &before, &why, now());
-        if let Err(second) = write_status(scope, backend, &before, &after).await {
+        let written = write_status(scope, backend, &before, &after, Seen::Copied).await;
+        if let Err(second) = written {
             tracing::warn!(error = %second, "could not write the status either");
+            // The copy was old. That a newer one has come starts no pass.
+            due = matches!(second, Error::Conflict { .. }).then_some(SOON);
         }
     }
-    error
+    Failed { error, due }
 }
 
 /// After a failed pass.
@@ -267,4 +294,27 @@ pub fn error_policy(backend: Arc<GrpcBackend>, failed: &Failed, scope: Arc<Scope
         "pass failed"
     );
     Action::requeue(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_copy_undoes_no_newer_status() {
+        let mut backend = GrpcBackend::new("echo", crate::api::GrpcBackendSpec::default());
+        backend.metadata.uid = Some("u".into());
+        backend.metadata.resource_version = Some("7".into());
+        for (seen, metadata) in [
+            // The finalizer may have come since it was read.
+            (Seen::Live, json!({"name": "echo", "uid": "u"})),
+            (
+                Seen::Copied,
+                json!({"name": "echo", "uid": "u", "resourceVersion": "7"}),
+            ),
+        ] {
+            let body = body(&backend, &GrpcBackendStatus::default(), seen);
+            assert_eq!(body["metadata"], metadata);
+        }
+    }
 }
