@@ -283,6 +283,12 @@ pub fn is_serving(pod: &Pod) -> bool {
         })
 }
 
+/// Whether a pod is done, or the kubelet rejected or evicted it, and nobody has cleared it away yet: it is no endpoint any more.
+pub fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|own| own.phase.as_deref());
+    matches!(phase, Some("Failed" | "Succeeded"))
+}
+
 /// The container of a service mesh in a pod.
 pub fn mesh_proxy(spec: &PodSpec) -> Option<&str> {
     const PROXIES: [&str; 2] = ["istio-proxy", "linkerd-proxy"];

@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 use super::record::{Record, Recorded};
 use super::workload::View;
 use super::{Change, Step, later, names};
-use crate::observed::{Kind, Observed, Update, Workload, is_serving};
+use crate::observed::{Kind, Observed, Update, Workload, has_ended, is_serving};
 
 /// As many pods as a message names.
 const MAX_NAMES: usize = 5;
@@ -98,7 +98,7 @@ pub fn unavailable(workload: &Workload, pods: &[Pod]) -> String {
     }
     let out = pods
         .iter()
-        .filter(|pod| workload.owns(pod) && !is_serving(pod));
+        .filter(|pod| workload.owns(pod) && !is_serving(pod) && !has_ended(pod));
     let names: Vec<String> = out
         .map(|pod| {
             let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::record::{Record, UnderWay};
 use super::workload::View;
 use super::{later, rollout};
-use crate::observed::{Kind, is_serving};
+use crate::observed::{Kind, has_ended, is_serving};
 
 /// So soon after its start a pod has not been ready to any purpose.
 const BLINK: Duration = Duration::from_secs(10);
@@ -94,12 +94,6 @@ impl View<'_> {
 /// of the Deployment. The pods of one that had none come at any time.
 pub fn is_told_by_pods(kind: Kind, ours: &UnderWay) -> bool {
     kind == Kind::Deployment && !ours.idle
-}
-
-/// The kubelet rejected or evicted it, and nobody has cleared it away yet.
-fn has_ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|own| own.phase.as_deref());
-    matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 fn is_made_by(pod: &Pod, time: Timestamp) -> bool {

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
-use crate::observed::{Kind, Observed};
+use crate::observed::{Kind, Observed, has_ended};
 
 use super::{Seen, said_before, snippet};
 
@@ -66,11 +66,6 @@ pub(super) fn one_replica(observed: &Observed) -> Option<Seen> {
 
 /// GB054: pods of a Job carry the selector's labels.
 pub(super) fn owned_by_job(observed: &Observed) -> Option<Seen> {
-    // What has ended is no endpoint any more.
-    let has_ended = |pod: &Pod| {
-        let phase = pod.status.as_ref().and_then(|own| own.phase.as_deref());
-        matches!(phase, Some("Succeeded" | "Failed"))
-    };
     let mut of_jobs = observed.pods.iter().filter_map(|pod| {
         let mut owners = pod.owner_references().iter();
         Some((pod, owners.find(|owner| owner.kind == "Job")?))

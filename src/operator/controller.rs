@@ -30,7 +30,7 @@ use super::watched::{heard, watched};
 use super::workloads;
 use crate::api::GrpcBackend;
 use crate::names;
-use crate::observed::{Serves, is_serving, selects};
+use crate::observed::{Serves, has_ended, is_serving, selects};
 
 /// Passes under way at once in one scope.
 const CONCURRENCY: u16 = 8;
@@ -251,6 +251,7 @@ fn what_counts(pod: &Pod) -> Option<u64> {
     Some(hash((
         pod.labels(),
         is_serving(pod),
+        has_ended(pod),
         pod.metadata.deletion_timestamp.is_some(),
         address,
     )))
@@ -263,4 +264,21 @@ fn deletion(backend: &GrpcBackend) -> Option<u64> {
         &backend.metadata.uid,
         backend.metadata.deletion_timestamp.is_some(),
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_that_has_ended_is_counted_anew() {
+        let pod = |phase: &str, message: &str| {
+            let status = json!({"phase": phase, "message": message});
+            what_counts(&serde_json::from_value(json!({"metadata": {}, "status": status})).unwrap())
+        };
+        assert_ne!(pod("Pending", ""), pod("Failed", ""));
+        assert_eq!(pod("Pending", ""), pod("Pending", "a heartbeat"));
+    }
 }

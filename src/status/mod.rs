@@ -8,11 +8,12 @@ pub use balance::{restored, settings};
 pub use transitions::{Note, notes};
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::api::conditions::{State, Statement, plain};
 use crate::api::{AgeMode, ConditionType, Endpoints, GrpcBackendStatus, Reason, Server};
 use crate::connection_age::{self, Plan, timing};
-use crate::observed::{Observed, is_serving};
+use crate::observed::{Observed, has_ended, is_serving};
 use crate::{findings, services};
 
 /// What the parts of a pass say.
@@ -68,7 +69,7 @@ pub fn build(observed: &Observed, parts: &Parts<'_>, now: Timestamp) -> GrpcBack
             .collect(),
         running_max_age: parts.age.running_max_age.clone(),
         discovery: timing::promises(backend, parts.age.running_max_age.as_deref()),
-        endpoints: Some(endpoints(observed)),
+        endpoints: Some(endpoints(&observed.pods)),
         balance: balance::figures(backend, observed.published.as_ref(), before.balance),
         findings_count: i32::try_from(findings.len()).ok(),
         worst_finding: findings.first().map(|worst| worst.severity.clone()),
@@ -89,11 +90,10 @@ fn told_plainly(server: Server) -> Server {
     }
 }
 
-fn endpoints(observed: &Observed) -> Endpoints {
-    let all = observed
-        .pods
+fn endpoints(pods: &[Pod]) -> Endpoints {
+    let all = pods
         .iter()
-        .filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none() && !has_ended(pod));
     let (ready, not_ready): (Vec<_>, Vec<_>) = all.partition(|pod| is_serving(pod));
     let count = |pods: Vec<_>| i32::try_from(pods.len()).unwrap_or(i32::MAX);
     let (ready, not_ready) = (count(ready), count(not_ready));
@@ -192,4 +192,31 @@ pub fn unreadable(
     );
     after.conditions = ready.into_iter().chain(kept).collect();
     after
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// After a node was short of memory they stay for days, and those of a Job for ever.
+    #[test]
+    fn pods_that_have_ended_are_no_endpoints() {
+        let pods = [
+            ("Running", "True"),
+            ("Running", "False"),
+            ("Pending", "False"),
+            ("Failed", "False"),
+            ("Succeeded", "False"),
+        ]
+        .map(|(phase, ready)| {
+            let ready = json!([{"type": "Ready", "status": ready}]);
+            let pod = json!({"metadata": {}, "status": {"phase": phase, "conditions": ready}});
+            serde_json::from_value(pod).unwrap()
+        });
+        let counted = endpoints(&pods);
+        assert_eq!((counted.ready, counted.not_ready), (1, 2));
+        assert_eq!(counted.summary, "1/3");
+    }
 }

@@ -300,7 +300,14 @@ pub(super) fn with_a_dead_node(at_once: &Value) -> World {
 
 #[test]
 fn a_dead_node_that_no_rollout_gets_past_is_waited_for() {
-    let plan = with_a_dead_node(&json!(1)).plan();
+    let mut world = with_a_dead_node(&json!(1));
+    // Nobody can bring back what was evicted.
+    let mut evicted = world.pods[2].clone();
+    evicted["metadata"]["name"] = "a-evicted".into();
+    evicted["status"]["phase"] = "Failed".into();
+    world.pods.push(evicted);
+    let plan = world.plan();
+    assert!(!plan.statement.message.contains("a-evicted"));
     assert!(plan.steps.is_empty());
     let words = [
         "a-2 on node worker-3",
