@@ -42,13 +42,15 @@ async fn a_manifest_holds_up_nobody(world: Arc<World>) -> Result<()> {
     ];
     for (name, words) in &hostile {
         let mut server = manifests::server(name, 0);
+        // Else the cluster's own controllers write as much again, and again.
+        server["spec"]["paused"] = true.into();
         manifests::container(&mut server)["args"] = json!(words);
         by(&who, &bed, &["create", "-f", "-"], &server).await?;
         applied(&who, &bed, &manifests::backend_with_age(name, "30s")).await?;
     }
     for (name, _) in &hostile {
         bed.reason(name, ServicesReady, "Created", SOON).await?;
-        bed.reason(name, ConnectionAgeApplied, "Applied", ROLLOUT)
+        bed.reason(name, ConnectionAgeApplied, "Paused", ROLLOUT)
             .await?;
     }
     Ok(())
