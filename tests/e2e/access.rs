@@ -140,11 +140,33 @@ pub async fn asked(bed: &Bed, account: &str, paths: &[&str]) -> Result<Vec<(Stri
     Ok(answers)
 }
 
-async fn a_foreign_role_is_left_alone(world: Arc<World>) -> Result<()> {
-    let bed = Bed::new(&world, "foreign").await?;
+/// A Role of the name that is ours, with a right that clients must not get; its version.
+async fn foreign_role(bed: &Bed) -> Result<String> {
     let secrets = ["create", "role", "echo", "--verb=get", "--resource=secrets"];
     bed.kubectl(&secrets).await?;
-    let version = bed.version("role/echo").await?;
+    bed.version("role/echo").await
+}
+
+/// It is left alone and bound to nobody, and once its owner does what the message says all is well.
+async fn nobody_has_its_rights(bed: &Bed, version: &str) -> Result<()> {
+    ensure!(
+        !bed.exists("rolebinding/echo").await?,
+        "somebody is bound to a foreign Role"
+    );
+    ensure!(
+        bed.version("role/echo").await? == version,
+        "the foreign Role was written"
+    );
+    cannot(bed, "echo-client", "get", "secrets").await?;
+    bed.kubectl(&["delete", "role", "echo"]).await?;
+    bed.reason("echo", EndpointWatchReady, "Bound", SOON)
+        .await?;
+    Ok(())
+}
+
+async fn a_foreign_role_is_left_alone(world: Arc<World>) -> Result<()> {
+    let bed = Bed::new(&world, "foreign").await?;
+    let version = foreign_role(&bed).await?;
     bed.apply(&with_account()).await?;
     bed.reason("echo", EndpointWatchReady, "NameConflict", SOON)
         .await?;
@@ -154,20 +176,7 @@ async fn a_foreign_role_is_left_alone(world: Arc<World>) -> Result<()> {
         message.contains("Role echo exists and is not ours") && message.contains("rename"),
         "{message}"
     );
-    ensure!(
-        !bed.exists("rolebinding/echo").await?,
-        "somebody is bound to a foreign Role"
-    );
-    ensure!(
-        bed.version("role/echo").await? == version,
-        "the foreign Role was written"
-    );
-    cannot(&bed, "echo-client", "get", "secrets").await?;
-    // The owner does what the message says.
-    bed.kubectl(&["delete", "role", "echo"]).await?;
-    bed.reason("echo", EndpointWatchReady, "Bound", SOON)
-        .await?;
-    Ok(())
+    nobody_has_its_rights(&bed, &version).await
 }
 
 /// While nobody looked: the binding names it still.
@@ -179,25 +188,11 @@ async fn a_role_that_became_somebody_elses(world: Arc<World>) -> Result<()> {
     let operator = bed.operator.as_ref().context("no operator")?;
     operator.process.signal(Signal::Stop)?;
     bed.kubectl(&["delete", "role", "echo"]).await?;
-    let secrets = ["create", "role", "echo", "--verb=get", "--resource=secrets"];
-    bed.kubectl(&secrets).await?;
-    let version = bed.version("role/echo").await?;
+    let version = foreign_role(&bed).await?;
     operator.process.signal(Signal::Cont)?;
     bed.reason("echo", EndpointWatchReady, "NameConflict", SOON)
         .await?;
-    ensure!(
-        !bed.exists("rolebinding/echo").await?,
-        "somebody is bound to a foreign Role"
-    );
-    ensure!(
-        bed.version("role/echo").await? == version,
-        "the foreign Role was written"
-    );
-    cannot(&bed, "echo-client", "get", "secrets").await?;
-    bed.kubectl(&["delete", "role", "echo"]).await?;
-    bed.reason("echo", EndpointWatchReady, "Bound", SOON)
-        .await?;
-    Ok(())
+    nobody_has_its_rights(&bed, &version).await
 }
 
 async fn a_foreign_binding_is_left_alone(world: Arc<World>) -> Result<()> {
