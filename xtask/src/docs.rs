@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use evenkeel::connection_age::timing;
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::generate::{self, Generated};
 use crate::{api, chart, findings, hops, others};
@@ -68,53 +68,28 @@ fn flags() -> String {
     table
 }
 
-#[derive(Deserialize)]
-struct Rules {
-    groups: Vec<Group>,
-}
-
-#[derive(Deserialize)]
-struct Group {
-    rules: Vec<Alert>,
-}
-
-#[derive(Deserialize)]
-struct Alert {
-    #[serde(rename = "alert")]
-    name: String,
-    r#for: String,
-    labels: Labels,
-    annotations: Annotations,
-}
-
-#[derive(Deserialize)]
-struct Labels {
-    severity: String,
-}
-
-#[derive(Deserialize)]
-struct Annotations {
-    summary: String,
-}
-
 /// The alerts of the chart, each with its page.
 fn alerts(root: &Path) -> Result<String> {
     const RULES: &str = "charts/evenkeel/files/rules.yaml";
     let text =
         fs::read_to_string(root.join(RULES)).with_context(|| format!("cannot read {RULES}"))?;
-    let rules: Rules = serde_yaml_ng::from_str(&text).context(RULES)?;
+    let rules: Value = serde_yaml_ng::from_str(&text).context(RULES)?;
+    let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
+    let groups = list(&rules, "groups");
     let mut table =
         String::from("| alert | severity | after | what it says |\n|---|---|---|---|\n");
-    for alert in rules.groups.into_iter().flat_map(|group| group.rules) {
-        let summary = alert
-            .annotations
-            .summary
+    for alert in groups.iter().flat_map(|group| list(group, "rules")) {
+        let said = |path: &str| {
+            let text = alert.pointer(path).and_then(Value::as_str);
+            text.with_context(|| format!("an alert in {RULES} has no {path}"))
+        };
+        let summary = said("/annotations/summary")?
             .replace("{{ $labels.namespace }}", "NAMESPACE")
             .replace("{{ $labels.name }}", "NAME");
+        let (name, severity, after) = (said("/alert")?, said("/labels/severity")?, said("/for")?);
         let _ = writeln!(
             table,
-            "| [{0}]({0}.md) | {1} | {2} | {summary} |",
-            alert.name, alert.labels.severity, alert.r#for
+            "| [{name}]({name}.md) | {severity} | {after} | {summary} |"
         );
     }
     Ok(table)
