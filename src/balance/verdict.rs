@@ -30,14 +30,15 @@
 //! | 14 | m < `minRequests` (30) | `InsufficientData` |
 //! | 15 | not significant, or not large | `Balanced` |
 //! | 16 | one pod has ≥ 90 % | `FewClients` |
-//! | 17 | one pod has more than half of the excess over the mean, and stands out more than the idlest does | `HotPod` |
+//! | 17 | one pod has more than 60 % of the excess over the mean, and stands out more than the idlest does | `HotPod` |
 //! | 18 | else | `Skewed` |
 //!
 //! *Idle*: x < m/10, and chance gives that to one of N pods with a probability below p, by the exact lower tail.
 //! *Significant*: Σ(x−m)²/m > φ · χ²(1−p, N−1).
 //! What the counts are of, and so p and φ, is the [`Bar`]: a thousandth and φ as it most likely is for a window alone;
 //! one of ten million and φ as it may well be for the sum of windows that something new is said of.
-//! *More than half*: by three standard deviations of the busiest pod, unless it alone is above the mean.
+//! *More than 60 %*: half as much again as all others above the mean together, and by three standard deviations of the busiest pod; unless
+//! it alone is above the mean.
 //! *Large*: max/mean > 1.5, or min/mean < 0.5, or CV* > 0.25; the first two move outwards to what chance reaches for small m.
 //! *Held*: what is said counts until it is 20 % better ([`Held`]), so that a backend on the border does not flap.
 //!
@@ -59,6 +60,8 @@ const FEWEST_FOR_IDLE: f64 = 10.0;
 pub(super) const IDLE: f64 = 0.1;
 /// A pod with this share of all requests has nearly all.
 pub(super) const NEARLY_ALL: f64 = 0.9;
+/// A pod that stands out has its excess over the mean this many times as large as that of all others together.
+const MORE_THAN_OTHERS: f64 = 1.5;
 /// What is twice as near fits four times as well: by the squares of the distances.
 const NEARER: f64 = 4.0;
 
@@ -390,14 +393,16 @@ fn one_stands_out(pods: &[(f64, f64)], dispersion: f64, held: Held) -> bool {
     let hottest = pods.iter().filter(|(x, fair)| x - fair >= excess);
     let busiest = hottest.map(|(x, _)| *x).fold(0.0, f64::max);
     let others = (above - excess).max(0.0);
-    // Of two equally hot pods one always has a little more: that is not standing out.
+    // Of two equally hot pods one always has a little more. That is not standing out, however many requests there are to tell them apart,
+    // and no less so where one was hot alone until now.
+    let more = MORE_THAN_OTHERS * held.factor(&[Verdict::HotPod]);
     let margin = if others <= 1e-9 * above || held.0 == Some(Verdict::HotPod) {
         0.0
     } else {
         3.0 * (dispersion.max(1.0) * busiest).sqrt()
     };
     // The tolerance is for two pods, which always deviate by the same.
-    excess > others + margin && excess >= idlest * (1.0 - 1e-9)
+    excess > (others + margin).max(more * others) && excess >= idlest * (1.0 - 1e-9)
 }
 
 /// The thresholds for this window: what was asked for, moved outwards to what chance reaches.

@@ -249,6 +249,9 @@ fn what_was_said_holds_until_it_is_a_fifth_better() {
         (&[27.0, 27.0], InsufficientData, InsufficientData),
         (&[800.0, 200.0], FewClients, FewClients),
         (&[610.0, 390.0], FewClients, Balanced),
+        (&[400.0, 280.0, 80.0, 80.0], HotPod, HotPod),
+        (&[404.0, 396.0, 80.0, 80.0], HotPod, Skewed),
+        (&[404.0, 396.0, 80.0, 80.0], Skewed, Skewed),
     ];
     for (requests, held, expected) in cases {
         assert_eq!(
