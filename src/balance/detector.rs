@@ -17,6 +17,9 @@
 //! before that ends. It delays no end: a pod that has begun to serve is idle no more in the last window, and
 //! that is asked too.
 //!
+//! A sum may be of some pods only. Then it says that something is uneven, and the last window, where it is too, what: with one of two hot
+//! pods left out, the other would be hot alone.
+//!
 //! Where the last window alone looks uneven, but the sum does not say so, that is a *suspicion*: nothing even is said
 //! for the first time, and if it goes on for [`PATIENCE`](super::evidence::PATIENCE) windows it is said after all. So a
 //! pinned client is found whose traffic teaches nothing of its dispersion.
@@ -214,7 +217,9 @@ impl Detector {
             let windows = sum.windows;
             // While the sum still holds windows from before, only the last one shows a pod as idle.
             let idle = matches!(verdict, Verdict::FewClients | Verdict::NewPodsStarved);
-            let verdict = if idle {
+            // That it is uneven is beyond doubt, of whatever pods. What is uneven about it only all of them show.
+            let of_some = sum.pods.len() < pods.len() && verdict.is_trouble();
+            let verdict = if idle || of_some {
                 verdict
             } else {
                 sum.name(&mut assessment);

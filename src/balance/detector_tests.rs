@@ -111,6 +111,20 @@ fn pods_that_do_not_cover_the_windows_do_not_hold_up_the_others() {
     assert_eq!(windows(&pods), finding(Verdict::FewClients, 2));
 }
 
+/// A pod that was read for the first time somewhat later than the others covers its third window a round later.
+#[test]
+fn of_which_kind_it_is_all_pods_show() {
+    let names: Vec<String> = (0..4).map(|pod| pod.to_string()).collect();
+    let pods = seen(&names, &[400.0, 400.0, 80.0, 80.0].map(|of| [of; SPAN]));
+    for late in 0..pods.len() {
+        let mut pods = pods.clone();
+        pods[late].sums[2] = None;
+        let outlook = detector(&pods).look(&pods, false, &Thresholds::default());
+        assert_eq!(outlook.observation, finding(Verdict::Skewed, 3), "{late}");
+        assert_eq!(outlook.assessment.hot, [0, 1], "{late}");
+    }
+}
+
 #[test]
 fn what_was_said_is_judged_by_the_last_window() {
     let names: Vec<String> = (0..3).map(|pod| pod.to_string()).collect();
